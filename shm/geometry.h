@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A pool's geometry: from object size, alignment and capacities to the sizes of its three shared-memory
+ * objects and the places in them. Pure arithmetic, checked for overflow.
+ *
+ * The daemon computes it from a request, a client from the ctl head; both come to the same numbers.
+ */
+#ifndef SHM_GEOMETRY_H
+#define SHM_GEOMETRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shm/layout.h"
+
+#define GEOMETRY_ALIGNMENT_DEFAULT 16u        /* that of max_align_t on 64-bit machines */
+#define GEOMETRY_ALIGNMENT_MAX 4096u          /* a page: mappings start at one */
+#define GEOMETRY_CAPACITY_MAX (UINT32_C(1) << 30)
+#define GEOMETRY_OBJECT_MAX (UINT64_C(1) << 32) /* bytes */
+#define GEOMETRY_DATA_MAX (UINT64_C(1) << 40)   /* bytes of address space for one pool's objects */
+
+/* A pool's address space is this many times its maximum capacity, as far as GEOMETRY_DATA_MAX allows. */
+#define GEOMETRY_RESERVE_FACTOR 4u
+
+struct geometry {
+    uint64_t object_size;
+    uint64_t stride;
+    uint32_t alignment;
+    uint32_t capacity_max;
+    uint32_t reserve;
+    uint32_t holders_max;
+    size_t members_offset; /* in ctl */
+    size_t holders_offset;
+    size_t ledger_offset;
+    size_t words_offset; /* in slots; the hint bits stand at 0 */
+};
+
+enum geometry_result {
+    GEOMETRY_OK = 0,
+    GEOMETRY_BAD_SIZE,      /* 0, or above GEOMETRY_OBJECT_MAX */
+    GEOMETRY_BAD_ALIGNMENT, /* not a power of two, or above GEOMETRY_ALIGNMENT_MAX */
+    GEOMETRY_BAD_CAPACITY,  /* 0, above GEOMETRY_CAPACITY_MAX, or too much for GEOMETRY_DATA_MAX */
+};
+
+/* Alignment 0 means GEOMETRY_ALIGNMENT_DEFAULT. On failure *geometry is untouched. */
+enum geometry_result geometry_init(struct geometry *geometry, uint64_t object_size,
+                                   uint32_t alignment, uint32_t capacity_max);
+
+/* The most slots of this size and alignment (both valid) that one pool can have. */
+uint32_t geometry_capacity_limit(uint64_t object_size, uint32_t alignment);
+
+/* Bytes of each object when the pool has `capacity` slots. Mappings use the reserve for it. */
+size_t geometry_ctl_size(const struct geometry *geometry, uint32_t capacity);
+size_t geometry_slots_size(const struct geometry *geometry, uint32_t capacity);
+size_t geometry_data_size(const struct geometry *geometry, uint32_t capacity);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory orders of everything that processes share, all of them here (and in the two loads of
+ * <fastalloc/view.h>, which applications inline). Each says what it pairs with.
+ *
+ * Shared fields are plain integers of fixed width, touched only through these. 64 bits at most: a
+ * 16-byte atomic load faults on a read-only mapping.
+ */
+#ifndef SHM_ORDER_H
+#define SHM_ORDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+_Static_assert(__atomic_always_lock_free(sizeof(uint64_t), 0), "64-bit atomics must be lock-free");
+_Static_assert(__atomic_always_lock_free(sizeof(uint32_t), 0), "32-bit atomics must be lock-free");
+
+/* Slot words. The load pairs with the exchange: who sees LIVE sees what was done before it. */
+static inline uint64_t word_load(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * The only way a slot word changes. Sequentially consistent, since a free is ordered against hint bits
+ * and the waiters' epoch.
+ */
+static inline bool word_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
+{
+    return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_RELAXED);
+}
+
+/*
+ * Fields that one writer stores and others load: ledger, member table, capacity, layout version. The
+ * release pairs with field_load's acquire, in clients, and in a daemon that starts again: program order
+ * is all that a killed writer needs.
+ */
+static inline uint64_t field_load(const uint64_t *field)
+{
+    return __atomic_load_n(field, __ATOMIC_ACQUIRE);
+}
+
+static inline void field_store(uint64_t *field, uint64_t value)
+{
+    __atomic_store_n(field, value, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t field32_load(const uint32_t *field)
+{
+    return __atomic_load_n(field, __ATOMIC_ACQUIRE);
+}
+
+static inline void field32_store(uint32_t *field, uint32_t value)
+{
+    __atomic_store_n(field, value, __ATOMIC_RELEASE);
+}
+
+/* Statistics: each number is whole, no order between them. */
+static inline uint64_t counter_load(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+static inline void counter_store(uint64_t *counter, uint64_t value)
+{
+    __atomic_store_n(counter, value, __ATOMIC_RELAXED);
+}
+
+#endif
