@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The protocol, as one list: every method with its number, every message with its fields, types and limits, every
+ * error with its number and fields. Structs, encoder, decoder, dispatch and the documentation
+ * follow from it. X-macros here and nowhere else.
+ *
+ * A field is F(kind, name, limit, presence):
+ *   U32, U64  unsigned, at most limit         I64  signed; the limit is not used
+ *   BOOL      the limit is not used           STR  UTF-8 without control characters, at most limit bytes
+ *   BIN       at most limit bytes             LIST of the messages that limit names
+ * REQUIRED must be there; OPTIONAL is 0, false or empty when it isn't.
+ *
+ * Numbers and names of dead methods, fields and errors are never used again.
+ */
+#ifndef PROTO_MESSAGES_H
+#define PROTO_MESSAGES_H
+
+#include "shm/geometry.h"
+#include "shm/handle.h"
+
+#define PROTOCOL_VERSION 1u
+
+#define PROTOCOL_NAME_MAX (LAYOUT_NAME_SIZE - 1) /* bytes of a pool's, type's or client's name */
+#define PROTOCOL_TOKEN_SIZE 16
+#define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
+#define PROTOCOL_LIST_MAX 128u   /* elements in one reply of a list */
+#define PROTOCOL_METHOD_MAX 32u  /* bytes of a method's name */
+#define PROTOCOL_TEXT_MAX 400u   /* bytes of an error's message */
+
+/* M(NAME, name, wire name): messages <name>_request and <name>_reply belong to it. */
+#define PROTOCOL_METHODS(M)                                                                        \
+    M(HELLO, hello, "hello")                                                                       \
+    M(PING, ping, "ping")                                                                          \
+    M(POOL_CREATE, pool_create, "pool.create")                                                     \
+    M(POOL_OPEN, pool_open, "pool.open")                                                           \
+    M(POOL_CLOSE, pool_close, "pool.close")                                                        \
+    M(POOL_LIST, pool_list, "pool.list")                                                           \
+    M(POOL_DESTROY, pool_destroy, "pool.destroy")                                                  \
+    M(ALLOCATE, allocate, "allocate")                                                              \
+    M(FREE, free, "free")                                                                          \
+    M(STATS, stats, "stats")                                                                       \
+    M(SESSIONS, sessions, "sessions")
+
+/* Every message and element of a list. */
+#define PROTOCOL_MESSAGES(MESSAGE)                                                                 \
+    MESSAGE(hello_request, HELLO_REQUEST)                                                          \
+    MESSAGE(hello_reply, HELLO_REPLY)                                                              \
+    MESSAGE(ping_request, PING_REQUEST)                                                            \
+    MESSAGE(ping_reply, PING_REPLY)                                                                \
+    MESSAGE(pool_create_request, POOL_CREATE_REQUEST)                                              \
+    MESSAGE(pool_create_reply, POOL_CREATE_REPLY)                                                  \
+    MESSAGE(pool_open_request, POOL_OPEN_REQUEST)                                                  \
+    MESSAGE(pool_open_reply, POOL_OPEN_REPLY)                                                      \
+    MESSAGE(pool_close_request, POOL_CLOSE_REQUEST)                                                \
+    MESSAGE(pool_close_reply, POOL_CLOSE_REPLY)                                                    \
+    MESSAGE(pool_list_request, POOL_LIST_REQUEST)                                                  \
+    MESSAGE(pool_list_reply, POOL_LIST_REPLY)                                                      \
+    MESSAGE(pool_info, POOL_INFO)                                                                  \
+    MESSAGE(pool_destroy_request, POOL_DESTROY_REQUEST)                                            \
+    MESSAGE(pool_destroy_reply, POOL_DESTROY_REPLY)                                                \
+    MESSAGE(allocate_request, ALLOCATE_REQUEST)                                                    \
+    MESSAGE(allocate_reply, ALLOCATE_REPLY)                                                        \
+    MESSAGE(free_request, FREE_REQUEST)                                                            \
+    MESSAGE(free_reply, FREE_REPLY)                                                                \
+    MESSAGE(stats_request, STATS_REQUEST)                                                          \
+    MESSAGE(stats_reply, STATS_REPLY)                                                              \
+    MESSAGE(sessions_request, SESSIONS_REQUEST)                                                    \
+    MESSAGE(sessions_reply, SESSIONS_REPLY)                                                        \
+    MESSAGE(session_info, SESSION_INFO)
+
+/* Must be the first request of a connection. `witness` asks for the descriptor that lets it map pools. */
+#define HELLO_REQUEST(F)                                                                           \
+    F(U32, version, UINT32_MAX, REQUIRED)                                                          \
+    F(STR, name, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
+    F(BOOL, witness, 1, OPTIONAL)
+#define HELLO_REPLY(F)                                                                             \
+    F(U32, version, UINT32_MAX, REQUIRED)                                                          \
+    F(STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(U64, session, UINT64_MAX, REQUIRED)                                                          \
+    F(BIN, token, PROTOCOL_TOKEN_SIZE, REQUIRED)                                                   \
+    F(U32, message_max, UINT32_MAX, REQUIRED)                                                      \
+    F(U32, batch_max, UINT32_MAX, REQUIRED)                                                        \
+    F(U32, descriptors, 1, REQUIRED)
+
+#define PING_REQUEST(F)
+#define PING_REPLY(F)                                                                              \
+    F(U32, pid, UINT32_MAX, REQUIRED)                                                              \
+    F(STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(STR, instance, PROTOCOL_NAME_MAX, REQUIRED)
+
+/* What a pool is made of. Sizes and alignments in bytes, capacity in slots; mode as of a file, 0 = 0600. */
+#define POOL_CREATE_REQUEST(F)                                                                     \
+    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U64, object_size, UINT64_MAX, REQUIRED)                                                      \
+    F(U32, alignment, UINT32_MAX, OPTIONAL)                                                        \
+    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
+    F(STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
+    F(U32, mode, 0777, OPTIONAL)
+#define POOL_CREATE_REPLY(F) F(U32, pool, UINT32_MAX, REQUIRED)
+
+/*
+ * Size, alignment and type that are given are compared with the pool's. With `create` a pool that isn't there is made,
+ * of object_size, alignment, capacity, type and mode. With `map` the reply carries three descriptors: ctl,
+ * slots, data. Without `write` the caller can only look.
+ */
+#define POOL_OPEN_REQUEST(F)                                                                       \
+    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(BOOL, write, 1, OPTIONAL)                                                                    \
+    F(BOOL, map, 1, OPTIONAL)                                                                      \
+    F(BOOL, create, 1, OPTIONAL)                                                                   \
+    F(U64, object_size, UINT64_MAX, OPTIONAL)                                                      \
+    F(U32, alignment, UINT32_MAX, OPTIONAL)                                                        \
+    F(U64, capacity, UINT64_MAX, OPTIONAL)                                                         \
+    F(STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
+    F(U32, mode, 0777, OPTIONAL)
+#define POOL_OPEN_REPLY(F)                                                                         \
+    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
+    F(U32, nonce, UINT16_MAX, REQUIRED)                                                            \
+    F(U32, member, SLOT_MEMBER_POOL, REQUIRED)                                                     \
+    F(BOOL, created, 1, REQUIRED)                                                                  \
+    F(U64, object_size, UINT64_MAX, REQUIRED)                                                      \
+    F(U64, stride, UINT64_MAX, REQUIRED)                                                           \
+    F(U32, alignment, UINT32_MAX, REQUIRED)                                                        \
+    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
+    F(STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U32, descriptors, 3, REQUIRED)
+
+/* The caller has unmapped the pool. What it still holds there is freed. */
+#define POOL_CLOSE_REQUEST(F) F(U32, pool, UINT32_MAX, REQUIRED)
+#define POOL_CLOSE_REPLY(F) F(U32, freed, UINT32_MAX, REQUIRED)
+
+/* Pools with an id above `after`, in that order; or, by `name`, that one alone. */
+#define POOL_LIST_REQUEST(F)                                                                       \
+    F(U32, after, UINT32_MAX, OPTIONAL)                                                            \
+    F(STR, name, PROTOCOL_NAME_MAX, OPTIONAL)
+#define POOL_LIST_REPLY(F)                                                                         \
+    F(LIST, pools, pool_info, REQUIRED)                                                            \
+    F(BOOL, more, 1, REQUIRED)
+#define POOL_INFO(F)                                                                               \
+    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
+    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U64, object_size, UINT64_MAX, REQUIRED)                                                      \
+    F(U32, alignment, UINT32_MAX, REQUIRED)                                                        \
+    F(U64, stride, UINT64_MAX, REQUIRED)                                                           \
+    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
+    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
+    F(U32, members, UINT32_MAX, REQUIRED)                                                          \
+    F(U32, uid, UINT32_MAX, REQUIRED)                                                              \
+    F(U32, gid, UINT32_MAX, REQUIRED)                                                              \
+    F(U32, mode, 0777, REQUIRED)                                                                   \
+    F(U64, memory, UINT64_MAX, REQUIRED)
+
+/* Refused while slots are allocated or others are members, unless forced. */
+#define POOL_DESTROY_REQUEST(F)                                                                    \
+    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(BOOL, force, 1, OPTIONAL)
+#define POOL_DESTROY_REPLY(F) F(U64, freed, UINT64_MAX, REQUIRED)
+
+/*
+ * `count` slots or none. `timeout` in nanoseconds: 0 = don't wait, negative = for ever. `request` is
+ * the session's own number for this request, never used twice by it.
+ */
+#define ALLOCATE_REQUEST(F)                                                                        \
+    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
+    F(U64, request, LAYOUT_REQUEST_MAX, REQUIRED)                                                  \
+    F(U32, count, PROTOCOL_BATCH_MAX, OPTIONAL)                                                    \
+    F(I64, timeout, 0, OPTIONAL)
+#define ALLOCATE_REPLY(F) F(BIN, handles, PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE, REQUIRED)
+
+/* All of them or none. */
+#define FREE_REQUEST(F)                                                                            \
+    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
+    F(BIN, handles, PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE, REQUIRED)
+#define FREE_REPLY(F) F(U32, freed, PROTOCOL_BATCH_MAX, REQUIRED)
+
+#define STATS_REQUEST(F) F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)
+#define STATS_REPLY(F)                                                                             \
+    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
+    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
+    F(U64, current_usage, UINT64_MAX, REQUIRED)                                                    \
+    F(U64, available, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, peak_usage, UINT64_MAX, REQUIRED)                                                       \
+    F(U64, total_allocations, UINT64_MAX, REQUIRED)                                                \
+    F(U64, total_deallocations, UINT64_MAX, REQUIRED)                                              \
+    F(U64, allocation_failures, UINT64_MAX, REQUIRED)                                              \
+    F(U64, timeouts, UINT64_MAX, REQUIRED)                                                         \
+    F(U64, reclaimed, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, waiters, UINT64_MAX, REQUIRED)
+
+/* Sessions with an id above `after`, in that order. */
+#define SESSIONS_REQUEST(F) F(U64, after, UINT64_MAX, OPTIONAL)
+#define SESSIONS_REPLY(F)                                                                          \
+    F(LIST, sessions, session_info, REQUIRED)                                                      \
+    F(BOOL, more, 1, REQUIRED)
+#define SESSION_INFO(F)                                                                            \
+    F(U64, session, UINT64_MAX, REQUIRED)                                                          \
+    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U32, pid, UINT32_MAX, REQUIRED)                                                              \
+    F(U32, uid, UINT32_MAX, REQUIRED)                                                              \
+    F(BOOL, connected, 1, REQUIRED)                                                                \
+    F(U32, pools, UINT32_MAX, REQUIRED)                                                            \
+    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
+    F(U32, waiting, UINT32_MAX, REQUIRED)
+
+/*
+ * Errors: E(NAME, number, fields of its detail). What travels is this number, the name, one line for a
+ * person, and the fields named here, out of those in PROTOCOL_ERROR_FIELDS.
+ */
+#define PROTOCOL_ERRORS(E)                                                                         \
+    E(MALFORMED, 1, NO_FIELDS)                                                                     \
+    E(UNKNOWN_METHOD, 2, NO_FIELDS)                                                                \
+    E(INVALID_ARGUMENT, 3, ARGUMENT_FIELDS)                                                        \
+    E(PROTOCOL_MISMATCH, 4, REQUESTED_ACTUAL_FIELDS)                                               \
+    E(HELLO_REQUIRED, 5, NO_FIELDS)                                                                \
+    E(NOT_PERMITTED, 6, POOL_FIELDS)                                                               \
+    E(LIMIT_EXCEEDED, 7, MAX_FIELDS)                                                               \
+    E(OUT_OF_MEMORY, 8, NO_FIELDS)                                                                 \
+    E(SYSTEM, 9, SYSTEM_FIELDS)                                                                    \
+    E(SHUTTING_DOWN, 10, NO_FIELDS)                                                                \
+    E(NO_SUCH_POOL, 20, POOL_FIELDS)                                                               \
+    E(POOL_EXISTS, 21, POOL_FIELDS)                                                                \
+    E(POOL_IN_USE, 22, IN_USE_FIELDS)                                                              \
+    E(POOL_DESTROYED, 23, POOL_FIELDS)                                                             \
+    E(NOT_A_MEMBER, 24, POOL_FIELDS)                                                               \
+    E(INVALID_CAPACITY, 30, CAPACITY_FIELDS)                                                       \
+    E(INVALID_ALIGNMENT, 31, ALIGNMENT_FIELDS)                                                     \
+    E(INVALID_OBJECT_SIZE, 32, REQUESTED_MAX_FIELDS)                                               \
+    E(OBJECT_SIZE_MISMATCH, 33, MISMATCH_FIELDS)                                                   \
+    E(ALIGNMENT_MISMATCH, 34, MISMATCH_FIELDS)                                                     \
+    E(TYPE_MISMATCH, 35, TYPE_FIELDS)                                                              \
+    E(SHARED_MEMORY_FULL, 36, SPACE_FIELDS)                                                        \
+    E(POOL_EXHAUSTED, 40, EXHAUSTED_FIELDS)                                                        \
+    E(TIMEOUT, 41, EXHAUSTED_FIELDS)                                                               \
+    E(STALE_HANDLE, 42, HANDLE_FIELDS)                                                             \
+    E(WRONG_POOL, 43, HANDLE_FIELDS)                                                               \
+    E(DUPLICATE_HANDLE, 44, HANDLE_FIELDS)
+
+#define NO_FIELDS(F)
+#define ARGUMENT_FIELDS(F) F(STR, field, PROTOCOL_NAME_MAX, OPTIONAL)
+#define POOL_FIELDS(F) F(STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)
+#define MAX_FIELDS(F) F(U64, max, UINT64_MAX, REQUIRED)
+#define SYSTEM_FIELDS(F) F(U32, system_error, 4095, REQUIRED)
+#define REQUESTED_ACTUAL_FIELDS(F)                                                                 \
+    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, actual, UINT64_MAX, REQUIRED)
+#define REQUESTED_MAX_FIELDS(F)                                                                    \
+    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, max, UINT64_MAX, REQUIRED)
+#define CAPACITY_FIELDS(F)                                                                         \
+    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
+    F(U64, max, UINT64_MAX, REQUIRED)
+#define ALIGNMENT_FIELDS(F)                                                                        \
+    F(U64, alignment, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, max, UINT64_MAX, REQUIRED)
+#define IN_USE_FIELDS(F)                                                                           \
+    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, members, UINT64_MAX, REQUIRED)
+#define MISMATCH_FIELDS(F)                                                                         \
+    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, actual, UINT64_MAX, REQUIRED)
+#define TYPE_FIELDS(F)                                                                             \
+    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(STR, requested_type, PROTOCOL_NAME_MAX, REQUIRED)                                            \
+    F(STR, actual_type, PROTOCOL_NAME_MAX, REQUIRED)
+#define SPACE_FIELDS(F)                                                                            \
+    F(U64, needed, UINT64_MAX, REQUIRED)                                                           \
+    F(U64, available, UINT64_MAX, REQUIRED)
+#define EXHAUSTED_FIELDS(F)                                                                        \
+    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
+    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
+    F(U64, waiters, UINT64_MAX, REQUIRED)
+#define HANDLE_FIELDS(F)                                                                           \
+    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
+    F(U64, position, UINT64_MAX, REQUIRED)
+
+/* Every field that an error can carry, once. */
+#define PROTOCOL_ERROR_FIELDS(F)                                                                   \
+    F(STR, field, PROTOCOL_NAME_MAX, OPTIONAL)                                                     \
+    F(STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
+    F(STR, requested_type, PROTOCOL_NAME_MAX, OPTIONAL)                                            \
+    F(STR, actual_type, PROTOCOL_NAME_MAX, OPTIONAL)                                               \
+    F(U64, capacity, UINT64_MAX, OPTIONAL)                                                         \
+    F(U64, allocated, UINT64_MAX, OPTIONAL)                                                        \
+    F(U64, requested, UINT64_MAX, OPTIONAL)                                                        \
+    F(U64, actual, UINT64_MAX, OPTIONAL)                                                           \
+    F(U64, max, UINT64_MAX, OPTIONAL)                                                              \
+    F(U64, alignment, UINT64_MAX, OPTIONAL)                                                        \
+    F(U64, needed, UINT64_MAX, OPTIONAL)                                                           \
+    F(U64, available, UINT64_MAX, OPTIONAL)                                                        \
+    F(U64, members, UINT64_MAX, OPTIONAL)                                                          \
+    F(U64, waiters, UINT64_MAX, OPTIONAL)                                                          \
+    F(U64, position, UINT64_MAX, OPTIONAL)                                                         \
+    F(U32, system_error, 4095, OPTIONAL)
+
+#endif
