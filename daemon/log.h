@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The log: lines on stderr, for a person at a terminal or for the journal. The only place of the daemon
- * that prints, once it runs.
+ * The log: lines on stderr, for a person at a terminal or for the journal. The only place of the
+ * daemon that prints, once it runs.
  *
- * A message is one line and one write(2), so that lines of several threads never mix. Whatever isn't
- * printable ASCII is written as \xNN: no name that a peer chose can forge a line or steer a terminal.
- * What doesn't fit in LOG_LINE_SIZE ends in "...". Nothing here allocates, fails or changes errno.
+ * A message is one line and one write(2), so that lines of several threads never mix. Whatever
+ * isn't printable ASCII is written as \xNN: no name that a peer chose can forge a line or steer a
+ * terminal. What doesn't fit in LOG_LINE_SIZE ends in "...". Nothing here allocates, fails or
+ * changes errno.
  *
- * A caller puts who and what into the text, as fields: log_warning("quota reached pid=%d uid=%u", ...).
+ * A caller puts who and what into the text, as fields: log_warning("quota reached pid=%d uid=%u",
+ * ...).
  */
 #ifndef DAEMON_LOG_H
 #define DAEMON_LOG_H
 
-/* A whole line at most, with prefix and line feed. Small enough that a pipe takes it in one piece. */
+/*
+ * A whole line at most, with prefix and line feed. Small enough that a pipe takes it in one piece.
+ */
 #define LOG_LINE_SIZE 1024
 
 /* The values are syslog's. */
@@ -26,13 +30,15 @@ enum log_level {
 /* The level called "error", "warning", "info" or "debug"; -EINVAL for any other name. */
 int log_level_parse(const char *name);
 
-/* Messages less important than this are dropped. LOG_LEVEL_INFO until it is called; any thread may. */
+/*
+ * Messages less important than this are dropped. LOG_LEVEL_INFO until it is called; any thread may.
+ */
 void log_set_level(enum log_level level);
 
 /*
- * Logs one message, without line feed. In the journal ($JOURNAL_STREAM names what stderr is) the line
- * begins with "<N>", anywhere else with "fastallocd: LEVEL: ". The time is left to the journal.
- * For any thread; not for signal handlers.
+ * Logs one message, without line feed. In the journal ($JOURNAL_STREAM names what stderr is) the
+ * line begins with "<N>", anywhere else with "fastallocd: LEVEL: ". The time is left to the
+ * journal. For any thread; not for signal handlers.
  */
 void log_message(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
