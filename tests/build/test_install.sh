@@ -35,8 +35,7 @@ fi
 
 # The library as the dynamic linker finds it is the installed one, by its soname.
 ldd "$dir/program" | grep -q "libfastalloc.so.0 => $dir/prefix/"
-for tool in fastallocctl; do
-    if [[ -e $dir/prefix/bin/$tool ]]; then
-        ldd "$dir/prefix/bin/$tool" | grep -q "libfastalloc.so.0 => $dir/prefix/"
-    fi
-done
+tool=$dir/prefix/bin/fastallocctl
+if [[ -e $tool ]]; then
+    ldd "$tool" | grep -q "libfastalloc.so.0 => $dir/prefix/"
+fi

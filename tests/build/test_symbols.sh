@@ -39,6 +39,7 @@ trap 'rm -rf "$seeds"' EXIT
 # seeded_check CODE NAMES
 seeded_check() {
     echo "$1" | ${CC:-cc} -x c -shared -fPIC -o "$seeds/seed.so" -
+    # shellcheck disable=SC2086 # one name a word
     printf '%s\n' $2 >"$seeds/list"
     check_library "$seeds/seed.so" "$seeds/list" >/dev/null
 }
