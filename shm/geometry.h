@@ -13,8 +13,8 @@
 
 #include "shm/layout.h"
 
-#define GEOMETRY_ALIGNMENT_DEFAULT 16u        /* that of max_align_t on 64-bit machines */
-#define GEOMETRY_ALIGNMENT_MAX 4096u          /* a page: mappings start at one */
+#define GEOMETRY_ALIGNMENT_DEFAULT 16u /* that of max_align_t on 64-bit machines */
+#define GEOMETRY_ALIGNMENT_MAX 4096u   /* a page: mappings start at one */
 #define GEOMETRY_CAPACITY_MAX (UINT32_C(1) << 30)
 #define GEOMETRY_OBJECT_MAX (UINT64_C(1) << 32) /* bytes */
 #define GEOMETRY_DATA_MAX (UINT64_C(1) << 40)   /* bytes of address space for one pool's objects */

@@ -24,7 +24,7 @@
 #define LAYOUT_MAGIC UINT64_C(0x6f6c6c6174736166) /* "fastallo" in memory */
 #define LAYOUT_VERSION 1u
 
-#define LAYOUT_NAME_SIZE 64 /* pool and type names, the final NUL included */
+#define LAYOUT_NAME_SIZE 64                   /* pool and type names, the final NUL included */
 #define LAYOUT_MEMBERS (SLOT_MEMBER_POOL + 1) /* the table is indexed by member number */
 
 enum layout_kind {
@@ -71,7 +71,7 @@ struct layout_ctl {
     uint32_t holders_max;
     uint32_t uid; /* the owner's */
     uint32_t gid;
-    uint32_t mode; /* permission bits as of a file: read = get, write = allocate and free */
+    uint32_t mode;  /* permission bits as of a file: read = get, write = allocate and free */
     uint32_t flags; /* none yet */
     char name[LAYOUT_NAME_SIZE];
     char type[LAYOUT_NAME_SIZE];

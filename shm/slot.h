@@ -14,12 +14,12 @@
 #include <fastalloc/view.h>
 
 enum slot_state {
-    SLOT_IDLE = 0,                      /* the daemon's */
-    SLOT_CACHED = 1,                    /* granted, free, in its member's cache */
-    SLOT_LIVE = FASTALLOC_STATE_LIVE,   /* allocated by one member */
+    SLOT_IDLE = 0,                        /* the daemon's */
+    SLOT_CACHED = 1,                      /* granted, free, in its member's cache */
+    SLOT_LIVE = FASTALLOC_STATE_LIVE,     /* allocated by one member */
     SLOT_SHARED = FASTALLOC_STATE_SHARED, /* allocated, several holders */
-    SLOT_RETURNED = 4,                  /* freed by somebody who doesn't own it */
-    SLOT_RETIRED = 5,                   /* its generations are used up */
+    SLOT_RETURNED = 4,                    /* freed by somebody who doesn't own it */
+    SLOT_RETIRED = 5,                     /* its generations are used up */
 };
 
 #define SLOT_GENERATION_FIRST UINT64_C(1)

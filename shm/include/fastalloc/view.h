@@ -31,7 +31,7 @@ extern "C" {
 #define FASTALLOC_WORD_ALLOCATED_MASK (~UINT64_C(0xffff) | UINT64_C(6))
 
 typedef struct fastalloc_view {
-    uint64_t identity;        /* complement of pool : 32 | nonce : 16, so that zero matches nothing */
+    uint64_t identity; /* complement of pool : 32 | nonce : 16, so that zero matches nothing */
     const uint32_t *capacity; /* slots that exist now; grows, never shrinks */
     const uint64_t *words;    /* one for each slot */
     unsigned char *data;      /* object i stands at data + i * stride */

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* F_SETLEASE */
+#include "shm/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
+                  char name[SEGMENT_NAME_SIZE])
+{
+    char digits[2 * SEGMENT_KEY_SIZE + 1];
+    for (int i = 0; i < SEGMENT_KEY_SIZE; i++)
+        snprintf(digits + 2 * i, 3, "%02x", key[i]);
+    snprintf(name, SEGMENT_NAME_SIZE, "/fastalloc.%s.%s", digits, part);
+}
+
+static int reserve(int fd, size_t size)
+{
+    int result;
+    do
+        result = posix_fallocate(fd, 0, (off_t)size);
+    while (result == EINTR);
+    return -result;
+}
+
+int segment_create(const char *name, size_t size)
+{
+    int fd = shm_open(name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return -errno;
+
+    /* The umask may have taken bits from the mode. */
+    int result = fchmod(fd, 0600) < 0 ? -errno : reserve(fd, size);
+    if (result < 0) {
+        shm_unlink(name);
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int segment_open(const char *name, bool writable)
+{
+    /* O_NONBLOCK: a planted FIFO would hang the open for ever. */
+    int fd = shm_open(name, (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK | O_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+
+    struct stat status;
+    int result = fstat(fd, &status) < 0 ? -errno : 0;
+    if (result == 0 && (!S_ISREG(status.st_mode) || status.st_uid != geteuid() ||
+                        (status.st_mode & 07777) != 0600))
+        result = -EPERM;
+    if (result < 0) {
+        close(fd);
+        return result;
+    }
+    return fd;
+}
+
+int segment_unlink(const char *name)
+{
+    return shm_unlink(name) < 0 ? -errno : 0;
+}
+
+uint64_t segment_space(void)
+{
+    struct statvfs status;
+    if (statvfs("/dev/shm", &status) < 0)
+        return 0;
+    return (uint64_t)status.f_bavail * status.f_frsize;
+}
+
+int segment_is_in_use(const char *name)
+{
+    int fd = segment_open(name, true);
+    if (fd < 0)
+        return fd;
+
+    int result = 0;
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+        result = errno == EAGAIN ? 1 : -errno;
+    else if (fcntl(fd, F_SETLEASE, F_UNLCK) < 0)
+        result = -errno;
+    close(fd);
+    return result;
+}

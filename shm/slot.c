@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+#include "shm/slot.h"
+
+#include "shm/order.h"
+
+bool slot_make_live(uint64_t *word, uint32_t member)
+{
+    uint64_t old = word_load(word);
+    if (slot_state(old) != SLOT_IDLE)
+        return false;
+    return word_exchange(word, old, slot_word(slot_generation(old), member, SLOT_LIVE));
+}
+
+bool slot_make_idle(uint64_t *word, uint64_t generation)
+{
+    uint64_t old = word_load(word);
+    if (!slot_is_allocated(old) || slot_generation(old) != generation)
+        return false;
+
+    uint64_t new = generation == SLOT_GENERATION_LAST
+                       ? slot_word(generation, SLOT_MEMBER_NONE, SLOT_RETIRED)
+                       : slot_word(generation + 1, SLOT_MEMBER_NONE, SLOT_IDLE);
+    return word_exchange(word, old, new);
+}
