@@ -14,7 +14,7 @@
 #define ERROR_ENUM(NAME, number, fields) ERROR_##NAME = (number),
 enum error_code { ERROR_NONE = 0, PROTOCOL_ERRORS(ERROR_ENUM) };
 
-#define ERROR_MEMBER(kind, name, limit, presence) ERROR_MEMBER_##kind(name, limit)
+#define ERROR_MEMBER(message, kind, name, limit, presence) ERROR_MEMBER_##kind(name, limit)
 #define ERROR_MEMBER_U32(name, limit) uint32_t name;
 #define ERROR_MEMBER_U64(name, limit) uint64_t name;
 #define ERROR_MEMBER_STR(name, limit) char name[(limit) + 1];
@@ -23,7 +23,7 @@ enum error_code { ERROR_NONE = 0, PROTOCOL_ERRORS(ERROR_ENUM) };
 struct error {
     enum error_code code;
     char message[PROTOCOL_TEXT_MAX + 1];
-    PROTOCOL_ERROR_FIELDS(ERROR_MEMBER)
+    PROTOCOL_ERROR_FIELDS(ERROR_MEMBER, error)
 };
 
 /* Begins an error anew: the code and its line, all fields zero. Returns it, for setting fields. */

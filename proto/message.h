@@ -26,7 +26,7 @@ struct list {
     size_t count;
 };
 
-#define MESSAGE_MEMBER(kind, name, limit, presence) MESSAGE_MEMBER_##kind(name, limit)
+#define MESSAGE_MEMBER(message, kind, name, limit, presence) MESSAGE_MEMBER_##kind(name, limit)
 #define MESSAGE_MEMBER_U32(name, limit) uint32_t name;
 #define MESSAGE_MEMBER_U64(name, limit) uint64_t name;
 #define MESSAGE_MEMBER_I64(name, limit) int64_t name;
@@ -38,7 +38,7 @@ struct list {
 /* struct hello_request, struct hello_reply, ... An empty message has no fields, hence `none`. */
 #define MESSAGE_STRUCT(name, fields)                                                               \
     struct name {                                                                                  \
-        fields(MESSAGE_MEMBER) char none[0];                                                       \
+        fields(MESSAGE_MEMBER, name) char none[0];                                                 \
     };
 PROTOCOL_MESSAGES(MESSAGE_STRUCT)
 
@@ -62,6 +62,28 @@ struct message_type {
     const struct message_field *fields;
     size_t field_count;
 };
+
+/* One entry of a table of fields; the tables end with an entry that isn't counted, as none may be empty. */
+#define MESSAGE_FIELD(message, kind, name, limit, presence)                                        \
+    {#name,                                                                                        \
+     offsetof(struct message, name),                                                               \
+     MESSAGE_LIMIT_##kind(limit),                                                                  \
+     FIELD_##kind,                                                                                 \
+     sizeof(#name) - 1,                                                                            \
+     MESSAGE_##presence},
+#define MESSAGE_LIMIT_U32(limit) (limit), NULL
+#define MESSAGE_LIMIT_U64(limit) (limit), NULL
+#define MESSAGE_LIMIT_I64(limit) (limit), NULL
+#define MESSAGE_LIMIT_BOOL(limit) (limit), NULL
+#define MESSAGE_LIMIT_STR(limit) (limit), NULL
+#define MESSAGE_LIMIT_BIN(limit) (limit), NULL
+#define MESSAGE_LIMIT_LIST(element) PROTOCOL_LIST_MAX, &element##_type
+#define MESSAGE_REQUIRED true
+#define MESSAGE_OPTIONAL false
+#define MESSAGE_TYPE(name, type, fields)                                                           \
+    {                                                                                              \
+        name, sizeof(type), fields, sizeof(fields) / sizeof((fields)[0]) - 1                       \
+    }
 
 /* The tables: hello_request_type, hello_reply_type, ... */
 #define MESSAGE_TYPE_DECLARE(name, fields) extern const struct message_type name##_type;

@@ -4,7 +4,7 @@
  * error with its number and fields. Structs, encoder, decoder, dispatch and the documentation
  * follow from it. X-macros here and nowhere else.
  *
- * A field is F(kind, name, limit, presence):
+ * A field is F(M, kind, name, limit, presence), M being the message that it stands in:
  *   U32, U64  unsigned, at most limit         I64  signed; the limit is not used
  *   BOOL      the limit is not used           STR  UTF-8 without control characters, at most limit bytes
  *   BIN       at most limit bytes             LIST of the messages that limit names
@@ -66,147 +66,153 @@
     MESSAGE(stats_reply, STATS_REPLY)                                                              \
     MESSAGE(sessions_request, SESSIONS_REQUEST)                                                    \
     MESSAGE(sessions_reply, SESSIONS_REPLY)                                                        \
-    MESSAGE(session_info, SESSION_INFO)
+    MESSAGE(session_info, SESSION_INFO)                                                            \
+    MESSAGE(error_head, ERROR_HEAD)
 
 /* Must be the first request of a connection. `witness` asks for the descriptor that lets it map pools. */
-#define HELLO_REQUEST(F)                                                                           \
-    F(U32, version, UINT32_MAX, REQUIRED)                                                          \
-    F(STR, name, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
-    F(BOOL, witness, 1, OPTIONAL)
-#define HELLO_REPLY(F)                                                                             \
-    F(U32, version, UINT32_MAX, REQUIRED)                                                          \
-    F(STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
-    F(U64, session, UINT64_MAX, REQUIRED)                                                          \
-    F(BIN, token, PROTOCOL_TOKEN_SIZE, REQUIRED)                                                   \
-    F(U32, message_max, UINT32_MAX, REQUIRED)                                                      \
-    F(U32, batch_max, UINT32_MAX, REQUIRED)                                                        \
-    F(U32, descriptors, 1, REQUIRED)
+#define HELLO_REQUEST(F, M)                                                                        \
+    F(M, U32, version, UINT32_MAX, REQUIRED)                                                       \
+    F(M, STR, name, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
+    F(M, BOOL, witness, 1, OPTIONAL)
+#define HELLO_REPLY(F, M)                                                                          \
+    F(M, U32, version, UINT32_MAX, REQUIRED)                                                       \
+    F(M, STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                \
+    F(M, U64, session, UINT64_MAX, REQUIRED)                                                       \
+    F(M, BIN, token, PROTOCOL_TOKEN_SIZE, REQUIRED)                                                \
+    F(M, U32, message_max, UINT32_MAX, REQUIRED)                                                   \
+    F(M, U32, batch_max, UINT32_MAX, REQUIRED)                                                     \
+    F(M, U32, descriptors, 1, REQUIRED)
 
-#define PING_REQUEST(F)
-#define PING_REPLY(F)                                                                              \
-    F(U32, pid, UINT32_MAX, REQUIRED)                                                              \
-    F(STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
-    F(STR, instance, PROTOCOL_NAME_MAX, REQUIRED)
+#define PING_REQUEST(F, M)
+#define PING_REPLY(F, M)                                                                           \
+    F(M, U32, pid, UINT32_MAX, REQUIRED)                                                           \
+    F(M, STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                \
+    F(M, STR, instance, PROTOCOL_NAME_MAX, REQUIRED)
 
 /* What a pool is made of. Sizes and alignments in bytes, capacity in slots; mode as of a file, 0 = 0600. */
-#define POOL_CREATE_REQUEST(F)                                                                     \
-    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U64, object_size, UINT64_MAX, REQUIRED)                                                      \
-    F(U32, alignment, UINT32_MAX, OPTIONAL)                                                        \
-    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
-    F(STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
-    F(U32, mode, 0777, OPTIONAL)
-#define POOL_CREATE_REPLY(F) F(U32, pool, UINT32_MAX, REQUIRED)
+#define POOL_CREATE_REQUEST(F, M)                                                                  \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, object_size, UINT64_MAX, REQUIRED)                                                   \
+    F(M, U32, alignment, UINT32_MAX, OPTIONAL)                                                     \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
+    F(M, U32, mode, 0777, OPTIONAL)
+#define POOL_CREATE_REPLY(F, M) F(M, U32, pool, UINT32_MAX, REQUIRED)
 
 /*
  * Size, alignment and type that are given are compared with the pool's. With `create` a pool that isn't there is made,
  * of object_size, alignment, capacity, type and mode. With `map` the reply carries three descriptors: ctl,
  * slots, data. Without `write` the caller can only look.
  */
-#define POOL_OPEN_REQUEST(F)                                                                       \
-    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(BOOL, write, 1, OPTIONAL)                                                                    \
-    F(BOOL, map, 1, OPTIONAL)                                                                      \
-    F(BOOL, create, 1, OPTIONAL)                                                                   \
-    F(U64, object_size, UINT64_MAX, OPTIONAL)                                                      \
-    F(U32, alignment, UINT32_MAX, OPTIONAL)                                                        \
-    F(U64, capacity, UINT64_MAX, OPTIONAL)                                                         \
-    F(STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
-    F(U32, mode, 0777, OPTIONAL)
-#define POOL_OPEN_REPLY(F)                                                                         \
-    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
-    F(U32, nonce, UINT16_MAX, REQUIRED)                                                            \
-    F(U32, member, SLOT_MEMBER_POOL, REQUIRED)                                                     \
-    F(BOOL, created, 1, REQUIRED)                                                                  \
-    F(U64, object_size, UINT64_MAX, REQUIRED)                                                      \
-    F(U64, stride, UINT64_MAX, REQUIRED)                                                           \
-    F(U32, alignment, UINT32_MAX, REQUIRED)                                                        \
-    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
-    F(STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U32, descriptors, 3, REQUIRED)
+#define POOL_OPEN_REQUEST(F, M)                                                                    \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, BOOL, write, 1, OPTIONAL)                                                                 \
+    F(M, BOOL, map, 1, OPTIONAL)                                                                   \
+    F(M, BOOL, create, 1, OPTIONAL)                                                                \
+    F(M, U64, object_size, UINT64_MAX, OPTIONAL)                                                   \
+    F(M, U32, alignment, UINT32_MAX, OPTIONAL)                                                     \
+    F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
+    F(M, STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
+    F(M, U32, mode, 0777, OPTIONAL)
+#define POOL_OPEN_REPLY(F, M)                                                                      \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, U32, nonce, UINT16_MAX, REQUIRED)                                                         \
+    F(M, U32, member, SLOT_MEMBER_POOL, REQUIRED)                                                  \
+    F(M, BOOL, created, 1, REQUIRED)                                                               \
+    F(M, U64, object_size, UINT64_MAX, REQUIRED)                                                   \
+    F(M, U64, stride, UINT64_MAX, REQUIRED)                                                        \
+    F(M, U32, alignment, UINT32_MAX, REQUIRED)                                                     \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U32, descriptors, 3, REQUIRED)
 
 /* The caller has unmapped the pool. What it still holds there is freed. */
-#define POOL_CLOSE_REQUEST(F) F(U32, pool, UINT32_MAX, REQUIRED)
-#define POOL_CLOSE_REPLY(F) F(U32, freed, UINT32_MAX, REQUIRED)
+#define POOL_CLOSE_REQUEST(F, M) F(M, U32, pool, UINT32_MAX, REQUIRED)
+#define POOL_CLOSE_REPLY(F, M) F(M, U32, freed, UINT32_MAX, REQUIRED)
 
 /* Pools with an id above `after`, in that order; or, by `name`, that one alone. */
-#define POOL_LIST_REQUEST(F)                                                                       \
-    F(U32, after, UINT32_MAX, OPTIONAL)                                                            \
-    F(STR, name, PROTOCOL_NAME_MAX, OPTIONAL)
-#define POOL_LIST_REPLY(F)                                                                         \
-    F(LIST, pools, pool_info, REQUIRED)                                                            \
-    F(BOOL, more, 1, REQUIRED)
-#define POOL_INFO(F)                                                                               \
-    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
-    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U64, object_size, UINT64_MAX, REQUIRED)                                                      \
-    F(U32, alignment, UINT32_MAX, REQUIRED)                                                        \
-    F(U64, stride, UINT64_MAX, REQUIRED)                                                           \
-    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
-    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
-    F(U32, members, UINT32_MAX, REQUIRED)                                                          \
-    F(U32, uid, UINT32_MAX, REQUIRED)                                                              \
-    F(U32, gid, UINT32_MAX, REQUIRED)                                                              \
-    F(U32, mode, 0777, REQUIRED)                                                                   \
-    F(U64, memory, UINT64_MAX, REQUIRED)
+#define POOL_LIST_REQUEST(F, M)                                                                    \
+    F(M, U32, after, UINT32_MAX, OPTIONAL)                                                         \
+    F(M, STR, name, PROTOCOL_NAME_MAX, OPTIONAL)
+#define POOL_LIST_REPLY(F, M)                                                                      \
+    F(M, LIST, pools, pool_info, REQUIRED)                                                         \
+    F(M, BOOL, more, 1, REQUIRED)
+#define POOL_INFO(F, M)                                                                            \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, object_size, UINT64_MAX, REQUIRED)                                                   \
+    F(M, U32, alignment, UINT32_MAX, REQUIRED)                                                     \
+    F(M, U64, stride, UINT64_MAX, REQUIRED)                                                        \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U32, members, UINT32_MAX, REQUIRED)                                                       \
+    F(M, U32, uid, UINT32_MAX, REQUIRED)                                                           \
+    F(M, U32, gid, UINT32_MAX, REQUIRED)                                                           \
+    F(M, U32, mode, 0777, REQUIRED)                                                                \
+    F(M, U64, memory, UINT64_MAX, REQUIRED)
 
 /* Refused while slots are allocated or others are members, unless forced. */
-#define POOL_DESTROY_REQUEST(F)                                                                    \
-    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(BOOL, force, 1, OPTIONAL)
-#define POOL_DESTROY_REPLY(F) F(U64, freed, UINT64_MAX, REQUIRED)
+#define POOL_DESTROY_REQUEST(F, M)                                                                 \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, BOOL, force, 1, OPTIONAL)
+#define POOL_DESTROY_REPLY(F, M) F(M, U64, freed, UINT64_MAX, REQUIRED)
 
 /*
  * `count` slots or none. `timeout` in nanoseconds: 0 = don't wait, negative = for ever. `request` is
  * the session's own number for this request, never used twice by it.
  */
-#define ALLOCATE_REQUEST(F)                                                                        \
-    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
-    F(U64, request, LAYOUT_REQUEST_MAX, REQUIRED)                                                  \
-    F(U32, count, PROTOCOL_BATCH_MAX, OPTIONAL)                                                    \
-    F(I64, timeout, 0, OPTIONAL)
-#define ALLOCATE_REPLY(F) F(BIN, handles, PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE, REQUIRED)
+#define ALLOCATE_REQUEST(F, M)                                                                     \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, U64, request, LAYOUT_REQUEST_MAX, REQUIRED)                                               \
+    F(M, U32, count, PROTOCOL_BATCH_MAX, OPTIONAL)                                                 \
+    F(M, I64, timeout, 0, OPTIONAL)
+#define ALLOCATE_REPLY(F, M) F(M, BIN, handles, PROTOCOL_BATCH_MAX *HANDLE_WIRE_SIZE, REQUIRED)
 
 /* All of them or none. */
-#define FREE_REQUEST(F)                                                                            \
-    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
-    F(BIN, handles, PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE, REQUIRED)
-#define FREE_REPLY(F) F(U32, freed, PROTOCOL_BATCH_MAX, REQUIRED)
+#define FREE_REQUEST(F, M)                                                                         \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, BIN, handles, PROTOCOL_BATCH_MAX *HANDLE_WIRE_SIZE, REQUIRED)
+#define FREE_REPLY(F, M) F(M, U32, freed, PROTOCOL_BATCH_MAX, REQUIRED)
 
-#define STATS_REQUEST(F) F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)
-#define STATS_REPLY(F)                                                                             \
-    F(U32, pool, UINT32_MAX, REQUIRED)                                                             \
-    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
-    F(U64, current_usage, UINT64_MAX, REQUIRED)                                                    \
-    F(U64, available, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, peak_usage, UINT64_MAX, REQUIRED)                                                       \
-    F(U64, total_allocations, UINT64_MAX, REQUIRED)                                                \
-    F(U64, total_deallocations, UINT64_MAX, REQUIRED)                                              \
-    F(U64, allocation_failures, UINT64_MAX, REQUIRED)                                              \
-    F(U64, timeouts, UINT64_MAX, REQUIRED)                                                         \
-    F(U64, reclaimed, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, waiters, UINT64_MAX, REQUIRED)
+#define STATS_REQUEST(F, M) F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)
+#define STATS_REPLY(F, M)                                                                          \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, current_usage, UINT64_MAX, REQUIRED)                                                 \
+    F(M, U64, available, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, peak_usage, UINT64_MAX, REQUIRED)                                                    \
+    F(M, U64, total_allocations, UINT64_MAX, REQUIRED)                                             \
+    F(M, U64, total_deallocations, UINT64_MAX, REQUIRED)                                           \
+    F(M, U64, allocation_failures, UINT64_MAX, REQUIRED)                                           \
+    F(M, U64, timeouts, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, reclaimed, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, waiters, UINT64_MAX, REQUIRED)
 
 /* Sessions with an id above `after`, in that order. */
-#define SESSIONS_REQUEST(F) F(U64, after, UINT64_MAX, OPTIONAL)
-#define SESSIONS_REPLY(F)                                                                          \
-    F(LIST, sessions, session_info, REQUIRED)                                                      \
-    F(BOOL, more, 1, REQUIRED)
-#define SESSION_INFO(F)                                                                            \
-    F(U64, session, UINT64_MAX, REQUIRED)                                                          \
-    F(STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U32, pid, UINT32_MAX, REQUIRED)                                                              \
-    F(U32, uid, UINT32_MAX, REQUIRED)                                                              \
-    F(BOOL, connected, 1, REQUIRED)                                                                \
-    F(U32, pools, UINT32_MAX, REQUIRED)                                                            \
-    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
-    F(U32, waiting, UINT32_MAX, REQUIRED)
+#define SESSIONS_REQUEST(F, M) F(M, U64, after, UINT64_MAX, OPTIONAL)
+#define SESSIONS_REPLY(F, M)                                                                       \
+    F(M, LIST, sessions, session_info, REQUIRED)                                                   \
+    F(M, BOOL, more, 1, REQUIRED)
+#define SESSION_INFO(F, M)                                                                         \
+    F(M, U64, session, UINT64_MAX, REQUIRED)                                                       \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U32, pid, UINT32_MAX, REQUIRED)                                                           \
+    F(M, U32, uid, UINT32_MAX, REQUIRED)                                                           \
+    F(M, BOOL, connected, 1, REQUIRED)                                                             \
+    F(M, U32, pools, UINT32_MAX, REQUIRED)                                                         \
+    F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U32, waiting, UINT32_MAX, REQUIRED)
 
 /*
  * Errors: E(NAME, number, fields of its detail). What travels is this number, the name, one line for a
- * person, and the fields named here, out of those in PROTOCOL_ERROR_FIELDS.
+ * person, and `detail`, a map of the fields named here, out of those in PROTOCOL_ERROR_FIELDS.
  */
+#define ERROR_HEAD(F, M)                                                                           \
+    F(M, U32, code, UINT32_MAX, REQUIRED)                                                          \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, STR, message, PROTOCOL_TEXT_MAX, REQUIRED)
+
 #define PROTOCOL_ERRORS(E)                                                                         \
     E(MALFORMED, 1, NO_FIELDS)                                                                     \
     E(UNKNOWN_METHOD, 2, NO_FIELDS)                                                                \
@@ -236,65 +242,65 @@
     E(WRONG_POOL, 43, HANDLE_FIELDS)                                                               \
     E(DUPLICATE_HANDLE, 44, HANDLE_FIELDS)
 
-#define NO_FIELDS(F)
-#define ARGUMENT_FIELDS(F) F(STR, field, PROTOCOL_NAME_MAX, OPTIONAL)
-#define POOL_FIELDS(F) F(STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)
-#define MAX_FIELDS(F) F(U64, max, UINT64_MAX, REQUIRED)
-#define SYSTEM_FIELDS(F) F(U32, system_error, 4095, REQUIRED)
-#define REQUESTED_ACTUAL_FIELDS(F)                                                                 \
-    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, actual, UINT64_MAX, REQUIRED)
-#define REQUESTED_MAX_FIELDS(F)                                                                    \
-    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, max, UINT64_MAX, REQUIRED)
-#define CAPACITY_FIELDS(F)                                                                         \
-    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
-    F(U64, max, UINT64_MAX, REQUIRED)
-#define ALIGNMENT_FIELDS(F)                                                                        \
-    F(U64, alignment, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, max, UINT64_MAX, REQUIRED)
-#define IN_USE_FIELDS(F)                                                                           \
-    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, members, UINT64_MAX, REQUIRED)
-#define MISMATCH_FIELDS(F)                                                                         \
-    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, actual, UINT64_MAX, REQUIRED)
-#define TYPE_FIELDS(F)                                                                             \
-    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(STR, requested_type, PROTOCOL_NAME_MAX, REQUIRED)                                            \
-    F(STR, actual_type, PROTOCOL_NAME_MAX, REQUIRED)
-#define SPACE_FIELDS(F)                                                                            \
-    F(U64, needed, UINT64_MAX, REQUIRED)                                                           \
-    F(U64, available, UINT64_MAX, REQUIRED)
-#define EXHAUSTED_FIELDS(F)                                                                        \
-    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U64, capacity, UINT64_MAX, REQUIRED)                                                         \
-    F(U64, allocated, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, requested, UINT64_MAX, REQUIRED)                                                        \
-    F(U64, waiters, UINT64_MAX, REQUIRED)
-#define HANDLE_FIELDS(F)                                                                           \
-    F(STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                      \
-    F(U64, position, UINT64_MAX, REQUIRED)
+#define NO_FIELDS(F, M)
+#define ARGUMENT_FIELDS(F, M) F(M, STR, field, PROTOCOL_NAME_MAX, OPTIONAL)
+#define POOL_FIELDS(F, M) F(M, STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)
+#define MAX_FIELDS(F, M) F(M, U64, max, UINT64_MAX, REQUIRED)
+#define SYSTEM_FIELDS(F, M) F(M, U32, system_error, 4095, REQUIRED)
+#define REQUESTED_ACTUAL_FIELDS(F, M)                                                              \
+    F(M, U64, requested, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, actual, UINT64_MAX, REQUIRED)
+#define REQUESTED_MAX_FIELDS(F, M)                                                                 \
+    F(M, U64, requested, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, max, UINT64_MAX, REQUIRED)
+#define CAPACITY_FIELDS(F, M)                                                                      \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, max, UINT64_MAX, REQUIRED)
+#define ALIGNMENT_FIELDS(F, M)                                                                     \
+    F(M, U64, alignment, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, max, UINT64_MAX, REQUIRED)
+#define IN_USE_FIELDS(F, M)                                                                        \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, members, UINT64_MAX, REQUIRED)
+#define MISMATCH_FIELDS(F, M)                                                                      \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, requested, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, actual, UINT64_MAX, REQUIRED)
+#define TYPE_FIELDS(F, M)                                                                          \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, STR, requested_type, PROTOCOL_NAME_MAX, REQUIRED)                                         \
+    F(M, STR, actual_type, PROTOCOL_NAME_MAX, REQUIRED)
+#define SPACE_FIELDS(F, M)                                                                         \
+    F(M, U64, needed, UINT64_MAX, REQUIRED)                                                        \
+    F(M, U64, available, UINT64_MAX, REQUIRED)
+#define EXHAUSTED_FIELDS(F, M)                                                                     \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, requested, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, waiters, UINT64_MAX, REQUIRED)
+#define HANDLE_FIELDS(F, M)                                                                        \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, position, UINT64_MAX, REQUIRED)
 
 /* Every field that an error can carry, once. */
-#define PROTOCOL_ERROR_FIELDS(F)                                                                   \
-    F(STR, field, PROTOCOL_NAME_MAX, OPTIONAL)                                                     \
-    F(STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)                                                      \
-    F(STR, requested_type, PROTOCOL_NAME_MAX, OPTIONAL)                                            \
-    F(STR, actual_type, PROTOCOL_NAME_MAX, OPTIONAL)                                               \
-    F(U64, capacity, UINT64_MAX, OPTIONAL)                                                         \
-    F(U64, allocated, UINT64_MAX, OPTIONAL)                                                        \
-    F(U64, requested, UINT64_MAX, OPTIONAL)                                                        \
-    F(U64, actual, UINT64_MAX, OPTIONAL)                                                           \
-    F(U64, max, UINT64_MAX, OPTIONAL)                                                              \
-    F(U64, alignment, UINT64_MAX, OPTIONAL)                                                        \
-    F(U64, needed, UINT64_MAX, OPTIONAL)                                                           \
-    F(U64, available, UINT64_MAX, OPTIONAL)                                                        \
-    F(U64, members, UINT64_MAX, OPTIONAL)                                                          \
-    F(U64, waiters, UINT64_MAX, OPTIONAL)                                                          \
-    F(U64, position, UINT64_MAX, OPTIONAL)                                                         \
-    F(U32, system_error, 4095, OPTIONAL)
+#define PROTOCOL_ERROR_FIELDS(F, M)                                                                \
+    F(M, STR, field, PROTOCOL_NAME_MAX, OPTIONAL)                                                  \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
+    F(M, STR, requested_type, PROTOCOL_NAME_MAX, OPTIONAL)                                         \
+    F(M, STR, actual_type, PROTOCOL_NAME_MAX, OPTIONAL)                                            \
+    F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
+    F(M, U64, allocated, UINT64_MAX, OPTIONAL)                                                     \
+    F(M, U64, requested, UINT64_MAX, OPTIONAL)                                                     \
+    F(M, U64, actual, UINT64_MAX, OPTIONAL)                                                        \
+    F(M, U64, max, UINT64_MAX, OPTIONAL)                                                           \
+    F(M, U64, alignment, UINT64_MAX, OPTIONAL)                                                     \
+    F(M, U64, needed, UINT64_MAX, OPTIONAL)                                                        \
+    F(M, U64, available, UINT64_MAX, OPTIONAL)                                                     \
+    F(M, U64, members, UINT64_MAX, OPTIONAL)                                                       \
+    F(M, U64, waiters, UINT64_MAX, OPTIONAL)                                                       \
+    F(M, U64, position, UINT64_MAX, OPTIONAL)                                                      \
+    F(M, U32, system_error, 4095, OPTIONAL)
 
 #endif

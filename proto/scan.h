@@ -20,12 +20,12 @@
 #define SCAN_MAP_MAX 32u        /* entries of one map */
 
 enum scan_result {
-    SCAN_MORE,          /* nothing wrong so far; needs more bytes */
-    SCAN_DONE,          /* a whole message: scan->position bytes */
-    SCAN_TOO_LARGE,     /* longer than SCAN_MESSAGE_MAX, or declares more than can follow */
+    SCAN_MORE,      /* nothing wrong so far; needs more bytes */
+    SCAN_DONE,      /* a whole message: scan->position bytes */
+    SCAN_TOO_LARGE, /* longer than SCAN_MESSAGE_MAX, or declares more than can follow */
     SCAN_TOO_DEEP,
-    SCAN_BAD_BYTE,      /* 0xc1, or an ext type */
-    SCAN_BAD_KEY,       /* a map key that isn't a string, or is longer than 255 bytes */
+    SCAN_BAD_BYTE, /* 0xc1, or an ext type */
+    SCAN_BAD_KEY,  /* a map key that isn't a string, or is longer than 255 bytes */
     SCAN_TOO_MANY_KEYS,
     SCAN_DUPLICATE_KEY,
 };
@@ -33,7 +33,7 @@ enum scan_result {
 struct scan_level {
     uint32_t remaining; /* elements still to come; keys and values both count */
     uint32_t is_map;
-    uint32_t keys;      /* seen so far */
+    uint32_t keys; /* seen so far */
     struct {
         uint16_t offset;
         uint8_t length;

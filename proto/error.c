@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/error.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "proto/message.h"
+
+#define DETAIL_TABLE(NAME, number, fields)                                                         \
+    static const struct message_field NAME##_fields[] = {fields(MESSAGE_FIELD, error){NULL}};
+PROTOCOL_ERRORS(DETAIL_TABLE)
+
+struct error *error_set(struct error *error, enum error_code code, const char *format, ...)
+{
+    memset(error, 0, sizeof(*error));
+    error->code = code;
+
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error->message, sizeof(error->message), format, arguments);
+    va_end(arguments);
+    return error;
+}
+
+const char *error_name(enum error_code code)
+{
+    switch (code) {
+#define ERROR_NAME_CASE(NAME, number, fields)                                                      \
+    case ERROR_##NAME:                                                                             \
+        return #NAME;
+        PROTOCOL_ERRORS(ERROR_NAME_CASE)
+    case ERROR_NONE:
+        break;
+    }
+    return NULL;
+}
+
+const struct message_type *error_detail_type(enum error_code code)
+{
+    switch (code) {
+#define ERROR_DETAIL_CASE(NAME, number, fields)                                                    \
+    case ERROR_##NAME: {                                                                           \
+        static const struct message_type type = MESSAGE_TYPE(#NAME, struct error, NAME##_fields);  \
+        return &type;                                                                              \
+    }
+        PROTOCOL_ERRORS(ERROR_DETAIL_CASE)
+    case ERROR_NONE:
+        break;
+    }
+    return NULL;
+}
