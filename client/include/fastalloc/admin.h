@@ -119,9 +119,9 @@ typedef struct fastalloc_session_info {
     uint64_t id;
     pid_t pid; /* as the daemon sees it; 0 from another pid namespace. For people only */
     uid_t uid;
-    bool connected;     /* false: the connection is gone but the process still has its pools mapped */
-    uint32_t pools;     /* it has open */
-    uint32_t waiting;   /* requests */
+    bool connected;   /* false: the connection is gone but the process still has its pools mapped */
+    uint32_t pools;   /* it has open */
+    uint32_t waiting; /* requests */
     uint64_t allocated; /* slots, in all pools */
     char name[FASTALLOC_NAME_MAX + 1];
 } fastalloc_session_info_t;

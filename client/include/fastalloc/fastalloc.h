@@ -80,7 +80,8 @@ enum fastalloc_result {
     /* Somebody broke the protocol: this library, the daemon, or something else that answers at the socket. */
     FASTALLOC_ERR_MALFORMED = -10001,
     FASTALLOC_ERR_UNKNOWN_METHOD = -10002,
-    FASTALLOC_ERR_PROTOCOL_MISMATCH = -10004, /* [requested, actual] daemon and library of other ages */
+    FASTALLOC_ERR_PROTOCOL_MISMATCH =
+        -10004, /* [requested, actual] daemon and library of other ages */
     FASTALLOC_ERR_HELLO_REQUIRED = -10005,
 
     FASTALLOC_ERR_INVALID_ARGUMENT = -10003, /* [field] */
@@ -94,28 +95,31 @@ enum fastalloc_result {
     FASTALLOC_ERR_POOL_EXISTS = -10021,    /* [pool] */
     FASTALLOC_ERR_POOL_IN_USE = -10022,    /* [pool, allocated, members] */
     FASTALLOC_ERR_POOL_DESTROYED = -10023, /* [pool] while this call waited */
-    FASTALLOC_ERR_NOT_A_MEMBER = -10024,   /* [pool] the session hasn't opened it, or only for reading */
+    FASTALLOC_ERR_NOT_A_MEMBER =
+        -10024, /* [pool] the session hasn't opened it, or only for reading */
 
-    FASTALLOC_ERR_INVALID_CAPACITY = -10030,      /* [capacity, max] */
-    FASTALLOC_ERR_INVALID_ALIGNMENT = -10031,     /* [alignment, max] not a power of two, or above max */
-    FASTALLOC_ERR_INVALID_OBJECT_SIZE = -10032,   /* [requested, max] */
-    FASTALLOC_ERR_OBJECT_SIZE_MISMATCH = -10033,  /* [pool, requested, actual] */
-    FASTALLOC_ERR_ALIGNMENT_MISMATCH = -10034,    /* [pool, requested, actual] */
-    FASTALLOC_ERR_TYPE_MISMATCH = -10035,         /* [pool, requested_type, actual_type] */
-    FASTALLOC_ERR_SHARED_MEMORY_FULL = -10036,    /* [needed, available] bytes */
+    FASTALLOC_ERR_INVALID_CAPACITY = -10030, /* [capacity, max] */
+    FASTALLOC_ERR_INVALID_ALIGNMENT =
+        -10031, /* [alignment, max] not a power of two, or above max */
+    FASTALLOC_ERR_INVALID_OBJECT_SIZE = -10032,  /* [requested, max] */
+    FASTALLOC_ERR_OBJECT_SIZE_MISMATCH = -10033, /* [pool, requested, actual] */
+    FASTALLOC_ERR_ALIGNMENT_MISMATCH = -10034,   /* [pool, requested, actual] */
+    FASTALLOC_ERR_TYPE_MISMATCH = -10035,        /* [pool, requested_type, actual_type] */
+    FASTALLOC_ERR_SHARED_MEMORY_FULL = -10036,   /* [needed, available] bytes */
 
-    FASTALLOC_ERR_POOL_EXHAUSTED = -10040,   /* [pool, capacity, allocated, requested, waiters] */
-    FASTALLOC_ERR_TIMEOUT = -10041,          /* [pool, capacity, allocated, requested, waiters] */
-    FASTALLOC_ERR_STALE_HANDLE = -10042,     /* [pool, position] already freed, or never given out */
-    FASTALLOC_ERR_WRONG_POOL = -10043,       /* [pool, position] the handle is another pool's */
+    FASTALLOC_ERR_POOL_EXHAUSTED = -10040, /* [pool, capacity, allocated, requested, waiters] */
+    FASTALLOC_ERR_TIMEOUT = -10041,        /* [pool, capacity, allocated, requested, waiters] */
+    FASTALLOC_ERR_STALE_HANDLE = -10042,   /* [pool, position] already freed, or never given out */
+    FASTALLOC_ERR_WRONG_POOL = -10043,     /* [pool, position] the handle is another pool's */
     FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* [pool, position] twice in one call */
 
     /* Decided here, without the daemon. */
-    FASTALLOC_ERR_UNREACHABLE = -10100,   /* [system_error] no daemon answers at the socket */
-    FASTALLOC_ERR_DISCONNECTED = -10101,  /* the connection is gone; close it and connect anew */
-    FASTALLOC_ERR_NO_REPLY = -10102,      /* the daemon didn't answer in time; the connection is given up */
-    FASTALLOC_ERR_FORKED = -10103,        /* the connection or pool is the parent process' */
-    FASTALLOC_ERR_SOCKET_PATH = -10104,   /* [max] too long for a Unix socket */
+    FASTALLOC_ERR_UNREACHABLE = -10100,  /* [system_error] no daemon answers at the socket */
+    FASTALLOC_ERR_DISCONNECTED = -10101, /* the connection is gone; close it and connect anew */
+    FASTALLOC_ERR_NO_REPLY =
+        -10102, /* the daemon didn't answer in time; the connection is given up */
+    FASTALLOC_ERR_FORKED = -10103,      /* the connection or pool is the parent process' */
+    FASTALLOC_ERR_SOCKET_PATH = -10104, /* [max] too long for a Unix socket */
 };
 
 /* "FASTALLOC_ERR_POOL_EXHAUSTED", "ENOMEM", ...: never NULL, never to be freed. */
@@ -164,7 +168,8 @@ typedef struct fastalloc_connect_options {
     const char *socket;
     const char *name;      /* shown to operators; NULL: the program's name */
     int64_t connect_limit; /* how long to keep trying while no daemon answers */
-    int64_t reply_limit;   /* how long the daemon may take, beyond the time that a call itself waits */
+    int64_t
+        reply_limit; /* how long the daemon may take, beyond the time that a call itself waits */
 } fastalloc_connect_options_t;
 
 /* Tries for one second, waits thirty for a reply. */
@@ -211,9 +216,9 @@ typedef struct fastalloc_open_options {
     bool create;          /* make the pool, of what follows, if there is none of that name */
     uint64_t object_size; /* bytes. Compared with the pool's unless 0; needed to create */
     uint32_t alignment;   /* a power of two up to 4096. Compared likewise; 0 creates with 16 */
-    uint32_t mode;        /* to create: who may open, as of a file (0640: the group may read); 0 = 0600 */
-    uint64_t capacity;    /* to create: slots */
-    const char *type;     /* what the objects are. Compared likewise unless NULL */
+    uint32_t mode; /* to create: who may open, as of a file (0640: the group may read); 0 = 0600 */
+    uint64_t capacity; /* to create: slots */
+    const char *type;  /* what the objects are. Compared likewise unless NULL */
 } fastalloc_open_options_t;
 
 #ifdef __cplusplus
@@ -232,10 +237,11 @@ typedef struct fastalloc_open_options {
  * FASTALLOC_ERR_ALIGNMENT_MISMATCH, FASTALLOC_ERR_TYPE_MISMATCH; to create: FASTALLOC_ERR_INVALID_CAPACITY,
  * FASTALLOC_ERR_INVALID_ALIGNMENT, FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_SHARED_MEMORY_FULL.
  */
-FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
-fastalloc_open(fastalloc_connection_t *connection, const char *name,
-               const fastalloc_open_options_t *options, fastalloc_pool_t **pool,
-               fastalloc_error_t *error);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t *connection,
+                                                         const char *name,
+                                                         const fastalloc_open_options_t *options,
+                                                         fastalloc_pool_t **pool,
+                                                         fastalloc_error_t *error);
 
 /*
  * Unmaps the pool. What this session still has allocated in it is freed. Nothing happens on NULL. No other
@@ -263,9 +269,10 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_allocate(fastalloc_pool_t *p
                                                              int64_t timeout,
                                                              fastalloc_handle_t *handle,
                                                              fastalloc_error_t *error);
-FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
-fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeout,
-                        fastalloc_handle_t *handles, fastalloc_error_t *error);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_allocate_many(fastalloc_pool_t *pool,
+                                                                  size_t count, int64_t timeout,
+                                                                  fastalloc_handle_t *handles,
+                                                                  fastalloc_error_t *error);
 
 /* Allocates one object if that can be done at once: fastalloc_allocate() with FASTALLOC_NOWAIT. */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_try_allocate(fastalloc_pool_t *pool,
