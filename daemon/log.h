@@ -8,15 +8,12 @@
  * terminal. What doesn't fit in LOG_LINE_SIZE ends in "...". Nothing here allocates, fails or
  * changes errno.
  *
- * A caller puts who and what into the text, as fields: log_warning("quota reached pid=%d uid=%u",
- * ...).
+ * A caller puts who and what into the text, as fields: "quota reached pid=12 uid=1000 pool=frames".
  */
 #ifndef DAEMON_LOG_H
 #define DAEMON_LOG_H
 
-/*
- * A whole line at most, with prefix and line feed. Small enough that a pipe takes it in one piece.
- */
+/* A whole line at most, with prefix and line feed. A pipe takes so little in one piece. */
 #define LOG_LINE_SIZE 1024
 
 /* The values are syslog's. */
@@ -43,9 +40,9 @@ void log_set_level(enum log_level level);
 void log_message(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-#define log_error(...)   log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_error(...) log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)
-#define log_info(...)    log_message(LOG_LEVEL_INFO, __VA_ARGS__)
-#define log_debug(...)   log_message(LOG_LEVEL_DEBUG, __VA_ARGS__)
+#define log_info(...) log_message(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_message(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 #endif
