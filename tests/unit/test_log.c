@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/log.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* stderr is a datagram socket: each write(2) is one message. */
+static int saved_stderr;
+static int reader;
+static char line[2 * LOG_LINE_SIZE];
+
+static void setup(void)
+{
+    int pair[2];
+
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+    saved_stderr = dup(STDERR_FILENO);
+    ck_assert_int_eq(dup2(pair[1], STDERR_FILENO), STDERR_FILENO);
+    close(pair[1]);
+    reader = pair[0];
+    unsetenv("JOURNAL_STREAM");
+    log_set_level(LOG_LEVEL_INFO);
+}
+
+static void teardown(void)
+{
+    dup2(saved_stderr, STDERR_FILENO);
+    close(saved_stderr);
+    close(reader);
+}
+
+/* What one write(2) wrote; "" if there was none. */
+static const char *next_line(void)
+{
+    const ssize_t length = recv(reader, line, sizeof(line) - 1, 0);
+
+    line[length > 0 ? length : 0] = '\0';
+    return line;
+}
+
+START_TEST(test_line_has_level_and_name)
+{
+    log_error("pool=%s uid=%d", "frames", 1000);
+    ck_assert_str_eq(next_line(), "fastallocd: error: pool=frames uid=1000\n");
+    log_warning("w");
+    ck_assert_str_eq(next_line(), "fastallocd: warning: w\n");
+    log_info("i");
+    ck_assert_str_eq(next_line(), "fastallocd: info: i\n");
+    ck_assert_str_eq(next_line(), "");
+}
+END_TEST
+
+START_TEST(test_level_drops_what_is_less_important)
+{
+    log_debug("dropped");
+    ck_assert_str_eq(next_line(), "");
+    log_set_level(LOG_LEVEL_DEBUG);
+    log_debug("d");
+    ck_assert_str_eq(next_line(), "fastallocd: debug: d\n");
+    log_set_level(LOG_LEVEL_ERROR);
+    log_warning("dropped");
+    log_error("e");
+    ck_assert_str_eq(next_line(), "fastallocd: error: e\n");
+}
+END_TEST
+
+START_TEST(test_levels_are_known_by_name)
+{
+    ck_assert_int_eq(log_level_parse("error"), LOG_LEVEL_ERROR);
+    ck_assert_int_eq(log_level_parse("warning"), LOG_LEVEL_WARNING);
+    ck_assert_int_eq(log_level_parse("info"), LOG_LEVEL_INFO);
+    ck_assert_int_eq(log_level_parse("debug"), LOG_LEVEL_DEBUG);
+    ck_assert_int_eq(log_level_parse(""), -EINVAL);
+    ck_assert_int_eq(log_level_parse("Info"), -EINVAL);
+    ck_assert_int_eq(log_level_parse("information"), -EINVAL);
+}
+END_TEST
+
+/* Sets JOURNAL_STREAM to the name of stderr, its inode off by `off`. */
+static void set_journal_stream(int off)
+{
+    struct stat file;
+    char text[64];
+
+    ck_assert_int_eq(fstat(STDERR_FILENO, &file), 0);
+    snprintf(text, sizeof(text), "%ju:%ju", (uintmax_t)file.st_dev, (uintmax_t)file.st_ino + off);
+    setenv("JOURNAL_STREAM", text, 1);
+}
+
+START_TEST(test_journal_gets_priorities)
+{
+    set_journal_stream(0);
+    log_error("e");
+    ck_assert_str_eq(next_line(), "<3>e\n");
+    log_info("i");
+    ck_assert_str_eq(next_line(), "<6>i\n");
+}
+END_TEST
+
+START_TEST(test_journal_of_another_stream_does_not_count)
+{
+    set_journal_stream(1);
+    log_info("redirected");
+    ck_assert_str_eq(next_line(), "fastallocd: info: redirected\n");
+    setenv("JOURNAL_STREAM", "garbage", 1);
+    log_info("garbage");
+    ck_assert_str_eq(next_line(), "fastallocd: info: garbage\n");
+}
+END_TEST
+
+START_TEST(test_names_can_not_forge_lines)
+{
+    log_info("name=%s", "a\n<3>b\r\t\x1b[2J\x7f\xc2\x9b\\");
+    ck_assert_str_eq(next_line(), "fastallocd: info: name=a\\x0a<3>b\\x0d\\x09\\x1b[2J\\x7f"
+                                  "\\xc2\\x9b\\\n");
+    ck_assert_str_eq(next_line(), "");
+}
+END_TEST
+
+/* A message of `count` times the character, after the prefix. */
+static size_t log_filled(char character, size_t count)
+{
+    char text[3 * LOG_LINE_SIZE];
+
+    ck_assert_uint_lt(count, sizeof(text));
+    memset(text, character, count);
+    text[count] = '\0';
+    log_info("%s", text);
+    return strlen(next_line());
+}
+
+START_TEST(test_longest_line_is_whole)
+{
+    const size_t room = LOG_LINE_SIZE - strlen("fastallocd: info: ") - strlen("...\n");
+
+    ck_assert_uint_eq(log_filled('x', room), LOG_LINE_SIZE - strlen("..."));
+    ck_assert_str_eq(line + strlen(line) - 2, "x\n");
+    ck_assert_uint_eq(log_filled('x', room + 1), LOG_LINE_SIZE);
+    ck_assert_str_eq(line + strlen(line) - 5, "x...\n");
+}
+END_TEST
+
+START_TEST(test_longer_lines_are_cut)
+{
+    ck_assert_uint_eq(log_filled('x', 2 * LOG_LINE_SIZE), LOG_LINE_SIZE);
+    ck_assert_str_eq(line + strlen(line) - 5, "x...\n");
+    ck_assert_str_eq(next_line(), "");
+}
+END_TEST
+
+/* Wherever the cut falls. */
+START_TEST(test_cut_leaves_escapes_whole)
+{
+    for (int shift = 0; shift < 4; shift++) {
+        char text[LOG_LINE_SIZE];
+
+        memset(text, '\n', sizeof(text) - 1);
+        memset(text, '-', (size_t)shift);
+        text[sizeof(text) - 1] = '\0';
+        log_info("%s", text);
+        next_line();
+        ck_assert_uint_le(strlen(line), LOG_LINE_SIZE);
+        ck_assert_str_eq(line + strlen(line) - 8, "\\x0a...\n");
+    }
+}
+END_TEST
+
+START_TEST(test_errno_survives)
+{
+    close(STDERR_FILENO);
+    errno = ENOSPC;
+    log_error("into nothing");
+    ck_assert_int_eq(errno, ENOSPC);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("log");
+    TCase *tcase = tcase_create("log");
+    SRunner *runner;
+    int failed;
+
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, test_line_has_level_and_name);
+    tcase_add_test(tcase, test_level_drops_what_is_less_important);
+    tcase_add_test(tcase, test_levels_are_known_by_name);
+    tcase_add_test(tcase, test_journal_gets_priorities);
+    tcase_add_test(tcase, test_journal_of_another_stream_does_not_count);
+    tcase_add_test(tcase, test_names_can_not_forge_lines);
+    tcase_add_test(tcase, test_longest_line_is_whole);
+    tcase_add_test(tcase, test_longer_lines_are_cut);
+    tcase_add_test(tcase, test_cut_leaves_escapes_whole);
+    tcase_add_test(tcase, test_errno_survives);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
