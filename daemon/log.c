@@ -87,7 +87,7 @@ static size_t append_escaped(char *line, size_t used, const char *text, bool cut
             used += (size_t)snprintf(line + used, LOG_LINE_SIZE - used, "\\x%02x", byte);
     }
     if (cut) {
-        memcpy(line + used, "...", 3);
+        memset(line + used, '.', 3);
         used += 3;
     }
     return used;

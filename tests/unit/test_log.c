@@ -149,7 +149,7 @@ END_TEST
 
 START_TEST(test_longer_lines_are_cut)
 {
-    ck_assert_uint_eq(log_filled('x', 2 * LOG_LINE_SIZE), LOG_LINE_SIZE);
+    ck_assert_uint_eq(log_filled('x', 2UL * LOG_LINE_SIZE), LOG_LINE_SIZE);
     ck_assert_str_eq(line + strlen(line) - 5, "x...\n");
     ck_assert_str_eq(next_line(), "");
 }
