@@ -10,7 +10,10 @@ void handle_format(fastalloc_handle_t handle, char text[FASTALLOC_HANDLE_TEXT_SI
              handle.index, handle.tag);
 }
 
-/* Digits of the base up to the terminator; no sign, no blank, no more than fits in max. */
+/*
+ * Digits of the base up to the terminator; no sign, no blank, no more than fits in max. Decimal numbers
+ * have no zeros in front: a handle has one text form.
+ */
 static bool parse_number(const char **text, unsigned base, char terminator, uint64_t max,
                          uint64_t *number)
 {
@@ -24,7 +27,7 @@ static bool parse_number(const char **text, unsigned base, char terminator, uint
             return false;
         value = value * base + digit;
     }
-    if (p == *text)
+    if (p == *text || (base == 10 && **text == '0' && p > *text + 1))
         return false;
     *text = terminator ? p + 1 : p;
     *number = value;
