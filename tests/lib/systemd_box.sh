@@ -4,7 +4,7 @@
 #
 #   box_enter "$0" "$@"      first of all; runs the test anew in a mount namespace of its own
 #   box_make                 makes the root; what the test then puts below $box_root, it finds there
-#   box_boot [UNIT...]       boots, and starts these units with it
+#   box_boot                 boots, as far as services can be started
 #   box COMMAND...           runs a command in the booted machine, as root
 #
 # All of it is gone when the test ends, however that is: the file system is memory in the test's own
@@ -33,7 +33,7 @@ box_enter() {
 }
 
 box_make() {
-    box_base=$(mktemp -d /tmp/systemd_box.XXXXXX)
+    box_base=$(mktemp -d "/tmp/systemd_box.$$.XXXXXX")
     trap box_remove EXIT
     trap 'exit 130' INT TERM HUP
     mount -t tmpfs -o mode=755 tmpfs "$box_base" || box_skip "tmpfs is refused"
@@ -70,12 +70,13 @@ box_make_devices() {
     ln -s /proc/self/fd "$box_root/dev/fd"
 }
 
-# A test that was killed with SIGKILL leaves an empty control group.
+# A test that was killed with SIGKILL leaves an empty control group and an empty directory.
 box_sweep() {
-    local group
-    for group in "$box_base"/cgroup/systemd_box.*; do
-        [[ -d $group && ! -d /proc/${group##*.} ]] || continue
-        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    local left owner
+    for left in "$box_base"/cgroup/systemd_box.* /tmp/systemd_box.*; do
+        owner=${left##*/systemd_box.}
+        [[ -d $left && ! -d /proc/${owner%%.*} ]] || continue
+        find "$left" -depth -type d -exec rmdir {} + 2>/dev/null || true
     done
 }
 
@@ -121,13 +122,11 @@ box_become_init() {
 }
 
 box_boot() {
-    cat >"$box_root/etc/systemd/system/box.target" <<END
+    cat >"$box_root/etc/systemd/system/box.target" <<'END'
 [Unit]
 Description=All that a test needs
 Requires=basic.target
 After=basic.target
-Wants=$*
-After=$*
 END
     # The control group comes first, and without it nothing: a systemd in a group that it shares with
     # others would move them all into groups of its own.
