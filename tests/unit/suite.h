@@ -33,13 +33,16 @@ static inline void suite_teardown(void)
     ck_assert_int_eq(suite_count_descriptors(), suite_descriptors);
 }
 
-static inline int suite_run(const char *name, const TTest *const *tests, size_t count)
+/* Each test runs between `setup` and `teardown`, if they aren't NULL. */
+static inline int suite_run(const char *name, SFun setup, SFun teardown, const TTest *const *tests,
+                            size_t count)
 {
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
 
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, suite_setup, suite_teardown);
+    tcase_add_checked_fixture(tcase, setup, teardown);
     for (size_t i = 0; i < count; i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
@@ -51,11 +54,12 @@ static inline int suite_run(const char *name, const TTest *const *tests, size_t 
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-#define SUITE_MAIN(name, ...)                                                                      \
+#define SUITE_MAIN(name, ...) SUITE_MAIN_WITH(name, NULL, NULL, __VA_ARGS__)
+#define SUITE_MAIN_WITH(name, setup, teardown, ...)                                                \
     int main(void)                                                                                 \
     {                                                                                              \
         const TTest *const tests[] = {__VA_ARGS__};                                                \
-        return suite_run(name, tests, sizeof(tests) / sizeof(tests[0]));                           \
+        return suite_run(name, setup, teardown, tests, sizeof(tests) / sizeof(tests[0]));          \
     }
 
 #endif
