@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/socket.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client/deadline.h"
+#include "client/error.h"
+
+#define SYSTEM_SOCKET "/run/fastalloc/default.sock"
+#define USER_SOCKET "fastalloc/default.sock" /* below $XDG_RUNTIME_DIR */
+
+/* Waits between two tries: the first, and the longest. */
+#define WAIT_MIN INT64_C(1000000)
+#define WAIT_MAX INT64_C(50000000)
+
+/* ---- The path -------------------------------------------------------------------------------- */
+
+static const char *environment(const char *name)
+{
+    const char *value = secure_getenv(name);
+    return value && value[0] != '\0' ? value : NULL;
+}
+
+/* The user's own instance, if there is one. */
+static bool find_user_socket(char path[PATH_MAX])
+{
+    const char *directory = environment("XDG_RUNTIME_DIR");
+    if (!directory)
+        return false;
+    int length = snprintf(path, PATH_MAX, "%s/" USER_SOCKET, directory);
+    return length < PATH_MAX && access(path, F_OK) == 0;
+}
+
+static int set_address(struct sockaddr_un *address, const char *path, fastalloc_error_t *error)
+{
+    size_t max = sizeof(address->sun_path) - 1;
+    size_t length = strlen(path);
+    if (length > max)
+        return error_raise_with(
+            error, &(fastalloc_error_t){.code = FASTALLOC_ERR_SOCKET_PATH, .max = max},
+            "the socket's path has %zu bytes, a Unix socket's can have %zu: %.200s; choose a "
+            "shorter one",
+            length, max, path);
+    *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    memcpy(address->sun_path, path, length);
+    return 0;
+}
+
+int socket_resolve(const char *path, struct sockaddr_un *address, fastalloc_error_t *error)
+{
+    char user[PATH_MAX];
+
+    if (!path)
+        path = environment("FASTALLOC_SOCKET");
+    if (!path)
+        path = find_user_socket(user) ? user : SYSTEM_SOCKET;
+    return set_address(address, path, error);
+}
+
+/* ---- Connecting ------------------------------------------------------------------------------ */
+
+/* Whether a daemon may be there in a moment: it is starting, or has too many at its door. */
+static bool may_come(int system_error)
+{
+    return system_error == ENOENT || system_error == ECONNREFUSED || system_error == EAGAIN ||
+           system_error == EINTR;
+}
+
+static const char *advice(int system_error)
+{
+    switch (system_error) {
+    case ENOENT:
+    case ECONNREFUSED:
+        return "is it running? Start it with `fastallocd`, or set FASTALLOC_SOCKET";
+    case EACCES:
+    case EPERM:
+        return "ask whoever runs it for access to the socket";
+    case EAGAIN:
+        return "too many are connecting; try again";
+    default:
+        return "is that its socket? Set FASTALLOC_SOCKET to the right one";
+    }
+}
+
+static int unreachable(const struct sockaddr_un *address, int system_error,
+                       fastalloc_error_t *error)
+{
+    const fastalloc_error_t fields = {
+        .code = FASTALLOC_ERR_UNREACHABLE,
+        .system_error = system_error,
+    };
+    return error_raise_with(error, &fields, "cannot reach fastallocd at %s: %s; %s",
+                            address->sun_path, error_text(system_error), advice(system_error));
+}
+
+/* Blocking, since a call is to be one send and one receive, with no poll. */
+static int make_blocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+}
+
+/*
+ * 0 or a positive errno. The descriptor doesn't block meanwhile: with a full backlog connect()
+ * would, without an end.
+ */
+static int try_until(int fd, const struct sockaddr_un *address, int64_t deadline)
+{
+    int64_t wait = WAIT_MIN;
+    while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+        int system_error = errno;
+        int64_t left = deadline_left(deadline);
+        if (!may_come(system_error) || left == 0)
+            return system_error;
+        deadline_poll(-1, 0, deadline_in(wait < left ? wait : left));
+        wait = wait * 2 < WAIT_MAX ? wait * 2 : WAIT_MAX;
+    }
+    return make_blocking(fd) < 0 ? errno : 0;
+}
+
+int socket_connect(const struct sockaddr_un *address, int64_t limit, fastalloc_error_t *error)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        int result = -errno;
+        return error_raise(error, result, "cannot make a socket: %s", error_text(-result));
+    }
+
+    int system_error = try_until(fd, address, deadline_in(limit));
+    if (system_error) {
+        close(fd);
+        return unreachable(address, system_error, error);
+    }
+    return fd;
+}
