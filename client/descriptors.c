@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/descriptors.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fastalloc/fastalloc.h>
+
+static void append(struct descriptors *descriptors, int fd)
+{
+    if (descriptors->count < DESCRIPTORS_MAX) {
+        descriptors->fds[descriptors->count++] = fd;
+        return;
+    }
+    descriptors->too_many = true;
+    close(fd);
+}
+
+static size_t append_all(struct descriptors *descriptors, const struct cmsghdr *control)
+{
+    size_t count = (control->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+        int fd;
+        memcpy(&fd, CMSG_DATA(control) + i * sizeof(fd), sizeof(fd));
+        append(descriptors, fd);
+    }
+    return count;
+}
+
+void descriptors_collect(struct descriptors *descriptors, struct msghdr *message)
+{
+    size_t arrived = 0;
+    for (struct cmsghdr *control = CMSG_FIRSTHDR(message); control;
+         control = CMSG_NXTHDR(message, control))
+        if (control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS)
+            arrived += append_all(descriptors, control);
+
+    /* The kernel cuts for want of control bytes, which is the sender's fault, or of descriptors. */
+    if (message->msg_flags & MSG_CTRUNC) {
+        descriptors->too_many |= arrived >= DESCRIPTORS_MAX;
+        descriptors->lost |= arrived < DESCRIPTORS_MAX;
+    }
+}
+
+int descriptors_take(struct descriptors *descriptors, unsigned n, struct descriptors *taken)
+{
+    if (descriptors->lost) {
+        descriptors_close(descriptors);
+        return -EMFILE;
+    }
+    if (descriptors->count != n || descriptors->too_many)
+        return FASTALLOC_ERR_MALFORMED;
+
+    memcpy(taken->fds, descriptors->fds, n * sizeof(int));
+    taken->count = n;
+    descriptors->count = 0;
+    return 0;
+}
+
+void descriptors_close(struct descriptors *descriptors)
+{
+    for (unsigned i = 0; i < descriptors->count; i++)
+        close(descriptors->fds[i]);
+    *descriptors = (struct descriptors){.count = 0};
+}
