@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The channel carries the calls of many threads over one socket, side by side: requests out, each
+ * reply to the call that waits for it. It owns the socket.
+ *
+ * There is no thread behind it. One of those that wait reads for all of them; when its own reply is
+ * there, it leaves that to another. A call alone on the channel is one send() and one recvmsg(),
+ * and no memory is taken.
+ *
+ * A peer that breaks the protocol, goes away or doesn't answer breaks the channel: that is a state,
+ * in which each call, those under way too, fails with FASTALLOC_ERR_DISCONNECTED and the reason.
+ */
+#ifndef CLIENT_CHANNEL_H
+#define CLIENT_CHANNEL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/un.h>
+
+#include <fastalloc/fastalloc.h>
+
+#include "client/inbox.h"
+#include "proto/message.h"
+
+struct call;
+
+/*
+ * Takes out of the reply, already decoded, what lies in the message (bytes, lists) or came beside
+ * it (descriptors): they are gone afterwards. Called by whichever thread reads. 0;
+ * FASTALLOC_ERR_MALFORMED, with call->complaint, which breaks the channel; or another code that it
+ * has raised in call->error.
+ */
+typedef int (*call_take_t)(struct call *call, struct descriptors *arrived);
+
+/* One call, on its caller's stack. */
+struct call {
+    enum method method;
+    const void *request; /* struct <method>_request */
+    void *reply;         /* struct <method>_reply */
+    call_take_t take;    /* or NULL */
+    void *context;       /* for `take` */
+    int64_t timeout;     /* how long the request lets the daemon wait; negative: for ever */
+    fastalloc_error_t *error;
+    const char *complaint;
+
+    /* The channel's. */
+    uint32_t msgid;
+    int result;
+    bool sent;
+    bool done;
+    bool waits; /* for another thread that reads */
+    int64_t deadline;
+    pthread_cond_t wake;
+    struct call *next;
+    struct call **link; /* NULL: not in the list */
+};
+
+struct channel {
+    pthread_mutex_t lock; /* of all below but what belongs to the reader */
+    int fd;
+    bool broken;
+    bool sending; /* somebody has sent a part of `out` and waits to send the rest */
+    bool reading; /* somebody owns the inbox */
+    uint32_t last_msgid;
+    int64_t reply_limit;
+    int64_t patience; /* how long one blocking receive may last */
+    pthread_cond_t turn;
+    struct call *pending;
+    msgpack_sbuffer out;
+    struct inbox inbox;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    char reason[FASTALLOC_NAME_MAX + PROTOCOL_TEXT_MAX];
+};
+
+/* Takes over the connected socket, also when it fails. -ENOMEM or another negated errno. */
+int channel_init(struct channel *channel, int fd, const char *path, int64_t reply_limit);
+
+/* No call may be under way. In a forked child it leaves the parent's connection alone. */
+void channel_deinit(struct channel *channel);
+
+/* Sends the request and waits for the reply. 0, or the code that is raised in call->error. */
+int channel_call(struct channel *channel, struct call *call);
+
+#endif
