@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "client/error.h"
+#include "client/guard.h"
+#include "client/name.h"
+#include "client/pool.h"
+#include "client/sized.h"
+#include "client/socket.h"
+
+#define WITNESS_SIZE 4096u
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+int connection_raise_forked(fastalloc_error_t *error)
+{
+    return error_raise(error, FASTALLOC_ERR_FORKED,
+                       "this connection to fastallocd is the parent process's; a forked child "
+                       "must connect by itself");
+}
+
+int connection_call(struct fastalloc_connection *connection, struct call *call)
+{
+    if (connection_is_forked(connection))
+        return connection_raise_forked(call->error);
+    return channel_call(&connection->channel, call);
+}
+
+int connection_take_descriptors(struct call *call, struct descriptors *arrived, unsigned told,
+                                unsigned expected)
+{
+    call->complaint = "other descriptors than it told of";
+    if (told != expected) {
+        call->complaint = "another number of descriptors than was asked for";
+        return FASTALLOC_ERR_MALFORMED;
+    }
+    int result = descriptors_take(arrived, expected, call->context);
+    if (result == -EMFILE)
+        error_raise(call->error, result,
+                    "no room for the %u descriptors of the reply to %s: this process has too many "
+                    "open; raise its limit (ulimit -n)",
+                    expected, method_table[call->method].name);
+    return result;
+}
+
+/* ---- The session ----------------------------------------------------------------------------- */
+
+static int take_witness(struct call *call, struct descriptors *arrived)
+{
+    const struct hello_reply *reply = call->reply;
+    return connection_take_descriptors(call, arrived, reply->descriptors, 1);
+}
+
+/* The mapping alone is what counts; a descriptor could be passed on by a fork. */
+static int map_witness(struct fastalloc_connection *connection, int fd, fastalloc_error_t *error)
+{
+    int result = region_map(&connection->witness, fd, WITNESS_SIZE, WITNESS_SIZE, PROT_READ);
+    if (result == -ENODATA)
+        return error_raise(error, FASTALLOC_ERR_MALFORMED,
+                           "fastallocd at %s sent a witness that isn't a page of shared memory",
+                           connection->channel.path);
+    if (result < 0)
+        return error_raise(error, result, "cannot map the session's witness: %s",
+                           error_text(-result));
+    return 0;
+}
+
+static int check_version(struct fastalloc_connection *connection, uint32_t version,
+                         fastalloc_error_t *error)
+{
+    if (version == PROTOCOL_VERSION)
+        return 0;
+    const fastalloc_error_t fields = {
+        .code = FASTALLOC_ERR_PROTOCOL_MISMATCH,
+        .requested = PROTOCOL_VERSION,
+        .actual = version,
+    };
+    return error_raise_with(error, &fields,
+                            "fastallocd at %s speaks protocol %u, this library %u; use versions "
+                            "that belong together",
+                            connection->channel.path, version, PROTOCOL_VERSION);
+}
+
+static int begin_session(struct fastalloc_connection *connection, const char *name,
+                         fastalloc_error_t *error)
+{
+    struct hello_request request = {.version = PROTOCOL_VERSION, .witness = true};
+    struct hello_reply reply;
+    __attribute__((cleanup(descriptors_close))) struct descriptors witness = {.count = 0};
+    struct call call = {
+        .method = METHOD_HELLO,
+        .request = &request,
+        .reply = &reply,
+        .take = take_witness,
+        .context = &witness,
+        .error = error,
+    };
+
+    int result = name_copy(request.name, name, "name", error);
+    if (!name)
+        name_of_program(request.name);
+    if (result == 0)
+        result = connection_call(connection, &call);
+    if (result == 0)
+        result = check_version(connection, reply.version, error);
+    if (result == 0)
+        result = map_witness(connection, witness.fds[0], error);
+    if (result == 0)
+        connection->session = reply.session;
+    return result;
+}
+
+/* ---- Beginning and end ----------------------------------------------------------------------- */
+
+/* Takes over the descriptor, also when it fails. */
+static int connection_new(int fd, const char *path, int64_t reply_limit,
+                          struct fastalloc_connection **result)
+{
+    struct fastalloc_connection *connection = calloc(1, sizeof(*connection));
+    void *alive = NULL;
+    int code = connection ? guard_new(sizeof(uint32_t), &alive) : -ENOMEM;
+    if (code < 0)
+        close(fd);
+    else
+        code = channel_init(&connection->channel, fd, path, reply_limit);
+    if (code < 0) {
+        guard_free(alive);
+        free(connection);
+        return code;
+    }
+    connection->alive = alive;
+    *connection->alive = 1;
+    pthread_mutex_init(&connection->pools_lock, NULL);
+    *result = connection;
+    return 0;
+}
+
+static int connect_as(const fastalloc_connect_options_t *options,
+                      fastalloc_connection_t **connection, fastalloc_error_t *error)
+{
+    struct sockaddr_un address;
+    int result = socket_resolve(options->socket, &address, error);
+    if (result < 0)
+        return result;
+    int fd = socket_connect(&address, options->connect_limit, error);
+    if (fd < 0)
+        return fd;
+
+    struct fastalloc_connection *made;
+    result = connection_new(fd, address.sun_path, options->reply_limit, &made);
+    if (result < 0)
+        return error_raise(error, result, "cannot set up a connection to fastallocd at %s: %s",
+                           address.sun_path, error_text(-result));
+    result = begin_session(made, options->name, error);
+    if (result < 0) {
+        fastalloc_disconnect(made);
+        return result;
+    }
+    *connection = made;
+    return 0;
+}
+
+int fastalloc_connect(const fastalloc_connect_options_t *options,
+                      fastalloc_connection_t **connection, fastalloc_error_t *error)
+{
+    fastalloc_connect_options_t own = FASTALLOC_CONNECT_OPTIONS_INIT;
+    if (options && !sized_read(&own, sizeof(own), options))
+        return error_raise_argument(error, "size",
+                                    "the options to connect have no size; begin "
+                                    "with FASTALLOC_CONNECT_OPTIONS_INIT");
+    return connect_as(&own, connection, error);
+}
+
+void fastalloc_disconnect(fastalloc_connection_t *connection)
+{
+    if (!connection)
+        return;
+    bool forked = connection_is_forked(connection);
+    pool_delete_all(connection->pools, forked);
+    if (!forked)
+        region_unmap(&connection->witness);
+    channel_deinit(&connection->channel);
+    guard_free(connection->alive);
+    free(connection);
+}
+
+uint64_t fastalloc_session(const fastalloc_connection_t *connection)
+{
+    return connection->session;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/pool.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/error.h"
+#include "client/guard.h"
+#include "client/name.h"
+#include "client/sized.h"
+#include "shm/order.h"
+
+/* ---- Pools of a connection ------------------------------------------------------------------- */
+
+static struct fastalloc_pool *find_pool(struct fastalloc_connection *connection, uint32_t id,
+                                        bool write)
+{
+    struct fastalloc_pool *pool = connection->pools;
+    while (pool && (pool->id != id || pool->write != write))
+        pool = pool->next;
+    return pool;
+}
+
+static void unlink_pool(struct fastalloc_pool *pool)
+{
+    struct fastalloc_pool **link = &pool->connection->pools;
+    while (*link != pool)
+        link = &(*link)->next;
+    *link = pool->next;
+}
+
+static void pool_delete(struct fastalloc_pool *pool, bool forked)
+{
+    if (!forked)
+        mapping_deinit(&pool->mapping);
+    guard_free(pool->view);
+    free(pool);
+}
+
+void pool_delete_all(struct fastalloc_pool *pools, bool forked)
+{
+    while (pools) {
+        struct fastalloc_pool *next = pools->next;
+        pool_delete(pools, forked);
+        pools = next;
+    }
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+static int make_request(const char *name, const fastalloc_open_options_t *options,
+                        struct pool_open_request *request, fastalloc_error_t *error)
+{
+    if (options->access != FASTALLOC_WRITE && options->access != FASTALLOC_READ)
+        return error_raise_argument(error, "access",
+                                    "access %d is neither FASTALLOC_WRITE nor "
+                                    "FASTALLOC_READ",
+                                    (int)options->access);
+    *request = (struct pool_open_request){
+        .write = options->access == FASTALLOC_WRITE,
+        .map = true,
+        .create = options->create,
+        .object_size = options->object_size,
+        .alignment = options->alignment,
+        .capacity = options->capacity,
+        .mode = options->mode,
+    };
+    int result = name_copy(request->name, name, "name", error);
+    return result < 0 ? result : name_copy(request->type, options->type, "type", error);
+}
+
+static int take_parts(struct call *call, struct descriptors *arrived)
+{
+    const struct pool_open_reply *reply = call->reply;
+    return connection_take_descriptors(call, arrived, reply->descriptors, MAPPING_PARTS);
+}
+
+/* Makes the pool of what the daemon replied, and adds it to the connection's. */
+static int add_pool(struct fastalloc_connection *connection,
+                    const struct pool_open_request *request, const struct pool_open_reply *reply,
+                    const struct descriptors *parts, struct fastalloc_pool **result,
+                    fastalloc_error_t *error)
+{
+    struct fastalloc_pool *pool = calloc(1, sizeof(*pool));
+    void *view = NULL;
+    int code = pool ? guard_new(sizeof(fastalloc_view_t), &view) : -ENOMEM;
+    if (code < 0)
+        error_raise(error, code, "cannot set up pool '%s': %s", request->name, error_text(-code));
+    else
+        code =
+            mapping_init(&pool->mapping, parts->fds, request->name, reply, request->write, error);
+    if (code < 0) {
+        guard_free(view);
+        free(pool);
+        return code;
+    }
+    pool->connection = connection;
+    pool->id = reply->pool;
+    pool->write = request->write;
+    pool->view = view;
+    *pool->view = mapping_view(&pool->mapping);
+    memcpy(pool->name, request->name, sizeof(pool->name));
+    memcpy(pool->type, reply->type, sizeof(pool->type));
+    pool->next = connection->pools;
+    connection->pools = pool;
+    *result = pool;
+    return 0;
+}
+
+/* Unless it is open still, with the other access. Should this fail, the session's end closes it. */
+static void tell_closed(struct fastalloc_connection *connection, uint32_t id)
+{
+    struct pool_close_request request = {.pool = id};
+    struct pool_close_reply reply;
+    struct call call = {.method = METHOD_POOL_CLOSE, .request = &request, .reply = &reply};
+    if (!find_pool(connection, id, false) && !find_pool(connection, id, true))
+        (void)connection_call(connection, &call);
+}
+
+static int open_locked(struct fastalloc_connection *connection,
+                       const struct pool_open_request *request, struct fastalloc_pool **result,
+                       fastalloc_error_t *error)
+{
+    struct pool_open_reply reply = {.pool = 0};
+    __attribute__((cleanup(descriptors_close))) struct descriptors parts = {.count = 0};
+    struct call call = {
+        .method = METHOD_POOL_OPEN,
+        .request = request,
+        .reply = &reply,
+        .take = take_parts,
+        .context = &parts,
+        .error = error,
+    };
+    int code = connection_call(connection, &call);
+    struct fastalloc_pool *pool = find_pool(connection, reply.pool, request->write);
+    if (code == 0 && !pool)
+        code = add_pool(connection, request, &reply, &parts, &pool, error);
+    if (code < 0) {
+        if (reply.pool != 0)
+            tell_closed(connection, reply.pool);
+        return code;
+    }
+    pool->references++;
+    *result = pool;
+    return 0;
+}
+
+/* One open at a time: the daemon lets a client have few replies with descriptors unread. */
+static int open_pool(struct fastalloc_connection *connection,
+                     const struct pool_open_request *request, struct fastalloc_pool **result,
+                     fastalloc_error_t *error)
+{
+    if (connection_is_forked(connection))
+        return connection_raise_forked(error);
+    pthread_mutex_lock(&connection->pools_lock);
+    int code = open_locked(connection, request, result, error);
+    pthread_mutex_unlock(&connection->pools_lock);
+    return code;
+}
+
+int fastalloc_open(fastalloc_connection_t *connection, const char *name,
+                   const fastalloc_open_options_t *options, fastalloc_pool_t **pool,
+                   fastalloc_error_t *error)
+{
+    fastalloc_open_options_t own = FASTALLOC_OPEN_OPTIONS_INIT;
+    if (options && !sized_read(&own, sizeof(own), options))
+        return error_raise_argument(error, "size",
+                                    "the options to open have no size; begin with "
+                                    "FASTALLOC_OPEN_OPTIONS_INIT");
+    struct pool_open_request request;
+    int result = make_request(name, &own, &request, error);
+    return result < 0 ? result : open_pool(connection, &request, pool, error);
+}
+
+/* ---- Closing --------------------------------------------------------------------------------- */
+
+static void close_locked(struct fastalloc_pool *pool)
+{
+    struct fastalloc_connection *connection = pool->connection;
+    uint32_t id = pool->id;
+    if (--pool->references > 0)
+        return;
+    unlink_pool(pool);
+    pool_delete(pool, false);
+    tell_closed(connection, id);
+}
+
+/* In a child the lock may be held for ever, by a thread of the parent's. */
+static void close_forked(struct fastalloc_pool *pool)
+{
+    if (--pool->references > 0)
+        return;
+    unlink_pool(pool);
+    pool_delete(pool, true);
+}
+
+void fastalloc_close(fastalloc_pool_t *pool)
+{
+    if (!pool)
+        return;
+    struct fastalloc_connection *connection = pool->connection;
+    if (connection_is_forked(connection)) {
+        close_forked(pool);
+        return;
+    }
+    pthread_mutex_lock(&connection->pools_lock);
+    close_locked(pool);
+    pthread_mutex_unlock(&connection->pools_lock);
+}
+
+/* ---- What it is ------------------------------------------------------------------------------ */
+
+const char *fastalloc_pool_name(const fastalloc_pool_t *pool)
+{
+    return pool->name;
+}
+
+const char *fastalloc_pool_type(const fastalloc_pool_t *pool)
+{
+    return pool->type;
+}
+
+uint64_t fastalloc_pool_object_size(const fastalloc_pool_t *pool)
+{
+    return pool->mapping.geometry.object_size;
+}
+
+uint64_t fastalloc_pool_stride(const fastalloc_pool_t *pool)
+{
+    return pool->mapping.geometry.stride;
+}
+
+uint64_t fastalloc_pool_capacity(const fastalloc_pool_t *pool)
+{
+    return pool->view->capacity ? field32_load(pool->view->capacity) : 0;
+}
+
+const fastalloc_view_t *fastalloc_pool_view(const fastalloc_pool_t *pool)
+{
+    return pool->view;
+}
