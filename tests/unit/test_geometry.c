@@ -35,7 +35,7 @@ static void check_laws(const struct geometry *g)
     ck_assert_uint_le(g->stride * g->reserve, GEOMETRY_DATA_MAX);
 
     ck_assert_uint_ge(g->members_offset, sizeof(struct layout_ctl));
-    ck_assert_uint_ge(g->holders_offset, g->members_offset + LAYOUT_MEMBERS * 8);
+    ck_assert_uint_ge(g->holders_offset, g->members_offset + LAYOUT_MEMBERS * sizeof(uint64_t));
     ck_assert_uint_ge(g->ledger_offset, g->holders_offset + g->holders_max * (size_t)8);
     ck_assert_uint_ge(geometry_ctl_size(g, g->reserve), g->ledger_offset + g->reserve * (size_t)8);
     ck_assert_uint_eq(g->members_offset % 8 + g->holders_offset % 8 + g->ledger_offset % 8, 0);

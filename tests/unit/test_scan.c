@@ -72,9 +72,14 @@ static enum scan_result scan_byte_by_byte(const uint8_t *message, size_t size, s
 /* `count` bytes behind a head. */
 static uint8_t filled[ROOM];
 
+static void put(size_t at, const void *bytes, size_t size)
+{
+    memcpy(filled + at, bytes, size);
+}
+
 static enum scan_result scan_filled(const char *head, size_t head_size, uint8_t byte, size_t count)
 {
-    memcpy(filled, head, head_size);
+    put(0, head, head_size);
     memset(filled + head_size, byte, count);
     return scan_whole(filled, head_size + count, NULL);
 }
@@ -204,7 +209,7 @@ START_TEST(test_scan_looks_at_each_byte_once)
     struct scan scan;
 
     /* What lies behind the position is spoilt: a scanner that began anew would see it. */
-    memcpy(filled, head, 3);
+    put(0, head, 3);
     memset(filled + 3, 0x07, COUNT);
     scan_init(&scan);
     for (size_t size = 1; size < COUNT + 3; size++) {
@@ -221,7 +226,7 @@ START_TEST(test_scan_does_not_walk_a_long_string_that_drips_in)
     static const char head[] = "\xdb\x00\x00\xea\x60"; /* 60000 bytes */
     struct scan scan;
 
-    memcpy(filled, head, 5);
+    put(0, head, 5);
     scan_init(&scan);
     for (size_t size = 1; size < 60005; size++) {
         ck_assert_int_eq(scan_continue(&scan, filled, size), SCAN_MORE);
@@ -300,7 +305,7 @@ END_TEST
 START_TEST(test_scan_refuses_a_message_that_outgrows_its_declaration)
 {
     /* 65533 elements may follow, but the first of them takes two bytes. */
-    memcpy(filled, "\xdc\xff\xfd\xcc\x01", 5);
+    put(0, "\xdc\xff\xfd\xcc\x01", 5);
     memset(filled + 5, 0xc0, ROOM - 5);
     ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX, NULL), SCAN_MORE);
     ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX + 1, NULL), SCAN_TOO_LARGE);
@@ -325,20 +330,20 @@ END_TEST
 START_TEST(test_scan_counts_what_can_follow_from_where_it_is)
 {
     /* A string of 60000 bytes, then an array of what is left: 65536 - 1 - 60003 - 3 = 5529. */
-    memcpy(filled, "\x92\xda\xea\x60", 4);
+    put(0, "\x92\xda\xea\x60", 4);
     memset(filled + 4, 'x', 60000);
-    memcpy(filled + 60004, "\xdc\x15\x99", 3);
+    put(60004, "\xdc\x15\x99", 3);
     ck_assert_int_eq(scan_whole(filled, 60007, NULL), SCAN_MORE);
-    memcpy(filled + 60004, "\xdc\x15\x9a", 3);
+    put(60004, "\xdc\x15\x9a", 3);
     ck_assert_int_eq(scan_whole(filled, 60007, NULL), SCAN_TOO_LARGE);
 }
 END_TEST
 
 /* `depth` containers inside each other, all arrays, or all maps. */
-static enum scan_result scan_nest(unsigned depth, const char *opening, size_t size)
+static enum scan_result scan_nest(size_t depth, const char *opening, size_t size)
 {
-    for (unsigned i = 0; i < depth; i++)
-        memcpy(filled + i * size, opening, size);
+    for (size_t i = 0; i < depth; i++)
+        put(i * size, opening, size);
     filled[depth * size] = 0xc0;
     return scan_whole(filled, depth * size + 1, NULL);
 }
@@ -376,7 +381,7 @@ static enum scan_result scan_map(unsigned entries)
 {
     size_t size = 3;
 
-    memcpy(filled, (uint8_t[]){0xde, (uint8_t)(entries >> 8), (uint8_t)entries}, 3);
+    put(0, (uint8_t[]){0xde, (uint8_t)(entries >> 8), (uint8_t)entries}, 3);
     for (unsigned i = 0; i < entries; i++) {
         snprintf((char *)filled + size, 5, "\xa3%03u", i % 1000);
         filled[size + 4] = 0xc0;
@@ -430,10 +435,10 @@ START_TEST(test_scan_refuses_a_duplicate_key_wherever_it_stands)
     static const char other[] = "\x82\xa1k\xc0\xa1l\xc0";
 
     for (size_t before = 0; before <= SCAN_MESSAGE_MAX - 13; before += before < 1000 ? 1 : 997) {
-        memcpy(filled, (uint8_t[]){0x92, 0xc5, (uint8_t)(before >> 8), (uint8_t)before}, 4);
-        memcpy(filled + 4 + before, map, 7);
+        put(0, (uint8_t[]){0x92, 0xc5, (uint8_t)(before >> 8), (uint8_t)before}, 4);
+        put(4 + before, map, 7);
         ck_assert_int_eq(scan_whole(filled, before + 11, NULL), SCAN_DUPLICATE_KEY);
-        memcpy(filled + 4 + before, other, 7);
+        put(4 + before, other, 7);
         ck_assert_int_eq(scan_whole(filled, before + 11, NULL), SCAN_DONE);
         memset(filled + 4 + before, 0, 7);
     }
@@ -564,8 +569,8 @@ START_TEST(test_scan_lets_the_largest_arrays_reach_msgpack)
     ck_assert_uint_eq(msgpack_length(filled, 65536), 65536);
     /* Eight levels of arrays, each with as much as it may declare. */
     memset(filled, 0xc0, SCAN_MESSAGE_MAX);
-    for (unsigned i = 0; i < 8; i++)
-        memcpy(filled + 3 * i, "\xdc\x1f\xfc", 3);
+    for (size_t i = 0; i < 8; i++)
+        put(3 * i, "\xdc\x1f\xfc", 3);
     size_t length;
     ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX, &length), SCAN_DONE);
     ck_assert_uint_eq(msgpack_length(filled, SCAN_MESSAGE_MAX), length);

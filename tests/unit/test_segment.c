@@ -15,8 +15,8 @@
 
 #include "tests/unit/suite.h"
 
-#define PAGE 4096u
-#define SMALL_SHM (1024u * 1024u)
+#define PAGE UINT64_C(4096)
+#define SMALL_SHM (UINT64_C(1) << 20)
 
 /* ---- A /dev/shm of the test's own ----------------------------------------------------------------- */
 
