@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "proto/text.h"
+
 /* ---- Tables ------------------------------------------------------------------------------------- */
 
 #define MESSAGE_FIELDS_DEFINE(name, fields)                                                        \
@@ -42,14 +44,6 @@ static bool refuse_above(const struct message_field *field, const char *what, st
     return refuse(field, error, allowed);
 }
 
-static bool is_plain_text(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return false;
-    return true;
-}
-
 static bool decode_unsigned(const struct message_field *field, const msgpack_object *value,
                             void *place, struct error *error)
 {
@@ -78,8 +72,9 @@ static bool decode_string(const struct message_field *field, const msgpack_objec
                           char *place, struct error *error)
 {
     if (value->type != MSGPACK_OBJECT_STR || value->via.str.size > field->limit ||
-        !is_plain_text(value->via.str.ptr, value->via.str.size))
-        return refuse_above(field, "a string without control characters, of bytes at most ", error);
+        !text_is_plain(value->via.str.ptr, value->via.str.size))
+        return refuse_above(field, "UTF-8 text without control characters, of bytes at most ",
+                            error);
     memcpy(place, value->via.str.ptr, value->via.str.size);
     place[value->via.str.size] = '\0';
     return true;
@@ -130,7 +125,7 @@ static bool refuse_unknown(const struct message_type *type, const msgpack_object
                            struct error *error)
 {
     int length = key->size < PROTOCOL_NAME_MAX ? (int)key->size : (int)PROTOCOL_NAME_MAX;
-    bool plain = is_plain_text(key->ptr, (size_t)length);
+    bool plain = text_is_plain(key->ptr, (size_t)length);
     error_set(error, ERROR_INVALID_ARGUMENT, "%s has no field '%.*s'", type->name,
               plain ? length : 1, plain ? key->ptr : "?");
     if (plain)

@@ -23,9 +23,10 @@
 #define PROTOCOL_NAME_MAX (LAYOUT_NAME_SIZE - 1) /* bytes of a pool's, type's or client's name */
 #define PROTOCOL_TOKEN_SIZE 16
 #define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
-#define PROTOCOL_LIST_MAX 128u   /* elements in one reply of a list */
-#define PROTOCOL_METHOD_MAX 32u  /* bytes of a method's name */
-#define PROTOCOL_TEXT_MAX 400u   /* bytes of an error's message */
+#define PROTOCOL_HANDLES_MAX ((uint64_t)PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE) /* their bytes */
+#define PROTOCOL_LIST_MAX 128u  /* elements in one reply of a list */
+#define PROTOCOL_METHOD_MAX 32u /* bytes of a method's name */
+#define PROTOCOL_TEXT_MAX 400u  /* bytes of an error's message */
 
 /* M(NAME, name, wire name): messages <name>_request and <name>_reply belong to it. */
 #define PROTOCOL_METHODS(M)                                                                        \
@@ -167,12 +168,12 @@
     F(M, U64, request, LAYOUT_REQUEST_MAX, REQUIRED)                                               \
     F(M, U32, count, PROTOCOL_BATCH_MAX, OPTIONAL)                                                 \
     F(M, I64, timeout, 0, OPTIONAL)
-#define ALLOCATE_REPLY(F, M) F(M, BIN, handles, PROTOCOL_BATCH_MAX *HANDLE_WIRE_SIZE, REQUIRED)
+#define ALLOCATE_REPLY(F, M) F(M, BIN, handles, PROTOCOL_HANDLES_MAX, REQUIRED)
 
 /* All of them or none. */
 #define FREE_REQUEST(F, M)                                                                         \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
-    F(M, BIN, handles, PROTOCOL_BATCH_MAX *HANDLE_WIRE_SIZE, REQUIRED)
+    F(M, BIN, handles, PROTOCOL_HANDLES_MAX, REQUIRED)
 #define FREE_REPLY(F, M) F(M, U32, freed, PROTOCOL_BATCH_MAX, REQUIRED)
 
 #define STATS_REQUEST(F, M) F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)
