@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Numbers as people type them: nothing before, after or between the digits, no sign, no overflow. Pure.
+ * Each returns 0, -EINVAL (no such number) or -ERANGE (too large).
+ */
+#ifndef CTL_NUMBER_H
+#define CTL_NUMBER_H
+
+#include <stdint.h>
+
+/* Decimal, 0 to max. */
+int number_parse(const char *text, uint64_t max, uint64_t *number);
+
+/* The same, with K, M or G behind it for 1024, 1024^2 and 1024^3. */
+int number_parse_size(const char *text, uint64_t max, uint64_t *bytes);
+
+/* Octal, 0 to 0777. */
+int number_parse_mode(const char *text, uint32_t *mode);
+
+#endif
