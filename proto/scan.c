@@ -167,10 +167,10 @@ enum scan_result scan_continue(struct scan *scan, const uint8_t *data, size_t si
         if (bytes > SCAN_MESSAGE_MAX - scan->position)
             return SCAN_TOO_LARGE;
         if (bytes > size - scan->position)
-            return SCAN_MORE;
+            break;
         result = take_token(scan, data, &token);
     }
-    return result;
+    return result == SCAN_MORE && size >= SCAN_MESSAGE_MAX ? SCAN_TOO_LARGE : result;
 }
 
 const char *scan_result_text(enum scan_result result)

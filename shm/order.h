@@ -67,4 +67,19 @@ static inline void counter_store(uint64_t *counter, uint64_t value)
     __atomic_store_n(counter, value, __ATOMIC_RELAXED);
 }
 
+/*
+ * Around a change of several counters by their one writer: the sequence is odd meanwhile, and who read
+ * the same even one before and after has a consistent set. The acquire of the begin keeps the counters'
+ * stores behind it, the release of the end before it.
+ */
+static inline void counters_begin(uint64_t *sequence)
+{
+    __atomic_add_fetch(sequence, 1, __ATOMIC_ACQ_REL);
+}
+
+static inline void counters_end(uint64_t *sequence)
+{
+    __atomic_store_n(sequence, counter_load(sequence) + 1, __ATOMIC_RELEASE);
+}
+
 #endif

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Dispatch: a decoded request in, an answer as a struct out. It checks what the list of messages can't say, asks the broker, and
+ * knows no socket.
+ */
+#ifndef DAEMON_DISPATCH_H
+#define DAEMON_DISPATCH_H
+
+#include <stdint.h>
+
+#include "daemon/broker.h"
+#include "daemon/session.h"
+#include "proto/envelope.h"
+#include "proto/message.h"
+
+/* The most descriptors that go with one reply. */
+#define DISPATCH_DESCRIPTORS 3
+
+struct dispatch {
+    struct broker *broker;
+    const char *instance;                      /* its name */
+    struct pool_info pools[PROTOCOL_LIST_MAX]; /* of the reply that is being made */
+    struct session_info sessions[PROTOCOL_LIST_MAX];
+};
+
+/* The connection that a request came on. */
+struct caller {
+    struct peer peer;
+    struct session *session; /* NULL before the hello, set by it */
+    void *connection;        /* for answers that come later */
+};
+
+enum answer_kind {
+    ANSWER_REPLY,
+    ANSWER_ERROR,
+    ANSWER_LATER, /* the request waits; the broker's answer function will get it */
+};
+
+struct answer {
+    enum answer_kind kind;
+    enum method method;
+    struct error error;
+    union {
+#define ANSWER_MEMBER(NAME, name, wire) struct name##_reply name;
+        PROTOCOL_METHODS(ANSWER_MEMBER)
+    } reply;                               /* good until the next request */
+    int descriptors[DISPATCH_DESCRIPTORS]; /* the receiver's, to send and close */
+    unsigned descriptor_count;
+};
+
+/* `now` is in ns of the monotonic clock. */
+void dispatch(struct dispatch *dispatch, struct caller *caller, const struct envelope *request,
+              int64_t now, struct answer *answer);
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/instance.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/name.h"
+
+#define SYSTEM_BASE "/run/fastalloc"
+#define SOCKET_SUFFIX ".sock"
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+
+/* Writes the line and returns false, as its callers do then. */
+static bool __attribute__((format(printf, 2, 3))) say(char *text, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, INSTANCE_TEXT_SIZE, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+/* ---- Where it is -------------------------------------------------------------------------------- */
+
+/* The socket's file name without its suffix; "" if that is no name. */
+static void name_after_socket(struct instance *instance, const char *socket)
+{
+    const char *slash = strrchr(socket, '/');
+    const char *file = slash ? slash + 1 : socket;
+    size_t length = strlen(file), suffix = strlen(SOCKET_SUFFIX);
+    if (length > suffix && strcmp(file + length - suffix, SOCKET_SUFFIX) == 0)
+        length -= suffix;
+    snprintf(instance->name, sizeof(instance->name), "%.*s",
+             length < sizeof(instance->name) ? (int)length : 0, file);
+}
+
+static bool find_base(struct instance *instance, const struct options *options, char *text)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+    if (options->socket) {
+        const char *slash = strrchr(options->socket, '/');
+        int length = !slash ? 1 : slash == options->socket ? 1 : (int)(slash - options->socket);
+        snprintf(instance->base, sizeof(instance->base), "%.*s", length,
+                 slash ? options->socket : ".");
+    } else if (!options->user) {
+        strcpy(instance->base, SYSTEM_BASE);
+        instance->shared = true;
+    } else if (runtime && runtime[0] == '/' && strlen(runtime) <= SOCKET_PATH_MAX) {
+        snprintf(instance->base, sizeof(instance->base), "%s/fastalloc", runtime);
+    } else {
+        return say(text, "--user needs XDG_RUNTIME_DIR, an absolute path, in the environment; "
+                         "log in properly or use --socket PATH");
+    }
+    return true;
+}
+
+bool instance_locate(struct instance *instance, const struct options *options,
+                     char text[INSTANCE_TEXT_SIZE])
+{
+    *instance = (struct instance){.lock_fd = -1};
+    if (options->socket &&
+        (options->socket[0] == '\0' || strlen(options->socket) > SOCKET_PATH_MAX))
+        return say(text, "the socket path has %zu bytes, a Unix socket takes 1 to %zu: %s",
+                   strlen(options->socket), SOCKET_PATH_MAX, options->socket);
+    if (options->instance)
+        snprintf(instance->name, sizeof(instance->name), "%s",
+                 name_is_valid(options->instance) ? options->instance : "");
+    else if (options->socket)
+        name_after_socket(instance, options->socket);
+    else
+        strcpy(instance->name, "default");
+    if (!name_is_valid(instance->name))
+        return say(text,
+                   "this can't be an instance's name: " NAME_RULE "; choose one with --instance");
+    if (!find_base(instance, options, text))
+        return false;
+
+    const char *base = instance->base;
+    int length = options->socket
+                     ? snprintf(instance->socket, sizeof(instance->socket), "%s", options->socket)
+                     : snprintf(instance->socket, sizeof(instance->socket), "%s/%s" SOCKET_SUFFIX,
+                                base, instance->name);
+    if ((size_t)length > SOCKET_PATH_MAX)
+        return say(text, "the socket path has %d bytes, a Unix socket takes at most %zu: %s",
+                   length, SOCKET_PATH_MAX, instance->socket);
+    snprintf(instance->directory, sizeof(instance->directory), "%s/%s.d", base, instance->name);
+    snprintf(instance->registry, sizeof(instance->registry), "%s/%s.d/registry", base,
+             instance->name);
+    snprintf(instance->lock, sizeof(instance->lock), "%s/%s.d/lock", base, instance->name);
+    return true;
+}
+
+/* ---- The lock ----------------------------------------------------------------------------------- */
+
+static bool make_base(const struct instance *instance, char *text)
+{
+    mode_t mode = instance->shared ? 0755 : 0700;
+    if (mkdir(instance->base, mode) < 0 && errno != EEXIST)
+        return say(text, "cannot make %s: %s; try --user, or --socket PATH", instance->base,
+                   strerror(errno));
+    return true;
+}
+
+/* The folder must be ours alone: in a place that others can write to, it may have been planted. */
+static bool make_directory(const struct instance *instance, char *text)
+{
+    struct stat status;
+    if (mkdir(instance->directory, 0700) < 0 && errno != EEXIST)
+        return say(text, "cannot make %s: %s; try --user, or --socket PATH", instance->directory,
+                   strerror(errno));
+    if (lstat(instance->directory, &status) < 0)
+        return say(text, "cannot look at %s: %s", instance->directory, strerror(errno));
+    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 0077) != 0)
+        return say(text,
+                   "%s must be a folder of uid %u with mode 0700; remove it or choose another "
+                   "--socket",
+                   instance->directory, geteuid());
+    return true;
+}
+
+static bool say_who_has_it(const struct instance *instance, int fd, char *text)
+{
+    char pid[16] = "";
+    ssize_t length = pread(fd, pid, sizeof(pid) - 1, 0);
+    pid[length > 0 ? length : 0] = '\0';
+    pid[strspn(pid, "0123456789")] = '\0';
+    return say(text, "instance '%s' is running already, as pid %s (it holds %s)", instance->name,
+               pid[0] ? pid : "unknown", instance->lock);
+}
+
+/* Whether the lock file is still the one that its path names: its last holder may have removed it. */
+static bool is_current(const struct instance *instance, int fd)
+{
+    struct stat ours, named;
+    return fstat(fd, &ours) == 0 && stat(instance->lock, &named) == 0 &&
+           ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+}
+
+static bool write_pid(int fd)
+{
+    char pid[16];
+    int length = snprintf(pid, sizeof(pid), "%d\n", getpid());
+    return ftruncate(fd, 0) == 0 && pwrite(fd, pid, (size_t)length, 0) == length;
+}
+
+/* 1 locked, 0 the file was removed meanwhile, -1 with the text: it can't be had. */
+static int try_lock(struct instance *instance, char *text)
+{
+    int fd = open(instance->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        say(text, "cannot open %s: %s", instance->lock, strerror(errno));
+        return -1;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        if (errno == EWOULDBLOCK)
+            say_who_has_it(instance, fd, text);
+        else
+            say(text, "cannot lock %s: %s", instance->lock, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    if (!is_current(instance, fd)) {
+        close(fd);
+        return 0;
+    }
+    if (!write_pid(fd)) {
+        say(text, "cannot write %s: %s", instance->lock, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    instance->lock_fd = fd;
+    return 1;
+}
+
+bool instance_lock(struct instance *instance, char text[INSTANCE_TEXT_SIZE])
+{
+    int result = 0;
+    while (result == 0) {
+        if (!make_base(instance, text) || !make_directory(instance, text))
+            return false;
+        result = try_lock(instance, text);
+    }
+    return result > 0;
+}
+
+void instance_unlock(struct instance *instance, bool remove)
+{
+    if (instance->lock_fd < 0)
+        return;
+    if (remove) {
+        unlink(instance->registry);
+        unlink(instance->lock);
+        rmdir(instance->directory);
+    }
+    close(instance->lock_fd);
+    instance->lock_fd = -1;
+}

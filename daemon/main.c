@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* fastallocd: takes the instance, clears what a dead one left, serves, and ends in order. */
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/broker.h"
+#include "daemon/connection.h"
+#include "daemon/instance.h"
+#include "daemon/listen.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "daemon/options.h"
+#include "daemon/registry.h"
+#include "daemon/server.h"
+#include "daemon/socket.h"
+
+enum { EXIT_USAGE = 2 };
+
+/* A broken pipe and a full file are errors of one call, not the end; a lease's break is nobody's. */
+static void ignore_signals(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGIO, SIG_IGN);
+}
+
+static bool clear_remains(const struct instance *instance)
+{
+    struct registry_remains remains = {0};
+    int status = registry_purge(instance->registry, &remains);
+    if (status == -EPROTO)
+        log_error("%s is no registry of this version of fastallocd; nothing was touched. Run the "
+                  "version that wrote it, or remove it and what it owns in /dev/shm by hand",
+                  instance->registry);
+    else if (status < 0)
+        log_error("cannot clear what %s lists: %s", instance->registry, strerror(-status));
+    else if (remains.objects > 0 || remains.pools > 0)
+        log_warning("removed what a dead instance left instance=%s pools=%u sessions=%u objects=%u",
+                    instance->name, remains.pools, remains.sessions, remains.objects);
+    return status == 0;
+}
+
+/* The socket: the service manager's, or one of our own. */
+static int open_socket(const struct instance *instance, bool *inherited)
+{
+    char text[SOCKET_TEXT_SIZE];
+    int fd = listen_inherited();
+    *inherited = fd > 0;
+    if (fd < 0)
+        log_error("%s", listen_describe(fd));
+    if (fd != 0)
+        return fd;
+    fd = socket_listen(instance->socket, instance->shared, text);
+    if (fd < 0)
+        log_error("%s", text);
+    return fd;
+}
+
+/* Which options name this instance: for the line that says how to come back to it. */
+static void log_kept(const struct options *options, const struct instance *instance, uint32_t pools,
+                     uint32_t sessions)
+{
+    log_warning("kept what is in use instance=%s pools=%" PRIu32 " sessions=%" PRIu32
+                "; to remove it: fastallocd%s --instance %s%s%s --exit-idle 0",
+                instance->name, pools, sessions, options->user ? " --user" : "", instance->name,
+                options->socket ? " --socket " : "", options->socket ? options->socket : "");
+}
+
+static bool serve(const struct options *options, const struct instance *instance, int fd)
+{
+    static struct broker broker;
+    static struct server server;
+    uint32_t kept_pools, kept_sessions;
+
+    int status = broker_init(&broker, instance->registry, connection_answer);
+    if (status < 0) {
+        log_error("cannot make %s: %s", instance->registry, strerror(-status));
+        return false;
+    }
+    log_info("serving instance=%s socket=%s pid=%d", instance->name, instance->socket, getpid());
+    status = server_run(&server, &broker, instance->name, fd, options->exit_idle);
+    if (status < 0)
+        log_error("the loop ended: %s", strerror(-status));
+    bool empty = broker_deinit(&broker, &kept_pools, &kept_sessions);
+    if (empty)
+        log_info("ended, nothing left behind instance=%s", instance->name);
+    else
+        log_kept(options, instance, kept_pools, kept_sessions);
+    return empty;
+}
+
+int main(int argc, char *argv[])
+{
+    struct options options;
+    struct instance instance;
+    char text[INSTANCE_TEXT_SIZE];
+    bool inherited;
+
+    switch (options_parse(&options, argc, argv)) {
+    case OPTIONS_RUN:
+        break;
+    case OPTIONS_DONE:
+        return EXIT_SUCCESS;
+    case OPTIONS_USAGE:
+        return EXIT_USAGE;
+    }
+    log_set_level(options.log_level);
+    ignore_signals();
+    if (!instance_locate(&instance, &options, text) || !instance_lock(&instance, text)) {
+        log_error("%s", text);
+        return EXIT_FAILURE;
+    }
+    int fd = clear_remains(&instance) ? open_socket(&instance, &inherited) : -1;
+    if (fd < 0) {
+        instance_unlock(&instance, false);
+        return EXIT_FAILURE;
+    }
+    bool empty = serve(&options, &instance, fd);
+    close(fd);
+    if (!inherited)
+        unlink(instance.socket);
+    instance_unlock(&instance, empty);
+    return EXIT_SUCCESS;
+}

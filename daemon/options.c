@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define EXIT_IDLE_MAX 31536000L /* a year of seconds */
+
+static const char usage[] =
+    "Usage: fastallocd [OPTION]...\n"
+    "Serve pools of fixed-size objects in shared memory to the processes of this machine.\n"
+    "\n"
+    "  --socket PATH        listen at PATH; what the daemon keeps stands beside it\n"
+    "  --instance NAME      the instance's name (default); its socket is\n"
+    "                       /run/fastalloc/NAME.sock\n"
+    "  --user               an instance of your own, in $XDG_RUNTIME_DIR/fastalloc\n"
+    "  --exit-idle SECONDS  exit after that long without any session\n"
+    "  --log-level LEVEL    error, warning, info (default) or debug\n"
+    "  --version            print the version\n"
+    "  --help               print this\n"
+    "\n"
+    "With SIGTERM or SIGINT it ends: what it owns in /dev/shm is removed if nobody uses it,\n"
+    "else kept. To remove what an instance that died left behind:\n"
+    "  fastallocd --exit-idle 0 (with the --socket, --instance or --user that it had)\n";
+
+enum {
+    OPTION_SOCKET,
+    OPTION_INSTANCE,
+    OPTION_USER,
+    OPTION_EXIT_IDLE,
+    OPTION_LOG_LEVEL,
+    OPTION_VERSION,
+    OPTION_HELP
+};
+
+static const struct option long_options[] = {
+    {"socket", required_argument, NULL, OPTION_SOCKET},
+    {"instance", required_argument, NULL, OPTION_INSTANCE},
+    {"user", no_argument, NULL, OPTION_USER},
+    {"exit-idle", required_argument, NULL, OPTION_EXIT_IDLE},
+    {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+static enum options_result parse_exit_idle(struct options *options, const char *text)
+{
+    char *end;
+    errno = 0;
+    long seconds = strtol(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0' || seconds < 0 || seconds > EXIT_IDLE_MAX) {
+        fprintf(stderr, "fastallocd: --exit-idle takes seconds, 0 to %ld, not '%s'\n",
+                EXIT_IDLE_MAX, text);
+        return OPTIONS_USAGE;
+    }
+    options->exit_idle = seconds;
+    return OPTIONS_RUN;
+}
+
+static enum options_result parse_log_level(struct options *options, const char *text)
+{
+    int level = log_level_parse(text);
+    if (level < 0) {
+        fprintf(stderr, "fastallocd: --log-level takes error, warning, info or debug, not '%s'\n",
+                text);
+        return OPTIONS_USAGE;
+    }
+    options->log_level = (enum log_level)level;
+    return OPTIONS_RUN;
+}
+
+static enum options_result print_and_finish(const char *text)
+{
+    return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? OPTIONS_USAGE : OPTIONS_DONE;
+}
+
+static enum options_result take_option(struct options *options, int option)
+{
+    switch (option) {
+    case OPTION_SOCKET:
+        options->socket = optarg;
+        return OPTIONS_RUN;
+    case OPTION_INSTANCE:
+        options->instance = optarg;
+        return OPTIONS_RUN;
+    case OPTION_USER:
+        options->user = true;
+        return OPTIONS_RUN;
+    case OPTION_EXIT_IDLE:
+        return parse_exit_idle(options, optarg);
+    case OPTION_LOG_LEVEL:
+        return parse_log_level(options, optarg);
+    case OPTION_VERSION:
+        return print_and_finish("fastallocd " FASTALLOC_VERSION "\n");
+    case OPTION_HELP:
+        return print_and_finish(usage);
+    default:
+        fprintf(stderr, "Try 'fastallocd --help'.\n");
+        return OPTIONS_USAGE;
+    }
+}
+
+enum options_result options_parse(struct options *options, int argc, char *argv[])
+{
+    enum options_result result = OPTIONS_RUN;
+    int option;
+
+    *options = (struct options){.exit_idle = OPTIONS_NEVER, .log_level = LOG_LEVEL_INFO};
+    optind = 1;
+    while (result == OPTIONS_RUN && (option = getopt_long(argc, argv, "", long_options, NULL)) >= 0)
+        result = take_option(options, option);
+
+    if (result == OPTIONS_RUN && optind < argc) {
+        fprintf(stderr, "fastallocd: '%s' is no option. Try 'fastallocd --help'.\n", argv[optind]);
+        return OPTIONS_USAGE;
+    }
+    return result;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon's command line. */
+#ifndef DAEMON_OPTIONS_H
+#define DAEMON_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "daemon/log.h"
+
+#define OPTIONS_NEVER (-1)
+
+struct options {
+    const char *socket;   /* NULL: by instance and user */
+    const char *instance; /* NULL: "default", or after the socket */
+    bool user;            /* an instance of this user's own */
+    long exit_idle;       /* seconds without any session, or OPTIONS_NEVER */
+    enum log_level log_level;
+};
+
+enum options_result {
+    OPTIONS_RUN,
+    OPTIONS_DONE,  /* --help or --version: it was printed, exit with 0 */
+    OPTIONS_USAGE, /* it was said on stderr what is wrong, exit with 2 */
+};
+
+enum options_result options_parse(struct options *options, int argc, char *argv[]);
+
+#endif

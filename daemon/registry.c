@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/pool.h"
+#include "shm/order.h"
+
+static int map_file(struct registry *registry, const char *path, int flags)
+{
+    int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
+    if (fd < 0)
+        return -errno;
+
+    int result = 0;
+    struct stat status;
+    if (flags & O_CREAT)
+        result = -posix_fallocate(fd, 0, sizeof(struct registry_file));
+    else if (fstat(fd, &status) < 0)
+        result = -errno;
+    else if (status.st_size != sizeof(struct registry_file))
+        result = -EPROTO;
+
+    void *mapping = MAP_FAILED;
+    if (result == 0)
+        mapping =
+            mmap(NULL, sizeof(struct registry_file), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (result == 0 && mapping == MAP_FAILED)
+        result = -errno;
+    close(fd);
+    if (result == 0)
+        registry->file = mapping;
+    return result;
+}
+
+void registry_close(struct registry *registry)
+{
+    if (registry->file)
+        munmap(registry->file, sizeof(struct registry_file));
+    registry->file = NULL;
+}
+
+/* ---- What a dead instance left ------------------------------------------------------------------ */
+
+static void purge_objects(const struct registry_file *file, struct registry_remains *remains)
+{
+    for (uint32_t i = 0; i < REGISTRY_POOLS; i++) {
+        if (file->pools[i].state == REGISTRY_FREE)
+            continue;
+        remains->pools++;
+        remains->objects += pool_unlink_objects(file->pools[i].key);
+    }
+    for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
+        char name[SEGMENT_NAME_SIZE];
+        if (file->sessions[i].state == REGISTRY_FREE)
+            continue;
+        remains->sessions++;
+        registry_witness_name(&file->sessions[i], name);
+        remains->objects += segment_unlink(name) == 0;
+    }
+}
+
+int registry_purge(const char *path, struct registry_remains *remains)
+{
+    struct registry registry = {0};
+    int result = map_file(&registry, path, 0);
+    if (result == -ENOENT)
+        return 0;
+    if (result < 0)
+        return result;
+
+    /* Version 0: killed while it made the file, when it had nothing yet. */
+    bool unfinished = registry.file->version == 0;
+    if (!unfinished &&
+        (registry.file->magic != REGISTRY_MAGIC || registry.file->version != REGISTRY_VERSION)) {
+        registry_close(&registry);
+        return -EPROTO;
+    }
+    if (!unfinished)
+        purge_objects(registry.file, remains);
+    registry_close(&registry);
+    return unlink(path) < 0 ? -errno : 0;
+}
+
+/* ---- A new one ---------------------------------------------------------------------------------- */
+
+/* The kernel's random bytes; at most 256, which getrandom gives whole once the pool is up. */
+static void fill_random(void *bytes, size_t size)
+{
+    while (getrandom(bytes, size, 0) != (ssize_t)size)
+        ;
+}
+
+int registry_create(struct registry *registry, const char *path)
+{
+    int result = map_file(registry, path, O_CREAT | O_EXCL);
+    if (result < 0) {
+        unlink(path);
+        return result;
+    }
+    struct registry_file *file = registry->file;
+    do
+        fill_random(&file->nonce, sizeof(uint16_t));
+    while (file->nonce == 0);
+    file->magic = REGISTRY_MAGIC;
+    field32_store(&file->version, REGISTRY_VERSION);
+    return 0;
+}
+
+uint16_t registry_nonce(const struct registry *registry)
+{
+    return (uint16_t)registry->file->nonce;
+}
+
+void registry_set_state(uint32_t *state, enum registry_state value)
+{
+    field32_store(state, value);
+}
+
+struct registry_pool *registry_add_pool(struct registry *registry)
+{
+    for (uint32_t i = 0; i < REGISTRY_POOLS; i++) {
+        struct registry_pool *entry = &registry->file->pools[i];
+        if (entry->state != REGISTRY_FREE)
+            continue;
+        fill_random(entry->key, sizeof(entry->key));
+        entry->id = ++registry->file->last_pool;
+        registry_set_state(&entry->state, REGISTRY_MAKING);
+        return entry;
+    }
+    return NULL;
+}
+
+struct registry_session *registry_add_session(struct registry *registry, uint32_t uid)
+{
+    for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
+        struct registry_session *entry = &registry->file->sessions[i];
+        if (entry->state != REGISTRY_FREE)
+            continue;
+        fill_random(entry->token, sizeof(entry->token));
+        fill_random(entry->witness, sizeof(entry->witness));
+        entry->uid = uid;
+        entry->id = ++registry->file->last_session;
+        registry_set_state(&entry->state, REGISTRY_READY);
+        return entry;
+    }
+    return NULL;
+}
+
+void registry_witness_name(const struct registry_session *session, char name[SEGMENT_NAME_SIZE])
+{
+    segment_name(session->witness, "witness", name);
+}

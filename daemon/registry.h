@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The registry: what an instance owns, in a file of its private folder that outlives the process. The names of all
+ * shared-memory objects follow from the keys in it, so that a daemon which starts knows what a dead one left. An
+ * entry is written before the objects exist and cleared after they are gone.
+ *
+ * Only the daemon reads and writes it.
+ */
+#ifndef DAEMON_REGISTRY_H
+#define DAEMON_REGISTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/messages.h"
+#include "shm/segment.h"
+
+#define REGISTRY_MAGIC UINT64_C(0x7972747369676572) /* "registry" in memory */
+#define REGISTRY_VERSION 1u
+#define REGISTRY_POOLS 1024u
+#define REGISTRY_SESSIONS 4096u
+
+enum registry_state {
+    REGISTRY_FREE = 0,
+    REGISTRY_MAKING = 1, /* its objects may exist or not */
+    REGISTRY_READY = 2,
+    REGISTRY_ENDING = 3, /* its objects may still exist or not */
+};
+
+struct registry_pool {
+    uint32_t state; /* stored last when it is made, first when it is cleared */
+    uint32_t id;
+    uint8_t key[SEGMENT_KEY_SIZE];
+};
+
+struct registry_session {
+    uint32_t state;
+    uint32_t uid;
+    uint64_t id;
+    uint8_t token[PROTOCOL_TOKEN_SIZE];
+    uint8_t witness[SEGMENT_KEY_SIZE];
+};
+
+struct registry_file {
+    uint64_t magic;
+    uint32_t version; /* stored last */
+    uint32_t nonce;
+    uint32_t last_pool; /* ids are never used again */
+    uint32_t pad;
+    uint64_t last_session;
+    uint8_t reserved[32];
+    struct registry_pool pools[REGISTRY_POOLS];
+    struct registry_session sessions[REGISTRY_SESSIONS];
+};
+
+_Static_assert(offsetof(struct registry_file, pools) == 64, "registry layout");
+_Static_assert(sizeof(struct registry_pool) == 24, "registry layout");
+_Static_assert(sizeof(struct registry_session) == 48, "registry layout");
+
+struct registry {
+    struct registry_file *file;
+};
+
+/* What a dead instance had left. */
+struct registry_remains {
+    unsigned pools;
+    unsigned sessions;
+    unsigned objects; /* in /dev/shm, removed now */
+};
+
+/*
+ * Removes what the registry at the path lists, and the file. 0, also if there is no such file; -EPROTO if it is no
+ * registry of this version: then nothing is touched; or a negated errno.
+ */
+int registry_purge(const char *path, struct registry_remains *remains);
+
+/* Makes a new one, with a new nonce. 0 or a negated errno. */
+int registry_create(struct registry *registry, const char *path);
+void registry_close(struct registry *registry);
+
+uint16_t registry_nonce(const struct registry *registry);
+
+/* A new entry with a new id and random key, in the state MAKING; NULL when there is no more room. */
+struct registry_pool *registry_add_pool(struct registry *registry);
+/* A new entry with a new id and random token and key, READY; NULL when there is no more room. */
+struct registry_session *registry_add_session(struct registry *registry, uint32_t uid);
+
+void registry_set_state(uint32_t *state, enum registry_state value);
+
+/* The name of a session's witness. */
+void registry_witness_name(const struct registry_session *session, char name[SEGMENT_NAME_SIZE]);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* accept4 */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/connection.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+
+#define CONNECTIONS_MAX (REGISTRY_SESSIONS + 64u)
+#define RECHECK_FIRST_MS 5u
+#define RECHECK_LAST_MS 1000u
+#define NS_PER_MS 1000000
+
+/* ---- Listening ---------------------------------------------------------------------------------- */
+
+static void on_listener(uv_poll_t *handle, int status, int events);
+
+/* Without room for a connection the others wait in the kernel's backlog until one ends. */
+static void set_accepting(struct server *server, bool accepting)
+{
+    if (server->accepting == accepting || server->stopping)
+        return;
+    server->accepting = accepting;
+    if (accepting)
+        uv_poll_start(&server->listener, UV_READABLE, on_listener);
+    else
+        uv_poll_stop(&server->listener);
+}
+
+static void on_listener(uv_poll_t *handle, int status, int events)
+{
+    struct server *server = handle->data;
+    (void)status;
+    (void)events;
+    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int result = fd < 0 ? -errno : connection_new(server, fd);
+    bool full = result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS;
+    if (full)
+        log_warning("no more connections for now: %s connections=%u", strerror(-result),
+                    server->connection_count);
+    if ((full && server->connection_count > 0) || server->connection_count >= CONNECTIONS_MAX)
+        set_accepting(server, false);
+}
+
+/* ---- Timers ------------------------------------------------------------------------------------- */
+
+static void on_deadline(uv_timer_t *handle)
+{
+    struct server *server = handle->data;
+    server->armed = WAITER_FOREVER;
+    broker_expire(server->broker, (int64_t)uv_hrtime());
+    server_arm(server);
+}
+
+void server_arm(struct server *server)
+{
+    int64_t deadline = broker_next_deadline(server->broker);
+    if (deadline == server->armed || server->stopping)
+        return;
+    server->armed = deadline;
+    if (deadline == WAITER_FOREVER) {
+        uv_timer_stop(&server->deadline);
+        return;
+    }
+    int64_t wait = deadline - (int64_t)uv_hrtime();
+    uint64_t ms = wait > 0 ? (uint64_t)((wait + NS_PER_MS - 1) / NS_PER_MS) : 0;
+    uv_timer_start(&server->deadline, on_deadline, ms, 0);
+}
+
+static void on_recheck(uv_timer_t *handle)
+{
+    struct server *server = handle->data;
+    struct connection *connection, *next;
+
+    server->recheck_ms *= 2;
+    if (server->recheck_ms > RECHECK_LAST_MS)
+        server->recheck_ms = RECHECK_LAST_MS;
+    for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
+        next = TAILQ_NEXT(connection, in_server);
+        if (connection_is_orphan(connection))
+            connection_recheck(connection);
+    }
+    server_arm(server);
+}
+
+void server_orphaned(struct server *server)
+{
+    if (server->stopping || uv_is_active((uv_handle_t *)&server->recheck))
+        return;
+    uv_timer_start(&server->recheck, on_recheck, server->recheck_ms, 0);
+}
+
+static void stop(struct server *server, const char *why);
+
+static void on_idle(uv_timer_t *handle)
+{
+    stop(handle->data, "idle");
+}
+
+static void watch_idle(struct server *server)
+{
+    if (server->exit_idle == OPTIONS_NEVER || server->stopping)
+        return;
+    if (server->connection_count > 0)
+        uv_timer_stop(&server->idle);
+    else
+        uv_timer_start(&server->idle, on_idle, (uint64_t)server->exit_idle * 1000, 0);
+}
+
+/* ---- Connections -------------------------------------------------------------------------------- */
+
+void server_connection_added(struct server *server, struct connection *connection)
+{
+    TAILQ_INSERT_TAIL(&server->connections, connection, in_server);
+    server->connection_count++;
+    watch_idle(server);
+}
+
+void server_connection_removed(struct server *server, struct connection *connection)
+{
+    TAILQ_REMOVE(&server->connections, connection, in_server);
+    server->connection_count--;
+    set_accepting(server, true);
+    watch_idle(server);
+}
+
+void server_collect(struct server *server)
+{
+    struct connection *connection;
+    TAILQ_FOREACH(connection, &server->connections, in_server)
+    if (!connection_is_orphan(connection))
+        connection_collect(connection);
+}
+
+/* ---- Life --------------------------------------------------------------------------------------- */
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    stop(handle->data, number == SIGINT ? "SIGINT" : "SIGTERM");
+}
+
+/* Ends the connections, then the handles, after which the loop has nothing left to run. */
+static void stop(struct server *server, const char *why)
+{
+    struct connection *connection, *next;
+    if (server->stopping)
+        return;
+    log_info("ending reason=%s connections=%u", why, server->connection_count);
+    notify_stopping();
+    server->stopping = true;
+    for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
+        next = TAILQ_NEXT(connection, in_server);
+        if (!connection_is_orphan(connection))
+            connection_close(connection);
+    }
+    while ((connection = TAILQ_FIRST(&server->connections)))
+        connection_abandon(connection);
+
+    uv_handle_t *handles[] = {
+        (uv_handle_t *)&server->listener,  (uv_handle_t *)&server->terminate,
+        (uv_handle_t *)&server->interrupt, (uv_handle_t *)&server->deadline,
+        (uv_handle_t *)&server->recheck,   (uv_handle_t *)&server->idle,
+    };
+    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
+        uv_close(handles[i], NULL);
+}
+
+/* As many descriptors as the machine lets us have; half of them may be on their way to clients. */
+static void raise_descriptor_limit(struct server *server)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        limit.rlim_max = 1024;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    server->uncollected_max = limit.rlim_max / 2 < 65536 ? (unsigned)(limit.rlim_max / 2) : 65536;
+}
+
+static int init(struct server *server, struct broker *broker, const char *instance, int listen_fd,
+                long exit_idle)
+{
+    *server = (struct server){
+        .listen_fd = listen_fd,
+        .armed = WAITER_FOREVER,
+        .recheck_ms = RECHECK_FIRST_MS,
+        .exit_idle = exit_idle,
+        .broker = broker,
+        .dispatch = {.broker = broker, .instance = instance},
+    };
+    TAILQ_INIT(&server->connections);
+    raise_descriptor_limit(server);
+
+    int status = decoder_init(&server->decoder);
+    if (status == 0)
+        status = uv_loop_init(&server->loop);
+    if (status < 0)
+        return status;
+    uv_poll_init(&server->loop, &server->listener, listen_fd);
+    uv_signal_init(&server->loop, &server->terminate);
+    uv_signal_init(&server->loop, &server->interrupt);
+    uv_timer_init(&server->loop, &server->deadline);
+    uv_timer_init(&server->loop, &server->recheck);
+    uv_timer_init(&server->loop, &server->idle);
+    server->listener.data = server->terminate.data = server->interrupt.data = server;
+    server->deadline.data = server->recheck.data = server->idle.data = server;
+    return 0;
+}
+
+int server_run(struct server *server, struct broker *broker, const char *instance, int listen_fd,
+               long exit_idle)
+{
+    int status = init(server, broker, instance, listen_fd, exit_idle);
+    if (status < 0)
+        return status;
+    uv_signal_start(&server->terminate, on_signal, SIGTERM);
+    uv_signal_start(&server->interrupt, on_signal, SIGINT);
+    set_accepting(server, true);
+    watch_idle(server);
+    notify_ready();
+
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    status = uv_loop_close(&server->loop);
+    decoder_deinit(&server->decoder);
+    return status;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The server: libuv's loop with the listening socket, the signals and the timers, and the list of connections. It ends
+ * with SIGTERM, SIGINT, or when it was idle for as long as the options say.
+ */
+#ifndef DAEMON_SERVER_H
+#define DAEMON_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <uv.h>
+
+#include "daemon/broker.h"
+#include "daemon/dispatch.h"
+#include "daemon/instance.h"
+#include "proto/envelope.h"
+
+struct connection;
+
+struct server {
+    uv_loop_t loop;
+    uv_poll_t listener;
+    uv_signal_t terminate;
+    uv_signal_t interrupt;
+    uv_timer_t deadline; /* of the request that times out next */
+    uv_timer_t recheck;  /* of sessions whose connection is gone but whose mappings aren't */
+    uv_timer_t idle;
+    int listen_fd;
+    bool accepting;
+    bool stopping;
+    int64_t armed; /* what the deadline timer is set to */
+    uint64_t recheck_ms;
+    long exit_idle;
+    struct broker *broker;
+    struct dispatch dispatch;
+    struct decoder decoder;
+    struct answer answer;
+    TAILQ_HEAD(, connection) connections;
+    unsigned connection_count;
+    unsigned uncollected; /* descriptors that were sent and perhaps not received yet */
+    unsigned uncollected_max;
+};
+
+/* Serves until it is told to end. `listen_fd` stays the caller's. 0 or a negated errno. */
+int server_run(struct server *server, struct broker *broker, const char *instance, int listen_fd,
+               long exit_idle);
+
+/* What the connections tell the server. */
+void server_connection_added(struct server *server, struct connection *connection);
+void server_connection_removed(struct server *server, struct connection *connection);
+
+/* The session of a connection that is gone still lives: look again soon. */
+void server_orphaned(struct server *server);
+
+/* Looks at all connections for descriptors that have been received meanwhile. */
+void server_collect(struct server *server);
+
+/* Deadlines may have changed. */
+void server_arm(struct server *server);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WITNESS_SIZE 4096
+
+static int make_witness(const struct registry_session *entry)
+{
+    char name[SEGMENT_NAME_SIZE];
+    registry_witness_name(entry, name);
+    int fd = segment_create(name, WITNESS_SIZE);
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+
+int session_new(struct session **result, struct registry_session *entry, const struct peer *peer,
+                const char *name, bool witnessed)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    if (!session)
+        return -ENOMEM;
+    int status = witnessed ? make_witness(entry) : 0;
+    if (status < 0) {
+        free(session);
+        return status;
+    }
+    session->entry = entry;
+    session->id = entry->id;
+    session->peer = *peer;
+    session->witnessed = witnessed;
+    strncpy(session->name, name, sizeof(session->name) - 1);
+    LIST_INIT(&session->memberships);
+    LIST_INIT(&session->waiters);
+    *result = session;
+    return 0;
+}
+
+void session_remove(struct session *session)
+{
+    char name[SEGMENT_NAME_SIZE];
+    registry_witness_name(session->entry, name);
+    if (session->witnessed)
+        segment_unlink(name);
+    registry_set_state(&session->entry->state, REGISTRY_FREE);
+}
+
+void session_free(struct session *session)
+{
+    assert(LIST_EMPTY(&session->memberships) && LIST_EMPTY(&session->waiters));
+    free(session);
+}
+
+int session_witness(const struct session *session)
+{
+    char name[SEGMENT_NAME_SIZE];
+    registry_witness_name(session->entry, name);
+    return segment_open(name, false);
+}
+
+bool session_is_alive(const struct session *session)
+{
+    char name[SEGMENT_NAME_SIZE];
+
+    if (!session->witnessed || LIST_EMPTY(&session->memberships))
+        return false;
+    registry_witness_name(session->entry, name);
+    return segment_is_in_use(name) != 0;
+}
+
+struct membership *session_membership(const struct session *session, uint32_t pool)
+{
+    struct membership *membership;
+    LIST_FOREACH(membership, &session->memberships, in_session)
+    if (membership->pool->id == pool)
+        return membership;
+    return NULL;
+}
+
+struct membership *session_join(struct session *session, struct pool *pool, bool write)
+{
+    struct membership *membership = session_membership(session, pool->id);
+
+    if (!membership) {
+        membership = calloc(1, sizeof(*membership));
+        uint32_t member = membership ? pool_join(pool, session->id) : SLOT_MEMBER_NONE;
+        if (member == SLOT_MEMBER_NONE) {
+            free(membership);
+            return NULL;
+        }
+        membership->pool = pool;
+        membership->member = member;
+        LIST_INSERT_HEAD(&session->memberships, membership, in_session);
+        session->membership_count++;
+    }
+    membership->opens++;
+    membership->write |= write;
+    return membership;
+}
+
+void session_forget(struct session *session, struct membership *membership)
+{
+    LIST_REMOVE(membership, in_session);
+    session->membership_count--;
+    free(membership);
+}
+
+uint32_t session_leave(struct session *session, struct membership *membership)
+{
+    uint32_t freed = pool_leave(membership->pool, membership->member);
+    session_forget(session, membership);
+    return freed;
+}
+
+uint64_t session_usage(const struct session *session)
+{
+    uint64_t usage = 0;
+    struct membership *membership;
+    LIST_FOREACH(membership, &session->memberships, in_session)
+    usage += ledger_count(&membership->pool->ledger, membership->member);
+    return usage;
+}
