@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdio.h>
+
+#include <fastalloc/admin.h>
+
+#include "command.h"
+#include "json.h"
+#include "report.h"
+#include "table.h"
+
+static const struct table_column columns[] = {{NULL, TABLE_LEFT}, {NULL, TABLE_LEFT}};
+
+static void add_number(struct table *table, const char *label, uint64_t number)
+{
+    table_add(table, "%s", label);
+    table_add_number(table, number);
+}
+
+static void add_size(struct table *table, const char *label, uint64_t bytes)
+{
+    table_add(table, "%s", label);
+    table_add_size(table, bytes);
+}
+
+static void write_table(const fastalloc_pool_info_t *info)
+{
+    struct table table;
+
+    table_init(&table, columns, 2);
+    table_add(&table, "pool");
+    table_add(&table, "%s", info->name);
+    add_number(&table, "id", info->id);
+    table_add(&table, "type");
+    table_add(&table, "%s", info->type[0] ? info->type : "-");
+    add_size(&table, "object size", info->object_size);
+    add_size(&table, "stride", info->stride);
+    add_size(&table, "alignment", info->alignment);
+    add_number(&table, "capacity", info->capacity);
+    add_number(&table, "in use", info->allocated);
+    add_number(&table, "processes", info->members);
+    add_size(&table, "memory", info->memory);
+    table_add(&table, "owner");
+    table_add(&table, "uid %u, gid %u", info->uid, info->gid);
+    table_add(&table, "mode");
+    table_add(&table, "%04o", info->mode & 07777);
+    table_write(&table, stdout, 0);
+    table_deinit(&table);
+}
+
+static int run(const struct call *call)
+{
+    fastalloc_pool_info_t info = FASTALLOC_POOL_INFO_INIT;
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    fastalloc_connection_t *connection = NULL;
+    int status = call_connect(call, &connection);
+
+    if (status != STATUS_OK)
+        return status;
+    if (fastalloc_pool_show(connection, call->operands[0], &info, &error) < 0)
+        status = report_error(call, &error);
+    else if (call->json)
+        json_write(pool_to_json(&info));
+    else
+        write_table(&info);
+    fastalloc_disconnect(connection);
+    return status;
+}
+
+const struct command command_pool_show = {
+    .name = "pool show",
+    .operands = "NAME",
+    .summary = "Show what a pool is",
+    .run = run,
+};

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Statistics for people: one line a pool, or one pool on a page of its own.
+ */
+#ifndef CTL_STATS_TABLE_H
+#define CTL_STATS_TABLE_H
+
+#include <fastalloc/fastalloc.h>
+
+#include "table.h"
+
+/* For as many pools as are added; to be written with table_write(). */
+void stats_table_init(struct table *table);
+void stats_table_add(struct table *table, const char *pool, const fastalloc_stats_t *stats);
+
+/* For one pool, a line for each number. */
+void stats_write(const char *pool, const fastalloc_stats_t *stats, FILE *file, unsigned indent);
+
+#endif
