@@ -75,7 +75,8 @@ static bool decode_string(const struct message_field *field, const msgpack_objec
         !text_is_plain(value->via.str.ptr, value->via.str.size))
         return refuse_above(field, "UTF-8 text without control characters, of bytes at most ",
                             error);
-    memcpy(place, value->via.str.ptr, value->via.str.size);
+    if (value->via.str.size > 0) /* an empty string may have no address */
+        memcpy(place, value->via.str.ptr, value->via.str.size);
     place[value->via.str.size] = '\0';
     return true;
 }
@@ -128,7 +129,7 @@ static bool refuse_unknown(const struct message_type *type, const msgpack_object
     bool plain = text_is_plain(key->ptr, (size_t)length);
     error_set(error, ERROR_INVALID_ARGUMENT, "%s has no field '%.*s'", type->name,
               plain ? length : 1, plain ? key->ptr : "?");
-    if (plain)
+    if (plain && length > 0) /* an empty key may have no address */
         memcpy(error->field, key->ptr, (size_t)length);
     return false;
 }
