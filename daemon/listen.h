@@ -13,8 +13,9 @@
  * but isn't just that is refused, as one of the errors that listen_describe() knows; the descriptor
  * is then as it was.
  *
- * The variables are unset in every case, so call this once, before there are threads. Variables
- * meant for another process ($LISTEN_PID) count as none.
+ * The variables are unset in every case, so call this once, before there are threads, and before
+ * anything else is opened: it could become the descriptor that was promised. Variables meant for
+ * another process ($LISTEN_PID) count as none.
  */
 int listen_inherited(void);
 
