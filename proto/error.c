@@ -7,10 +7,23 @@
 #include <string.h>
 
 #include "proto/message.h"
+#include "proto/text.h"
 
 #define DETAIL_TABLE(NAME, number, fields)                                                         \
     static const struct message_field NAME##_fields[] = {fields(MESSAGE_FIELD, error){NULL}};
 PROTOCOL_ERRORS(DETAIL_TABLE)
+
+/* Takes away the beginning of a last character whose end didn't fit. */
+static void cut_last_character(char *text, size_t length)
+{
+    size_t start = length;
+    while (start > 0 && (text[start - 1] & 0xc0) == 0x80)
+        start--;
+    if (start > 0 && (text[start - 1] & 0x80) != 0)
+        start--;
+    if (!text_is_plain(text + start, length - start))
+        text[start] = '\0';
+}
 
 struct error *error_set(struct error *error, enum error_code code, const char *format, ...)
 {
@@ -19,8 +32,10 @@ struct error *error_set(struct error *error, enum error_code code, const char *f
 
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(error->message, sizeof(error->message), format, arguments);
+    int length = vsnprintf(error->message, sizeof(error->message), format, arguments);
     va_end(arguments);
+    if (length > (int)PROTOCOL_TEXT_MAX)
+        cut_last_character(error->message, PROTOCOL_TEXT_MAX);
     return error;
 }
 
