@@ -98,7 +98,7 @@ bool envelope_decode_error(const msgpack_object *map, struct error *error)
     struct error_head head;
     struct error decoded, ignored;
 
-    if (!message_decode(&error_head_type, map, false, &head, &ignored))
+    if (!message_decode(&error_head_type, map, false, &head, &ignored) || head.code == ERROR_NONE)
         return false;
 
     const struct message_type *type = error_detail_type((enum error_code)head.code);
