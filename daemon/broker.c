@@ -81,6 +81,7 @@ static void set_timeout(struct error *error, const struct waiter *waiter)
               " allocated; free objects, wait longer, or make a larger pool",
               pool->ctl->name, waiter->count, pool_usage(pool), pool_capacity(pool));
     fill_exhausted(error, pool, waiter->count);
+    error->waiters--; /* without this one */
 }
 
 static bool may_wait(const struct broker *broker, const struct session *session,

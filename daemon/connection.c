@@ -373,7 +373,7 @@ static void on_process(uv_poll_t *handle, int status, int events)
     if (connection_is_orphan(connection))
         connection_recheck(connection);
     else
-        connection_close(connection);
+        shutdown(connection->socket_fd, SHUT_RD); /* what it sent is still taken, then it ends */
 }
 
 static void watch_process(struct connection *connection)

@@ -70,7 +70,9 @@ static void log_kept(const struct options *options, const struct instance *insta
                 options->socket ? " --socket " : "", options->socket ? options->socket : "");
 }
 
-static bool serve(const struct options *options, const struct instance *instance, int fd)
+/* Serves until the end. Sets whether anything was left behind. */
+static int serve(const struct options *options, const struct instance *instance, int fd,
+                 bool *empty)
 {
     static struct broker broker;
     static struct server server;
@@ -79,18 +81,18 @@ static bool serve(const struct options *options, const struct instance *instance
     int status = broker_init(&broker, instance->registry, connection_answer);
     if (status < 0) {
         log_error("cannot make %s: %s", instance->registry, strerror(-status));
-        return false;
+        return status;
     }
     log_info("serving instance=%s socket=%s pid=%d", instance->name, instance->socket, getpid());
     status = server_run(&server, &broker, instance->name, fd, options->exit_idle);
     if (status < 0)
-        log_error("the loop ended: %s", strerror(-status));
-    bool empty = broker_deinit(&broker, &kept_pools, &kept_sessions);
-    if (empty)
+        log_error("the loop failed: %s", strerror(-status));
+    *empty = broker_deinit(&broker, &kept_pools, &kept_sessions);
+    if (*empty)
         log_info("ended, nothing left behind instance=%s", instance->name);
     else
         log_kept(options, instance, kept_pools, kept_sessions);
-    return empty;
+    return status;
 }
 
 int main(int argc, char *argv[])
@@ -119,10 +121,11 @@ int main(int argc, char *argv[])
         instance_unlock(&instance, false);
         return EXIT_FAILURE;
     }
-    bool empty = serve(&options, &instance, fd);
+    bool empty = false;
+    int status = serve(&options, &instance, fd, &empty);
     close(fd);
     if (!inherited)
         unlink(instance.socket);
     instance_unlock(&instance, empty);
-    return EXIT_SUCCESS;
+    return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
