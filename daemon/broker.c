@@ -293,8 +293,6 @@ static void cancel_waiters(struct broker *broker, struct session *session, const
 uint32_t broker_close_pool(struct broker *broker, struct session *session,
                            struct membership *membership)
 {
-    if (--membership->opens > 0)
-        return 0;
     cancel_waiters(broker, session, membership->pool);
     return leave(broker, session, membership);
 }
@@ -453,7 +451,6 @@ static void check_session(const struct session *session)
     LIST_FOREACH(membership, &session->memberships, in_session)
     {
         assert(field_load(&membership->pool->members[membership->member]) == session->id);
-        assert(membership->opens > 0);
         memberships++;
     }
     LIST_FOREACH(waiter, &session->waiters, in_session)

@@ -61,7 +61,7 @@ void broker_disconnect(struct broker *broker, struct session *session);
 /* Ends the session and frees what it held, if it isn't alive any more. Returns whether it ended. */
 bool broker_end_session(struct broker *broker, struct session *session);
 
-/* The session leaves the pool, if this was the last time that it had it open. Returns the slots freed. */
+/* The session leaves the pool: its requests that wait there are refused. Returns the slots freed. */
 uint32_t broker_close_pool(struct broker *broker, struct session *session,
                            struct membership *membership);
 

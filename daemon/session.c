@@ -99,7 +99,6 @@ struct membership *session_join(struct session *session, struct pool *pool, bool
         LIST_INSERT_HEAD(&session->memberships, membership, in_session);
         session->membership_count++;
     }
-    membership->opens++;
     membership->write |= write;
     return membership;
 }

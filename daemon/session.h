@@ -30,7 +30,6 @@ struct membership {
     LIST_ENTRY(membership) in_session;
     struct pool *pool;
     uint32_t member;
-    uint32_t opens; /* it leaves with the last close */
     bool write;
 };
 
@@ -69,10 +68,10 @@ bool session_is_alive(const struct session *session);
 /* NULL if the session hasn't opened the pool. */
 struct membership *session_membership(const struct session *session, uint32_t pool);
 
-/* Joins the pool, or opens it once more. NULL without memory or member numbers. */
+/* Joins the pool, if it hasn't yet. NULL without memory or member numbers. */
 struct membership *session_join(struct session *session, struct pool *pool, bool write);
 
-/* Leaves the pool, whatever the number of opens. Returns how many slots that freed. */
+/* Leaves the pool. Returns how many slots that freed. */
 uint32_t session_leave(struct session *session, struct membership *membership);
 
 /* Forgets the membership; the pool itself is going. */
