@@ -63,11 +63,11 @@ bool connection_is_orphan(const struct connection *connection)
     return connection->socket_fd < 0;
 }
 
-void connection_recheck(struct connection *connection)
+void connection_recheck(struct connection *connection, bool soon)
 {
     if (connection->caller.session &&
         !broker_end_session(connection->server->broker, connection->caller.session)) {
-        server_orphaned(connection->server);
+        server_look_again(connection->server, soon);
         return;
     }
     connection->caller.session = NULL;
@@ -82,7 +82,7 @@ void connection_close(struct connection *connection)
     set_uncollected(connection, 0);
     if (connection->caller.session)
         broker_disconnect(server->broker, connection->caller.session);
-    connection_recheck(connection);
+    connection_recheck(connection, true);
     server_arm(server);
 }
 
@@ -371,7 +371,7 @@ static void on_process(uv_poll_t *handle, int status, int events)
     (void)events;
     close_handle(&connection->process, &connection->pidfd);
     if (connection_is_orphan(connection))
-        connection_recheck(connection);
+        connection_recheck(connection, true);
     else
         shutdown(connection->socket_fd, SHUT_RD); /* what it sent is still taken, then it ends */
 }

@@ -56,8 +56,8 @@ void connection_close(struct connection *connection);
 /* Whether it is there for its session alone. */
 bool connection_is_orphan(const struct connection *connection);
 
-/* Looks again whether the orphan's session is still alive. */
-void connection_recheck(struct connection *connection);
+/* Looks again whether the orphan's session is still alive; `soon` as in server_look_again(). */
+void connection_recheck(struct connection *connection, bool soon);
 
 /* The server ends: gives everything up, the session stays as it is. */
 void connection_abandon(struct connection *connection);

@@ -85,15 +85,17 @@ static void on_recheck(uv_timer_t *handle)
     for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
         next = TAILQ_NEXT(connection, in_server);
         if (connection_is_orphan(connection))
-            connection_recheck(connection);
+            connection_recheck(connection, false);
     }
     server_arm(server);
 }
 
-void server_orphaned(struct server *server)
+void server_look_again(struct server *server, bool soon)
 {
-    if (server->stopping || uv_is_active((uv_handle_t *)&server->recheck))
+    if (server->stopping)
         return;
+    if (soon)
+        server->recheck_ms = RECHECK_FIRST_MS;
     uv_timer_start(&server->recheck, on_recheck, server->recheck_ms, 0);
 }
 

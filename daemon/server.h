@@ -50,8 +50,11 @@ int server_run(struct server *server, struct broker *broker, const char *instanc
 void server_connection_added(struct server *server, struct connection *connection);
 void server_connection_removed(struct server *server, struct connection *connection);
 
-/* The session of a connection that is gone still lives: look again soon. */
-void server_orphaned(struct server *server);
+/*
+ * The session of a connection that is gone still lives. The server calls connection_recheck() after
+ * a while: a short one after something happened (`soon`), a longer one each time nothing did.
+ */
+void server_look_again(struct server *server, bool soon);
 
 /* Looks at all connections for descriptors that have been received meanwhile. */
 void server_collect(struct server *server);
