@@ -18,6 +18,7 @@
 struct command;
 
 struct call {
+    const char *program;           /* as it was called */
     const struct command *command; /* NULL: none was named */
     const char *socket;            /* NULL: the library's default */
     bool json;

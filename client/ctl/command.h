@@ -32,6 +32,7 @@ extern const struct command command_pool_destroy;
 extern const struct command command_stats;
 extern const struct command command_sessions;
 extern const struct command command_ping;
+extern const struct command command_demo;
 extern const struct command command_help;
 
 /* All of them, in the order of the help; NULL ends the list. */

@@ -177,7 +177,10 @@ int parse_arguments(int argc, char **argv, struct call *call)
     struct parser parser = {.next = argc > 0 ? argv + 1 : argv, .call = call};
     int status = STATUS_OK;
 
-    *call = (struct call){.json = wants_json(parser.next)};
+    *call = (struct call){
+        .program = argc > 0 ? argv[0] : "fastallocctl",
+        .json = wants_json(parser.next),
+    };
     while (status == STATUS_OK && *parser.next) {
         const char *argument = *parser.next++;
         if (!parser.operands_only && strcmp(argument, "--") == 0)

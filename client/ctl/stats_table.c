@@ -51,10 +51,10 @@ static void add_lines(struct table *table, const fastalloc_stats_t *stats, const
     add_line(table, "peak", stats->peak_usage, "in use at once");
     add_line(table, "allocated", stats->total_allocations, "since the pool was made");
     add_line(table, "freed", stats->total_deallocations, "");
-    add_line(table, "failed", stats->allocation_failures, "requests: exhausted or timed out");
+    add_line(table, "failed", stats->allocation_failures, "refused: exhausted or timed out");
     add_line(table, "timeouts", stats->timeouts, "");
-    add_line(table, "reclaimed", stats->reclaimed, "slots of processes that ended");
-    add_line(table, "waiting", stats->waiters, "requests now");
+    add_line(table, "reclaimed", stats->reclaimed, "left by processes that ended");
+    add_line(table, "waiting", stats->waiters, "now");
 }
 
 void stats_write(const char *pool, const fastalloc_stats_t *stats, FILE *file, unsigned indent)

@@ -62,34 +62,41 @@ static void measure(const struct table *table, size_t widths[TABLE_COLUMNS_MAX])
     }
 }
 
-/* One cell with the gap before it; nothing is padded at the end of a line. */
-static void write_cell(const struct table *table, size_t column, const char *text, size_t width,
-                       FILE *file)
+static void write_spaces(FILE *file, size_t count)
 {
-    int padding = (int)(width - text_width(text));
-    int last = column == table->column_count - 1;
+    fprintf(file, "%*s", (int)count, "");
+}
 
-    fprintf(file, "%*s", column > 0 ? TABLE_GAP : 0, "");
-    if (table->columns[column].align == TABLE_RIGHT)
-        fprintf(file, "%*s%s", padding, "", text);
-    else
-        fprintf(file, "%s%*s", text, last ? 0 : padding, "");
-    if (last)
-        fputc('\n', file);
+/* One line. Nothing is padded at its end: spaces are written when something follows them. */
+static void write_row(const struct table *table, const size_t widths[TABLE_COLUMNS_MAX],
+                      const char *const *cells, FILE *file, size_t indent)
+{
+    size_t spaces = indent;
+
+    for (size_t i = 0; i < table->column_count; i++) {
+        size_t width = text_width(cells[i]);
+        size_t padding = widths[i] - width;
+        int right = table->columns[i].align == TABLE_RIGHT;
+        if (width > 0) {
+            write_spaces(file, spaces + (right ? padding : 0));
+            fputs(cells[i], file);
+            spaces = 0;
+        }
+        spaces += (width > 0 ? (right ? 0 : padding) : widths[i]) + TABLE_GAP;
+    }
+    fputc('\n', file);
 }
 
 void table_write(const struct table *table, FILE *file, unsigned indent)
 {
     size_t widths[TABLE_COLUMNS_MAX];
-    size_t columns = table->column_count;
+    const char *titles[TABLE_COLUMNS_MAX] = {NULL};
 
     measure(table, widths);
-    for (size_t i = 0; i < columns && table->columns[0].title; i++) {
-        fprintf(file, "%*s", i == 0 ? (int)indent : 0, "");
-        write_cell(table, i, table->columns[i].title, widths[i], file);
-    }
-    for (size_t i = 0; i < table->cell_count; i++) {
-        fprintf(file, "%*s", i % columns == 0 ? (int)indent : 0, "");
-        write_cell(table, i % columns, table->cells[i], widths[i % columns], file);
-    }
+    for (size_t i = 0; i < table->column_count; i++)
+        titles[i] = table->columns[i].title;
+    if (titles[0])
+        write_row(table, widths, titles, file, indent);
+    for (size_t i = 0; i < table->cell_count; i += table->column_count)
+        write_row(table, widths, (const char *const *)(table->cells + i), file, indent);
 }

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT */
+#include "demo.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <fastalloc/admin.h>
+
+#include "demo_report.h"
+#include "demo_wc.h"
+#include "report.h"
+#include "text.h"
+
+int demo_fail(struct demo *demo, int result, const char *format, ...)
+{
+    va_list arguments;
+
+    demo->error = FASTALLOC_ERROR_INIT;
+    demo->error.code = result;
+    va_start(arguments, format);
+    vsnprintf(demo->error.message, sizeof(demo->error.message), format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+/* Everything that can be wrong with the machine or the file is found before a process is started. */
+static int prepare(struct demo *demo)
+{
+    int result = demo_open_input(demo);
+
+    if (result < 0)
+        return result;
+    result = wc_probe(&demo->signals, &demo->rule);
+    if (result == -EINTR)
+        return demo_fail(demo, result, "interrupted");
+    if (result < 0)
+        return demo_fail(demo, result, "cannot run wc to compare with: %s", strerror(-result));
+    return 0;
+}
+
+static int assemble(struct demo *demo)
+{
+    struct team_plan plan = {
+        .file = demo->fd,
+        .rule = demo->rule,
+        .victim = DEMO_VICTIM,
+        .pause_at = demo->pause_at,
+        .signals = demo->signals.old,
+    };
+    int result = team_start(&demo->team, &plan);
+
+    if (result < 0)
+        return demo_fail(demo, result, "cannot start processes: %s", strerror(-result));
+    for (unsigned i = 0; i < DEMO_READERS; i++)
+        demo->readers[i].pid = demo->team.workers[i].pid;
+    return 0;
+}
+
+/* The team comes first: whoever forks has no connection yet. */
+static int play(struct demo *demo)
+{
+    int result = prepare(demo);
+
+    if (result == 0)
+        result = assemble(demo);
+    if (result == 0)
+        result = demo_connect(demo);
+    if (result == 0)
+        result = demo_make_pool(demo);
+    if (result < 0)
+        return result;
+    report_opening(demo);
+    result = demo_exhaust(demo);
+    if (result < 0)
+        return result;
+    report_exhausted(demo);
+    report_passing(demo);
+    result = demo_pass(demo);
+    if (result < 0)
+        return result;
+    report_passed(demo);
+    result = demo_count(demo);
+    return result == 0 ? demo_leave(demo) : result;
+}
+
+/* Leaves nothing behind, however far it came. */
+static void clean_up(struct demo *demo)
+{
+    team_kill_all(&demo->team);
+    fastalloc_close(demo->pool);
+    if (demo->pool_made)
+        (void)!fastalloc_pool_destroy(demo->connection, demo->pool_name, true, NULL);
+    fastalloc_disconnect(demo->connection);
+    private_daemon_stop(&demo->daemon);
+    if (demo->fd >= 0)
+        close(demo->fd);
+}
+
+static int report_result(struct demo *demo, int result)
+{
+    if (result < 0)
+        return report_error(demo->call, &demo->error);
+    if (demo->call->json) {
+        report_json(demo);
+    } else {
+        report_totals(demo);
+        report_end(demo);
+    }
+    if (!demo->agree)
+        fprintf(stderr, "fastallocctl: the totals don't agree%s\n",
+                demo->total.bytes != demo->file_size ? "; did the file change meanwhile?" : "");
+    return demo->agree ? STATUS_OK : STATUS_FAILED;
+}
+
+int demo_run(const struct call *call)
+{
+    struct demo *demo = must(calloc(1, sizeof(*demo)));
+    int result = 0;
+
+    demo->call = call;
+    demo->fd = -1;
+    demo->error = FASTALLOC_ERROR_INIT;
+    demo->exhausted = FASTALLOC_ERROR_INIT;
+    demo->stats = FASTALLOC_STATS_INIT;
+    for (unsigned i = 0; i < TEAM_SIZE; i++)
+        demo->team.workers[i].control = -1;
+    result = signals_init(&demo->signals);
+    if (result < 0) {
+        free(demo);
+        return report_failure(call, result, "cannot watch for signals: %s", strerror(-result));
+    }
+    result = play(demo);
+    clean_up(demo);
+    int status = report_result(demo, result);
+    signals_deinit(&demo->signals);
+    free(demo);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The writer: puts each line into a slot and sends the readers nothing but handles. A line stays the
+ * writer's until a reader acknowledges it; what a lost reader hadn't acknowledged goes to the others, and
+ * its last acknowledged totals into a slot of the writer's.
+ */
+#ifndef CTL_DEMO_WRITER_H
+#define CTL_DEMO_WRITER_H
+
+#include "demo_queue.h"
+#include "demo_source.h"
+#include "demo_worker.h"
+
+#define WRITER_WINDOW 512 /* the most handles that a reader has and hasn't acknowledged */
+
+/* The writer's end of a reader. */
+struct delivery {
+    int fd; /* -1: the reader is lost */
+    struct queue sent;
+    struct totals totals; /* as last acknowledged */
+};
+
+struct writer {
+    const struct worker_job *job;
+    fastalloc_pool_t *pool;
+    struct source source;
+    bool end; /* of the file */
+    bool done;
+    struct queue ready;    /* lines in slots, to be sent */
+    struct queue finished; /* lines acknowledged, to be freed */
+    struct queue kept;     /* totals of lost readers */
+    struct delivery deliveries[DEMO_READERS];
+    unsigned next;  /* reader in turn */
+    unsigned round; /* how often each had its turn */
+    uint64_t pieces;
+    uint64_t reported; /* bytes, in the last MESSAGE_PROGRESS */
+    fastalloc_error_t error;
+};
+
+/* Each returns 0, or a negative code with writer->error filled in. */
+
+/* Puts the next lines of the file into slots. */
+int writer_stage(struct writer *writer);
+
+/* Frees what was acknowledged, once that is worth a request, or all of it. */
+int writer_free(struct writer *writer, bool all);
+
+/* Sends what the readers have room for. */
+int writer_send(struct writer *writer);
+
+/* Takes in a reader's acknowledgements, or its end. */
+int writer_receive(struct writer *writer, unsigned reader);
+
+/* Fills in writer->error, for what isn't the library's. Returns `result`. */
+int writer_fail(struct writer *writer, int result, const char *text);
+
+#endif
