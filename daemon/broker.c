@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/name.h"
 #include "shm/order.h"
 
 /* ---- Waiting ------------------------------------------------------------------------------------ */
@@ -51,7 +52,7 @@ static void serve(struct broker *broker, struct pool *pool)
 
 static void fill_exhausted(struct error *error, const struct pool *pool, uint32_t count)
 {
-    strcpy(error->pool, pool->ctl->name);
+    name_copy(error->pool, pool->ctl->name);
     error->capacity = pool_capacity(pool);
     error->allocated = pool_usage(pool);
     error->requested = count;
@@ -231,14 +232,18 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
 
 void broker_disconnect(struct broker *broker, struct session *session)
 {
-    struct waiter *waiter;
+    struct waiter *waiter, *next;
+    struct membership *membership;
+
     session->connection = NULL;
-    while ((waiter = LIST_FIRST(&session->waiters))) {
-        struct pool *pool = waiter->pool;
+    for (waiter = LIST_FIRST(&session->waiters); waiter; waiter = next) {
+        next = LIST_NEXT(waiter, in_session);
         remove_waiter(broker, waiter);
         free(waiter);
-        serve(broker, pool);
     }
+    /* Only now that none of its own is left there. */
+    LIST_FOREACH(membership, &session->memberships, in_session)
+    serve(broker, membership->pool);
 }
 
 /* The session's slots in the pool are free; whoever waits for some gets them. */
@@ -282,7 +287,7 @@ static void cancel_waiters(struct broker *broker, struct session *session, const
     struct error error;
     error_set(&error, ERROR_NOT_A_MEMBER, "this session closed pool '%s' while the request waited",
               pool->ctl->name);
-    strcpy(error.pool, pool->ctl->name);
+    name_copy(error.pool, pool->ctl->name);
     for (waiter = LIST_FIRST(&session->waiters); waiter; waiter = next) {
         next = LIST_NEXT(waiter, in_session);
         if (waiter->pool == pool)
@@ -314,7 +319,7 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
     if (broker_find_pool(broker, config->name)) {
         error_set(error, ERROR_POOL_EXISTS,
                   "pool '%s' exists already; open it, or destroy it first", config->name);
-        strcpy(error->pool, config->name);
+        name_copy(error->pool, config->name);
         return false;
     }
     struct registry_pool *entry = registry_add_pool(&broker->registry);
@@ -338,13 +343,15 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
 
 static void refuse_waiters(struct broker *broker, struct pool *pool)
 {
-    struct waiter *waiter;
+    struct waiter *waiter, *next;
     struct error error;
     error_set(&error, ERROR_POOL_DESTROYED, "pool '%s' was destroyed while this request waited",
               pool->ctl->name);
-    strcpy(error.pool, pool->ctl->name);
-    while ((waiter = TAILQ_FIRST(&pool->waiters)))
+    name_copy(error.pool, pool->ctl->name);
+    for (waiter = TAILQ_FIRST(&pool->waiters); waiter; waiter = next) {
+        next = TAILQ_NEXT(waiter, in_pool);
         answer_waiter(broker, waiter, NULL, &error);
+    }
 }
 
 uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)

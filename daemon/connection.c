@@ -166,10 +166,10 @@ static void say_farewell(struct connection *connection, const struct error *erro
     cut_off(connection);
 }
 
-void connection_answer(void *data, uint32_t msgid, const struct allocate_reply *reply,
+void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply *reply,
                        const struct error *error)
 {
-    struct connection *connection = data;
+    struct connection *connection = asker;
     if (connection->doomed)
         return;
     check_encoded(connection, error ? envelope_encode_error(&connection->outbox, msgid, error)

@@ -32,7 +32,7 @@ static struct error *refuse_pool(const struct call *call, enum error_code code, 
                                  const char *what)
 {
     struct error *error = error_set(&call->answer->error, code, "pool '%s' %s", name, what);
-    strcpy(error->pool, name);
+    name_copy(error->pool, name);
     return error;
 }
 
@@ -40,7 +40,7 @@ static void refuse_argument(const struct call *call, const char *field, const ch
 {
     struct error *error = &call->answer->error;
     error_set(error, ERROR_INVALID_ARGUMENT, "field '%s' %s", field, what);
-    strcpy(error->field, field);
+    name_copy(error->field, field);
 }
 
 static struct pool *find_pool(const struct call *call, const char *name)
@@ -115,7 +115,7 @@ static bool on_ping(const struct call *call, const struct ping_request *request,
 {
     (void)request;
     *reply = (struct ping_reply){.pid = (uint32_t)getpid(), .release = FASTALLOC_VERSION};
-    strncpy(reply->instance, call->dispatch->instance, sizeof(reply->instance) - 1);
+    name_copy(reply->instance, call->dispatch->instance);
     return true;
 }
 
@@ -141,7 +141,7 @@ static bool on_sessions(const struct call *call, const struct sessions_request *
             .allocated = session_usage(session),
             .waiting = session->waiter_count,
         };
-        strcpy(infos[count++].name, session->name);
+        name_copy(infos[count++].name, session->name);
     }
     *reply = (struct sessions_reply){.sessions = {infos, count}, .more = session != NULL};
     return true;
@@ -202,7 +202,7 @@ static bool refuse_mismatch(const struct call *call, enum error_code code, const
               "pool '%s' has objects with %s of %" PRIu64 " bytes, the caller expects %" PRIu64
               "; use one definition of the object, or a pool of its own",
               pool->ctl->name, what, actual, requested);
-    strcpy(error->pool, pool->ctl->name);
+    name_copy(error->pool, pool->ctl->name);
     error->requested = requested;
     error->actual = actual;
     return false;
@@ -214,9 +214,9 @@ static bool refuse_type(const struct call *call, const struct pool *pool, const 
     error_set(error, ERROR_TYPE_MISMATCH,
               "pool '%s' holds objects of type '%s', the caller expects '%s'; use another pool",
               pool->ctl->name, pool->ctl->type, type);
-    strcpy(error->pool, pool->ctl->name);
-    strcpy(error->requested_type, type);
-    strcpy(error->actual_type, pool->ctl->type);
+    name_copy(error->pool, pool->ctl->name);
+    name_copy(error->requested_type, type);
+    name_copy(error->actual_type, pool->ctl->type);
     return false;
 }
 
@@ -304,7 +304,7 @@ static bool on_pool_open(const struct call *call, const struct pool_open_request
         .capacity = pool_capacity(pool),
         .descriptors = call->answer->descriptor_count,
     };
-    strcpy(reply->type, pool->ctl->type);
+    name_copy(reply->type, pool->ctl->type);
     return true;
 }
 
@@ -323,8 +323,8 @@ static void fill_pool_info(const struct pool *pool, struct pool_info *info)
         .mode = pool->ctl->mode,
         .memory = pool_memory(pool),
     };
-    strcpy(info->name, pool->ctl->name);
-    strcpy(info->type, pool->ctl->type);
+    name_copy(info->name, pool->ctl->name);
+    name_copy(info->type, pool->ctl->type);
 }
 
 static bool on_pool_list(const struct call *call, const struct pool_list_request *request,
@@ -375,7 +375,7 @@ static bool on_pool_destroy(const struct call *call, const struct pool_destroy_r
                       "pool '%s' is in use: %" PRIu32 " slots allocated, open in %" PRIu32
                       " other sessions; let them close it, or force it",
                       request->name, pool_usage(pool), others);
-        strcpy(error->pool, request->name);
+        name_copy(error->pool, request->name);
         error->allocated = pool_usage(pool);
         error->members = others;
         return false;

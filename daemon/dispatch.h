@@ -49,7 +49,7 @@ struct answer {
 };
 
 /* `now` is in ns of the monotonic clock. */
-void dispatch(struct dispatch *dispatch, struct caller *caller, const struct envelope *request,
+void dispatch(struct dispatch *dispatch, struct caller *caller, const struct envelope *envelope,
               int64_t now, struct answer *answer);
 
 #endif

@@ -52,7 +52,7 @@ static bool find_base(struct instance *instance, const struct options *options, 
         snprintf(instance->base, sizeof(instance->base), "%.*s", length,
                  slash ? options->socket : ".");
     } else if (!options->user) {
-        strcpy(instance->base, SYSTEM_BASE);
+        snprintf(instance->base, sizeof(instance->base), "%s", SYSTEM_BASE);
         instance->shared = true;
     } else if (runtime && runtime[0] == '/' && strlen(runtime) <= SOCKET_PATH_MAX) {
         snprintf(instance->base, sizeof(instance->base), "%s/fastalloc", runtime);
@@ -77,7 +77,7 @@ bool instance_locate(struct instance *instance, const struct options *options,
     else if (options->socket)
         name_after_socket(instance, options->socket);
     else
-        strcpy(instance->name, "default");
+        name_copy(instance->name, "default");
     if (!name_is_valid(instance->name))
         return say(text,
                    "this can't be an instance's name: " NAME_RULE "; choose one with --instance");

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "shm/layout.h"
-
 bool name_is_valid(const char *name)
 {
     static const char allowed[] =
@@ -12,4 +10,11 @@ bool name_is_valid(const char *name)
     size_t length = strlen(name);
     return length > 0 && length < LAYOUT_NAME_SIZE && !strchr("._-", name[0]) &&
            strspn(name, allowed) == length;
+}
+
+void name_copy(char to[LAYOUT_NAME_SIZE], const char *from)
+{
+    size_t length = strnlen(from, LAYOUT_NAME_SIZE - 1);
+    memcpy(to, from, length);
+    to[length] = '\0';
 }

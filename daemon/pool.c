@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/name.h"
 #include "shm/order.h"
 
 static const char *const object_names[POOL_OBJECT_COUNT] = {"ctl", "slots", "data"};
@@ -114,6 +115,7 @@ static void fill_ctl(struct pool *pool, const struct pool_config *config)
     const struct geometry *geometry = &pool->geometry;
     struct layout_ctl *ctl = pool->ctl;
 
+    assert(ctl);
     ctl->magic = LAYOUT_MAGIC;
     ctl->pool = pool->id;
     ctl->nonce = pool->nonce;
@@ -127,8 +129,8 @@ static void fill_ctl(struct pool *pool, const struct pool_config *config)
     ctl->uid = config->uid;
     ctl->gid = config->gid;
     ctl->mode = config->mode;
-    strncpy(ctl->name, config->name, sizeof(ctl->name) - 1);
-    strncpy(ctl->type, config->type, sizeof(ctl->type) - 1);
+    name_copy(ctl->name, config->name);
+    name_copy(ctl->type, config->type);
     ctl->capacity = geometry->capacity_max;
 }
 
@@ -388,7 +390,7 @@ static bool refuse_handle(const struct pool *pool, enum error_code code, uint32_
     handle_format(handle, text);
     error_set(error, code, "pool '%s': handle %s (number %" PRIu32 " of the request) %s",
               pool->ctl->name, text, position, reasons[code]);
-    strcpy(error->pool, pool->ctl->name);
+    name_copy(error->pool, pool->ctl->name);
     error->position = position;
     return false;
 }

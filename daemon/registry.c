@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/registry.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -73,6 +74,7 @@ int registry_purge(const char *path, struct registry_remains *remains)
         return 0;
     if (result < 0)
         return result;
+    assert(registry.file);
 
     /* Version 0: killed while it made the file, when it had nothing yet. */
     bool unfinished = registry.file->version == 0;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/name.h"
+
 #define WITNESS_SIZE 4096
 
 static int make_witness(const struct registry_session *entry)
@@ -20,8 +22,8 @@ static int make_witness(const struct registry_session *entry)
     return 0;
 }
 
-int session_new(struct session **result, struct registry_session *entry, const struct peer *peer,
-                const char *name, bool witnessed)
+int session_new(struct session **session_made, struct registry_session *entry,
+                const struct peer *peer, const char *name, bool witnessed)
 {
     struct session *session = calloc(1, sizeof(*session));
     if (!session)
@@ -35,10 +37,10 @@ int session_new(struct session **result, struct registry_session *entry, const s
     session->id = entry->id;
     session->peer = *peer;
     session->witnessed = witnessed;
-    strncpy(session->name, name, sizeof(session->name) - 1);
+    name_copy(session->name, name);
     LIST_INIT(&session->memberships);
     LIST_INIT(&session->waiters);
-    *result = session;
+    *session_made = session;
     return 0;
 }
 

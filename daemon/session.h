@@ -50,8 +50,8 @@ struct session {
 TAILQ_HEAD(session_list, session);
 
 /* Of an entry that is READY; makes the witness if asked. 0 or a negated errno, then nothing is left behind. */
-int session_new(struct session **session, struct registry_session *entry, const struct peer *peer,
-                const char *name, bool witnessed);
+int session_new(struct session **session_made, struct registry_session *entry,
+                const struct peer *peer, const char *name, bool witnessed);
 
 /* Removes the witness and clears the registry's entry. */
 void session_remove(struct session *session);

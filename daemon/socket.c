@@ -57,7 +57,7 @@ static bool is_taken(const struct sockaddr_un *address, char *text)
 int socket_listen(const char *path, bool shared, char text[SOCKET_TEXT_SIZE])
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strncpy(address.sun_path, path, sizeof(address.sun_path) - 1);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
     if (is_taken(&address, text))
         return -1;
 
@@ -101,14 +101,14 @@ int socket_pidfd(int fd, const struct peer *peer)
     return pidfd < 0 ? -errno : pidfd;
 }
 
-ssize_t socket_send(int fd, const void *data, size_t size, const int *descriptors,
+ssize_t socket_send(int fd, void *data, size_t size, const int *descriptors,
                     unsigned descriptor_count)
 {
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(DISPATCH_DESCRIPTORS * sizeof(int))];
     } control = {0};
-    struct iovec vector = {(void *)(uintptr_t)data, size};
+    struct iovec vector = {data, size};
     struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
 
     if (descriptor_count > 0) {

@@ -27,7 +27,7 @@ int socket_peer(int fd, struct peer *peer);
 int socket_pidfd(int fd, const struct peer *peer);
 
 /* Bytes sent, with the descriptors, or a negated errno. Never blocks, never raises SIGPIPE. */
-ssize_t socket_send(int fd, const void *data, size_t size, const int *descriptors,
+ssize_t socket_send(int fd, void *data, size_t size, const int *descriptors,
                     unsigned descriptor_count);
 
 /* Whether the peer has read all that was sent to it, descriptors included. */

@@ -48,7 +48,7 @@ int deadlines_add(struct deadlines *deadlines, struct waiter *waiter)
         return 0;
     if (deadlines->count == deadlines->room) {
         size_t room = deadlines->room ? 2 * deadlines->room : ROOM_FIRST;
-        struct waiter **heap = realloc(deadlines->heap, room * sizeof(heap[0]));
+        struct waiter **heap = realloc(deadlines->heap, room * sizeof(struct waiter *));
         if (!heap)
             return -ENOMEM;
         deadlines->heap = heap;

@@ -14,7 +14,7 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
                   char name[SEGMENT_NAME_SIZE])
 {
     char digits[2 * SEGMENT_KEY_SIZE + 1];
-    for (int i = 0; i < SEGMENT_KEY_SIZE; i++)
+    for (size_t i = 0; i < SEGMENT_KEY_SIZE; i++)
         snprintf(digits + 2 * i, 3, "%02x", key[i]);
     snprintf(name, SEGMENT_NAME_SIZE, "/fastalloc.%s.%s", digits, part);
 }
