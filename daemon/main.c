@@ -44,17 +44,10 @@ static bool clear_remains(const struct instance *instance)
     return status == 0;
 }
 
-/* The socket: the service manager's, or one of our own. */
-static int open_socket(const struct instance *instance, bool *inherited)
+static int open_socket(const struct instance *instance)
 {
     char text[SOCKET_TEXT_SIZE];
-    int fd = listen_inherited();
-    *inherited = fd > 0;
-    if (fd < 0)
-        log_error("%s", listen_describe(fd));
-    if (fd != 0)
-        return fd;
-    fd = socket_listen(instance->socket, instance->shared, text);
+    int fd = socket_listen(instance->socket, instance->shared, text);
     if (fd < 0)
         log_error("%s", text);
     return fd;
@@ -95,12 +88,28 @@ static int serve(const struct options *options, const struct instance *instance,
     return status;
 }
 
+/* With the instance locked. `inherited` is the service manager's socket, or 0. */
+static int run(const struct options *options, struct instance *instance, int inherited)
+{
+    bool empty = false;
+    int fd = -1;
+
+    if (clear_remains(instance))
+        fd = inherited > 0 ? inherited : open_socket(instance);
+    int status = fd < 0 ? -1 : serve(options, instance, fd, &empty);
+    if (fd >= 0)
+        close(fd);
+    if (fd >= 0 && inherited == 0)
+        unlink(instance->socket);
+    instance_unlock(instance, empty);
+    return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char *argv[])
 {
     struct options options;
     struct instance instance;
     char text[INSTANCE_TEXT_SIZE];
-    bool inherited;
 
     switch (options_parse(&options, argc, argv)) {
     case OPTIONS_RUN:
@@ -112,20 +121,15 @@ int main(int argc, char *argv[])
     }
     log_set_level(options.log_level);
     ignore_signals();
+    /* Before any descriptor of ours can take the place of one that should have been handed over. */
+    int inherited = listen_inherited();
+    if (inherited < 0) {
+        log_error("%s", listen_describe(inherited));
+        return EXIT_FAILURE;
+    }
     if (!instance_locate(&instance, &options, text) || !instance_lock(&instance, text)) {
         log_error("%s", text);
         return EXIT_FAILURE;
     }
-    int fd = clear_remains(&instance) ? open_socket(&instance, &inherited) : -1;
-    if (fd < 0) {
-        instance_unlock(&instance, false);
-        return EXIT_FAILURE;
-    }
-    bool empty = false;
-    int status = serve(&options, &instance, fd, &empty);
-    close(fd);
-    if (!inherited)
-        unlink(instance.socket);
-    instance_unlock(&instance, empty);
-    return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run(&options, &instance, inherited);
 }

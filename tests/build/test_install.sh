@@ -34,8 +34,13 @@ fi
 "$dir/program"
 
 # The library as the dynamic linker finds it is the installed one, by its soname.
-ldd "$dir/program" | grep -q "libfastalloc.so.0 => $dir/prefix/"
+uses_installed_library() {
+    local libraries
+    libraries=$(ldd "$1") # whole, or grep -q would end ldd by SIGPIPE
+    grep -q "libfastalloc.so.0 => $dir/prefix/" <<<"$libraries"
+}
+uses_installed_library "$dir/program"
 tool=$dir/prefix/bin/fastallocctl
 if [[ -e $tool ]]; then
-    ldd "$tool" | grep -q "libfastalloc.so.0 => $dir/prefix/"
+    uses_installed_library "$tool"
 fi

@@ -82,6 +82,7 @@ garbage_is_refused() {
     refused "is not a number" ""
     refused "more than one descriptor" 2 3</dev/null
     refused "not a socket" 1 3</dev/null
+    refused "not open" 1 3<&-
 }
 
 units_are_valid
