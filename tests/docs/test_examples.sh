@@ -1,0 +1,99 @@
+#!/bin/bash
+# The programs of docs/examples against a real daemon, as their head comments say.
+set -euo pipefail
+
+build_dir=${BUILD_DIR:?}
+examples=$build_dir/examples
+daemon=${FASTALLOCD:-}
+tool=${FASTALLOCCTL:-}
+
+if [[ ! -x $daemon || ! -x $tool || ! -x $examples/wait ]]; then
+    echo "daemon, tool or examples aren't built: skipped"
+    exit 77
+fi
+
+dir=$(mktemp -d)
+daemon_pid=
+writer_pid=
+finish() {
+    local pid
+    for pid in $writer_pid $daemon_pid; do
+        kill "$pid" 2>/dev/null || true
+    done
+    wait
+    rm -rf "$dir"
+}
+trap finish EXIT
+
+die() {
+    echo "FAILED: $*"
+    exit 1
+}
+
+# expect STATUS OUTPUT COMMAND...: what it prints, on both channels, is a pattern.
+expect() {
+    local status=0 output wanted_status=$1 wanted=$2
+    shift 2
+    output=$("$@" 2>&1) || status=$?
+    # shellcheck disable=SC2053 # a pattern on purpose
+    [[ $status == "$wanted_status" && $output == $wanted ]] ||
+        die "$(printf '%s\n' "$*: exit status $status, not $wanted_status, or other output:" \
+            "$output" "wanted:" "$wanted")"
+}
+
+# The statistics' number of that name.
+statistic() {
+    "$tool" --json stats "$1" | sed -n "s/^ *\"$2\": \([0-9]*\),*$/\1/p"
+}
+
+# begin_writer TEXT: sets `writer_pid` and `handle`, which the writer prints when the object is complete.
+begin_writer() {
+    local pipe=$dir/handle
+    mkfifo "$pipe"
+    "$examples/exchange_writer" "$1" >"$pipe" &
+    writer_pid=$!
+    read -r handle <"$pipe"
+    rm "$pipe"
+}
+
+export FASTALLOC_SOCKET=$dir/fa.sock
+"$daemon" --socket "$FASTALLOC_SOCKET" --log-level warning &
+daemon_pid=$!
+"$tool" ping >/dev/null
+
+# ---- wait ---------------------------------------------------------------------------------------
+
+expect 0 "fail fast: pool 'jobs' is exhausted: 1 of 1 slots allocated, *
+degrade: on the heap
+wait: pool 'jobs' had no room for 1 slots in time: *" "$examples/wait"
+[[ $(statistic jobs timeouts) == 1 && $(statistic jobs current_usage) == 0 ]] || die "wait's statistics"
+
+# ---- exchange -----------------------------------------------------------------------------------
+
+expect 1 "exchange_reader: pool 'exchange' does not exist here; *" "$examples/exchange_reader" 1:0:0123456789abcdef
+expect 2 'exchange_reader: usage: *' "$examples/exchange_reader" nonsense
+expect 2 'exchange_writer: usage: *' "$examples/exchange_writer" "$(printf '%256s' x)"
+
+begin_writer 'written in one process, read in another'
+expect 0 '39 bytes, 7 words' "$examples/exchange_reader" "$handle"
+expect 1 'exchange_reader: stale: *' "$examples/exchange_reader" "${handle%%:*}:7:${handle##*:}"
+
+# Told to end, it frees the object itself.
+kill "$writer_pid"
+wait "$writer_pid" || die "the writer ended with $?"
+expect 1 'exchange_reader: stale: *' "$examples/exchange_reader" "$handle"
+[[ $(statistic exchange reclaimed) == 0 ]] || die "the writer left its object behind"
+
+# Killed, it can't; the daemon does.
+first=$handle
+begin_writer 'once more'
+[[ $handle != "$first" ]] || die "the same handle for another object"
+expect 0 '9 bytes, 2 words' "$examples/exchange_reader" "$handle"
+kill -KILL "$writer_pid"
+wait "$writer_pid" 2>/dev/null || true
+writer_pid=
+deadline=$((SECONDS + 10))
+until [[ $(statistic exchange reclaimed) == 1 ]] || ((SECONDS > deadline)); do :; done
+[[ $(statistic exchange reclaimed) == 1 && $(statistic exchange current_usage) == 0 ]] ||
+    die "the killed writer's object was not reclaimed"
+expect 1 'exchange_reader: stale: *' "$examples/exchange_reader" "$handle"
