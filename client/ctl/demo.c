@@ -49,7 +49,7 @@ static int assemble(struct demo *demo)
         .rule = demo->rule,
         .victim = DEMO_VICTIM,
         .pause_at = demo->pause_at,
-        .signals = demo->signals.old,
+        .signals = &demo->signals,
     };
     int result = team_start(&demo->team, &plan);
 
@@ -95,7 +95,7 @@ static void clean_up(struct demo *demo)
     if (demo->pool_made)
         (void)!fastalloc_pool_destroy(demo->connection, demo->pool_name, true, NULL);
     fastalloc_disconnect(demo->connection);
-    private_daemon_stop(&demo->daemon);
+    private_daemon_stop(&demo->daemon, &demo->signals);
     if (demo->fd >= 0)
         close(demo->fd);
 }

@@ -91,12 +91,14 @@ static int make_directory(struct private_daemon *daemon)
     static const char pattern[] = "fastalloc-demo-XXXXXX";
     const char *parent = getenv("TMPDIR");
 
-    if (!parent || !*parent || strlen(parent) + sizeof(pattern) + 1 > sizeof(daemon->directory))
+    if (!parent || *parent != '/' ||
+        strlen(parent) + sizeof(pattern) + 1 > sizeof(daemon->directory))
         parent = "/tmp";
     snprintf(daemon->directory, sizeof(daemon->directory), "%s/%s", parent, pattern);
     if (!mkdtemp(daemon->directory))
         return -errno;
     snprintf(daemon->socket, sizeof(daemon->socket), "%s/demo.sock", daemon->directory);
+    snprintf(daemon->log, sizeof(daemon->log), "%s/log", daemon->directory);
     return 0;
 }
 
@@ -104,39 +106,80 @@ static int make_directory(struct private_daemon *daemon)
 
 /* A group of its own keeps the terminal's Ctrl-C away from it: the demo needs it for cleaning up. */
 static void become_daemon(const struct private_daemon *daemon, const struct signals *signals,
-                          pid_t parent)
+                          const char *exit_idle, pid_t parent)
 {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent || setpgid(0, 0) < 0 || chdir(daemon->directory) < 0)
+    if (getppid() != parent || setpgid(0, 0) < 0)
         _exit(127);
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int log = open("log", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int log = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (dup2(input, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
         _exit(127);
     sigprocmask(SIG_SETMASK, &signals->old, NULL);
-    execl(daemon->program, DAEMON_NAME, "--socket", daemon->socket, "--exit-idle", "30",
+    execl(daemon->program, DAEMON_NAME, "--socket", daemon->socket, "--exit-idle", exit_idle,
           (char *)NULL);
     dprintf(2, "%s: %s\n", daemon->program, strerror(errno));
     _exit(127);
 }
 
+static int spawn(struct private_daemon *daemon, const struct signals *signals,
+                 const char *exit_idle)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+
+    if (pid == 0)
+        become_daemon(daemon, signals, exit_idle, parent);
+    if (pid < 0)
+        return -errno;
+    daemon->pid = pid;
+    return 0;
+}
+
+/* Waits for its end; SIGKILL is for a daemon that doesn't come to one. The status as of waitpid(). */
+static int await_end(pid_t pid)
+{
+    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
+    int status = 0;
+
+    if (pidfd >= 0 && poll(&entry, 1, STOP_LIMIT) == 0)
+        kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        continue;
+    if (pidfd >= 0)
+        close(pidfd);
+    return status;
+}
+
+void private_daemon_stop(struct private_daemon *daemon, const struct signals *signals)
+{
+    if (daemon->pid == 0)
+        return;
+    kill(daemon->pid, SIGTERM);
+    if (await_end(daemon->pid) != 0 && spawn(daemon, signals, "0") == 0)
+        (void)await_end(daemon->pid);
+    daemon->pid = 0;
+    remove_directory(daemon);
+}
+
+/* ---- Its start ---------------------------------------------------------------------------------- */
+
 static bool has_ended(struct private_daemon *daemon)
 {
-    if (waitpid(daemon->pid, NULL, WNOHANG) != daemon->pid)
-        return false;
-    daemon->pid = 0;
-    return true;
+    siginfo_t info = {.si_pid = 0};
+
+    return waitid(P_PID, (id_t)daemon->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == daemon->pid;
 }
 
 /* Tells why it ended, in the last words of its log. */
 static int fail_ended(const struct private_daemon *daemon, fastalloc_error_t *error)
 {
-    char path[CHANNEL_SOCKET_SIZE];
     char log[300] = "";
     size_t length = 0;
 
-    snprintf(path, sizeof(path), "%s/log", daemon->directory);
-    FILE *file = fopen(path, "re");
+    FILE *file = fopen(daemon->log, "re");
     if (file) {
         if (fseek(file, -(long)(sizeof(log) - 1), SEEK_END) < 0)
             rewind(file);
@@ -183,43 +226,13 @@ int private_daemon_start(struct private_daemon *daemon, struct signals *signals,
     int result = make_directory(daemon);
     if (result < 0)
         return fail(error, result, "cannot make a directory for the daemon: %s", strerror(-result));
-    pid_t parent = getpid();
-    daemon->pid = fork();
-    if (daemon->pid == 0)
-        become_daemon(daemon, signals, parent);
-    if (daemon->pid < 0) {
-        daemon->pid = 0;
-        result = fail(error, -errno, "cannot start fastallocd: %s", strerror(errno));
-    } else {
-        result = await_answer(daemon, signals, error);
-    }
+    result = spawn(daemon, signals, "30");
     if (result < 0) {
-        private_daemon_stop(daemon);
         remove_directory(daemon);
+        return fail(error, result, "cannot start fastallocd: %s", strerror(-result));
     }
+    result = await_answer(daemon, signals, error);
+    if (result < 0)
+        private_daemon_stop(daemon, signals);
     return result;
-}
-
-/* SIGKILL is for a daemon that doesn't follow SIGTERM. */
-static void end(pid_t pid)
-{
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
-
-    kill(pid, SIGTERM);
-    if (pidfd >= 0 && poll(&entry, 1, STOP_LIMIT) == 0)
-        kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        continue;
-    if (pidfd >= 0)
-        close(pidfd);
-}
-
-void private_daemon_stop(struct private_daemon *daemon)
-{
-    if (daemon->pid == 0)
-        return;
-    end(daemon->pid);
-    daemon->pid = 0;
-    remove_directory(daemon);
 }

@@ -14,9 +14,10 @@
 #include "demo_signals.h"
 
 struct private_daemon {
-    pid_t pid; /* 0: none runs */
+    pid_t pid; /* 0: none was started */
     char directory[CHANNEL_SOCKET_SIZE - 16];
     char socket[CHANNEL_SOCKET_SIZE];
+    char log[CHANNEL_SOCKET_SIZE]; /* file that it writes to */
     char program[PATH_MAX];
 };
 
@@ -27,7 +28,10 @@ struct private_daemon {
 int private_daemon_start(struct private_daemon *daemon, struct signals *signals,
                          fastalloc_error_t *error);
 
-/* Ends it and removes its directory. Nothing happens if none runs. */
-void private_daemon_stop(struct private_daemon *daemon);
+/*
+ * Ends it and removes its directory. If somebody else killed it, another one takes away what it left in shared
+ * memory. Nothing happens if none was started.
+ */
+void private_daemon_stop(struct private_daemon *daemon, const struct signals *signals);
 
 #endif

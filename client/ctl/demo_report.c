@@ -71,7 +71,7 @@ write_step(const struct demo *demo, const char *label, const char *format, ...)
     vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
     char *clean = text_clean(text);
-    printf("%s%-*s%s", bold(), LABEL_WIDTH, label, plain());
+    printf("%s%-*s%s", *label ? bold() : "", LABEL_WIDTH, label, *label ? plain() : "");
     write_wrapped(clean);
     free(clean);
     fflush(stdout);

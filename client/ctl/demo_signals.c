@@ -19,6 +19,7 @@ int signals_init(struct signals *signals)
     if (signals->fd < 0)
         return -errno;
     sigprocmask(SIG_BLOCK, &set, &signals->old);
+    signal(SIGCHLD, SIG_DFL); /* or children that ended couldn't be waited for */
     return 0;
 }
 

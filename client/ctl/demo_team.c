@@ -96,7 +96,10 @@ static void settle(const struct team_plan *plan, unsigned place, pid_t parent)
     prctl(PR_SET_NAME, names[place]);
     signal(SIGINT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    sigprocmask(SIG_SETMASK, &plan->signals, NULL);
+    sigprocmask(SIG_SETMASK, &plan->signals->old, NULL);
+    close(plan->signals->fd);
+    if (place != TEAM_WRITER)
+        close(plan->file);
 }
 
 static int fork_worker(struct team *team, struct plumbing *plumbing, const struct team_plan *plan,

@@ -6,8 +6,7 @@
 #ifndef CTL_DEMO_TEAM_H
 #define CTL_DEMO_TEAM_H
 
-#include <signal.h>
-
+#include "demo_signals.h"
 #include "demo_worker.h"
 
 #define TEAM_WRITER DEMO_READERS /* its place among the workers */
@@ -28,7 +27,7 @@ struct team_plan {
     enum word_rule rule;
     unsigned victim;   /* this reader pauses */
     uint64_t pause_at; /* in the middle of this piece, from 1 */
-    sigset_t signals;  /* the mask that workers get */
+    const struct signals *signals;
 };
 
 /* Starts them all, or none. 0 or a negated errno. */
