@@ -1,0 +1,133 @@
+"""What the tests of fastallocctl share: running it, a daemon to run it against, and what is left after."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+CTL = os.environ.get("FASTALLOCCTL", "")
+DAEMON = os.environ.get("FASTALLOCD", "")
+DEADLINE = 300 if os.environ.get("FASTALLOC_SANITIZE") else 60
+
+OK, FAILED, USAGE, UNREACHABLE, NO_SUCH_POOL, NOT_PERMITTED, PROTOCOL = range(7)
+
+
+def main():
+    """Runs the tests of the calling module, in a /dev/shm of their own where that can be had."""
+    if not os.path.exists(CTL) or not os.path.exists(DAEMON):
+        print("fastallocctl or fastallocd isn't built: skipped")
+        sys.exit(77)
+    if "OWN_SHM" not in os.environ:
+        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        script = 'mount -t tmpfs -o size=256M tmpfs /dev/shm && exec "$@"'
+        if subprocess.run([*unshare, "sh", "-c", script, "sh", "true"], check=False,
+                          stderr=subprocess.DEVNULL).returncode == 0:
+            os.environ["OWN_SHM"] = "1"
+            os.execvp(unshare[0], [*unshare, "sh", "-c", script, "sh", sys.executable, *sys.argv])
+    unittest.main(verbosity=1)
+
+
+class Result:
+    """What a run of the tool gave."""
+
+    def __init__(self, process, out, err):
+        self.status = process.returncode
+        self.out = out.decode(errors="surrogateescape")
+        self.err = err.decode(errors="surrogateescape")
+
+    def json(self):
+        """Standard output as one JSON document, which json.tool accepts too."""
+        subprocess.run([sys.executable, "-m", "json.tool"], input=self.out.encode(), check=True,
+                       stdout=subprocess.DEVNULL)
+        return json.loads(self.out)
+
+
+class Case(unittest.TestCase):
+    """A directory of the test's own; every process that was started in it must be gone at the end."""
+
+    def setUp(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ctl-"))
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.tmp = self.directory / "tmp"
+        self.tmp.mkdir()
+        self.env = {**os.environ, "TMPDIR": str(self.tmp), "XDG_RUNTIME_DIR": str(self.directory)}
+        self.env.pop("FASTALLOC_SOCKET", None)
+
+    def popen(self, *arguments, **options):
+        options = {"env": self.env, "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+                   "stderr": subprocess.PIPE, **options}
+        process = subprocess.Popen([CTL, *map(str, arguments)], **options)
+        self.addCleanup(self.end, process)
+        return process
+
+    @staticmethod
+    def end(process):
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+    def run_ctl(self, *arguments, **options):
+        process = self.popen(*arguments, **options)
+        out, err = process.communicate(timeout=DEADLINE)
+        return Result(process, out or b"", err or b"")
+
+    def start_daemon(self, *arguments):
+        """A daemon, which is ended with the test; the tool waits for it by itself."""
+        socket = self.directory / "test.sock"
+        log = open(self.directory / "daemon.log", "ab")
+        process = subprocess.Popen([DAEMON, "--socket", socket, *arguments], env=self.env,
+                                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        self.addCleanup(self.stop_daemon, process)
+        self.env["FASTALLOC_SOCKET"] = str(socket)
+        self.until(socket.exists)
+        return process
+
+    @staticmethod
+    def stop_daemon(process):
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=DEADLINE)
+
+    def until(self, condition):
+        """Asks again and again; the deadline is for failures only."""
+        deadline = time.monotonic() + DEADLINE
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                self.fail(f"never came true: {condition}")
+            os.sched_yield()
+
+    def processes(self):
+        """Those that run with this test's environment."""
+        mark = f"TMPDIR={self.tmp}".encode()
+        found = []
+        for entry in pathlib.Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+        return found
+
+    def assert_nothing_left(self):
+        self.assertEqual(list(self.tmp.iterdir()), [])
+        self.assertEqual(self.processes(), [])
+        if "OWN_SHM" in os.environ:
+            self.assertEqual(os.listdir("/dev/shm"), [])
+
+    def assert_status(self, result, status):
+        self.assertEqual(result.status, status, f"{result.out}\n{result.err}")
+        if status != OK:
+            self.assert_one_line(result)
+
+    def assert_one_line(self, result):
+        """A failure is told in one line, which begins with the tool's name."""
+        self.assertRegex(result.err, r"\Afastallocctl: [^\n]+\n\Z")
