@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/options.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/unit/suite.h"
+
+#define ARGUMENTS_MAX 8
+
+static struct options options;
+static char said[4096]; /* on stdout and stderr, by the last parse() */
+
+static int redirect(int fd, int to)
+{
+    int saved = dup(fd);
+    ck_assert_int_ge(saved, 0);
+    ck_assert_int_eq(dup2(to, fd), fd);
+    return saved;
+}
+
+static void restore(int fd, int saved)
+{
+    dup2(saved, fd);
+    close(saved);
+}
+
+static enum options_result parse_list(const char *const arguments[])
+{
+    char name[] = "fastallocd";
+    char *all[ARGUMENTS_MAX + 2] = {name};
+    int count = 1;
+    for (; arguments[count - 1]; count++)
+        memcpy(&all[count], &arguments[count - 1], sizeof(all[0])); /* but for the const */
+
+    FILE *output = tmpfile();
+    int out = redirect(STDOUT_FILENO, fileno(output));
+    int err = redirect(STDERR_FILENO, fileno(output));
+    enum options_result result = options_parse(&options, count, all);
+    restore(STDOUT_FILENO, out);
+    restore(STDERR_FILENO, err);
+
+    rewind(output);
+    said[fread(said, 1, sizeof(said) - 1, output)] = '\0';
+    fclose(output);
+    return result;
+}
+
+#define parse(...) parse_list((const char *const[]){__VA_ARGS__ __VA_OPT__(, ) NULL})
+
+/* Refused, with a line that names what is wrong. */
+#define refuses(what, ...)                                                                         \
+    do {                                                                                           \
+        ck_assert_int_eq(parse(__VA_ARGS__), OPTIONS_USAGE);                                       \
+        ck_assert_msg(strstr(said, what), "'%s' isn't in: %s", what, said);                        \
+    } while (0)
+
+START_TEST(test_options_have_defaults)
+{
+    ck_assert_int_eq(parse(), OPTIONS_RUN);
+    ck_assert_ptr_null(options.socket);
+    ck_assert_ptr_null(options.instance);
+    ck_assert(!options.user);
+    ck_assert_int_eq(options.exit_idle, OPTIONS_NEVER);
+    ck_assert_int_eq(options.log_level, LOG_LEVEL_INFO);
+    ck_assert_str_eq(said, "");
+}
+END_TEST
+
+START_TEST(test_options_take_every_value)
+{
+    ck_assert_int_eq(
+        parse("--socket", "/a", "--instance=b", "--user", "--exit-idle", "7", "--log-level=debug"),
+        OPTIONS_RUN);
+    ck_assert_str_eq(options.socket, "/a");
+    ck_assert_str_eq(options.instance, "b");
+    ck_assert(options.user);
+    ck_assert_int_eq(options.exit_idle, 7);
+    ck_assert_int_eq(options.log_level, LOG_LEVEL_DEBUG);
+}
+END_TEST
+
+START_TEST(test_options_take_each_log_level)
+{
+    ck_assert_int_eq(parse("--log-level", "error"), OPTIONS_RUN);
+    ck_assert_int_eq(options.log_level, LOG_LEVEL_ERROR);
+    ck_assert_int_eq(parse("--log-level", "warning"), OPTIONS_RUN);
+    ck_assert_int_eq(options.log_level, LOG_LEVEL_WARNING);
+    ck_assert_int_eq(parse("--log-level", "info"), OPTIONS_RUN);
+    ck_assert_int_eq(options.log_level, LOG_LEVEL_INFO);
+}
+END_TEST
+
+START_TEST(test_options_limit_exit_idle_to_a_year)
+{
+    ck_assert_int_eq(parse("--exit-idle", "0"), OPTIONS_RUN);
+    ck_assert_int_eq(options.exit_idle, 0);
+    ck_assert_int_eq(parse("--exit-idle", "31536000"), OPTIONS_RUN);
+    ck_assert_int_eq(options.exit_idle, 31536000);
+    refuses("--exit-idle", "--exit-idle", "31536001");
+    refuses("31536000", "--exit-idle", "31536001");
+    refuses("--exit-idle", "--exit-idle=-1");
+}
+END_TEST
+
+START_TEST(test_options_refuse_garbage_numbers)
+{
+    static const char *const garbage[] = {
+        "", "x", "5x", "5 ", "0x5", "1.5", "1e3", "--", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof(garbage) / sizeof(garbage[0]); i++) {
+        refuses("--exit-idle", "--exit-idle", garbage[i]);
+        ck_assert_ptr_nonnull(strstr(said, garbage[i]));
+    }
+}
+END_TEST
+
+START_TEST(test_options_refuse_an_unknown_log_level)
+{
+    refuses("--log-level", "--log-level", "loud");
+    ck_assert_ptr_nonnull(strstr(said, "'loud'"));
+    refuses("--log-level", "--log-level", "");
+}
+END_TEST
+
+START_TEST(test_options_refuse_what_is_unknown)
+{
+    refuses("--nonsense", "--nonsense");
+    refuses("--help", "--nonsense"); /* where to look */
+    refuses("'x'", "-x");
+    refuses("'stray'", "stray");
+    refuses("'stray'", "--user", "stray");
+}
+END_TEST
+
+START_TEST(test_options_refuse_a_missing_value)
+{
+    refuses("--socket", "--socket");
+    refuses("--instance", "--instance");
+    refuses("--exit-idle", "--exit-idle");
+    refuses("--user", "--user=yes");
+}
+END_TEST
+
+START_TEST(test_options_stop_at_the_first_that_is_wrong)
+{
+    refuses("--one", "--one", "--two");
+    ck_assert_ptr_null(strstr(said, "--two"));
+}
+END_TEST
+
+START_TEST(test_options_print_help_with_every_option)
+{
+    static const char *const every[] = {"--socket",    "--instance", "--user", "--exit-idle",
+                                        "--log-level", "--version",  "--help"};
+    ck_assert_int_eq(parse("--help", "--nonsense"), OPTIONS_DONE);
+    for (size_t i = 0; i < sizeof(every) / sizeof(every[0]); i++)
+        ck_assert_msg(strstr(said, every[i]), "%s", every[i]);
+}
+END_TEST
+
+START_TEST(test_options_print_the_version)
+{
+    ck_assert_int_eq(parse("--version"), OPTIONS_DONE);
+    ck_assert_str_eq(said, "fastallocd " FASTALLOC_VERSION "\n");
+}
+END_TEST
+
+SUITE_MAIN("options", test_options_have_defaults, test_options_take_every_value,
+           test_options_take_each_log_level, test_options_limit_exit_idle_to_a_year,
+           test_options_refuse_garbage_numbers, test_options_refuse_an_unknown_log_level,
+           test_options_refuse_what_is_unknown, test_options_refuse_a_missing_value,
+           test_options_stop_at_the_first_that_is_wrong, test_options_print_help_with_every_option,
+           test_options_print_the_version)
