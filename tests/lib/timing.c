@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/lib/timing.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+int64_t timing_now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+void timing_add(struct timing *timing, int64_t ns)
+{
+    ck_assert_uint_lt(timing->count, TIMING_SAMPLES);
+    timing->ns[timing->count++] = ns;
+}
+
+static int compare(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+void timing_report(struct timing *timing, const char *what)
+{
+    ck_assert_uint_gt(timing->count, 0);
+    qsort(timing->ns, timing->count, sizeof(timing->ns[0]), compare);
+    unsigned middle = timing->count / 2;
+    int64_t last = timing->ns[timing->count - 1];
+    printf("%-48s %4u times, ms: min %.3f, median %.3f, max %.3f\n", what, timing->count,
+           (double)timing->ns[0] / 1e6, (double)timing->ns[middle] / 1e6, (double)last / 1e6);
+    fflush(stdout);
+    ck_assert_int_lt(last, TIMING_SLACK * TIMING_RECLAIM_NS);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Times that a test measured, and the line that says what they were.
+ */
+#ifndef TESTS_LIB_TIMING_H
+#define TESTS_LIB_TIMING_H
+
+#include <stdint.h>
+
+#define TIMING_SAMPLES 512
+
+/*
+ * What the documentation promises, and above what a test fails: other programs run on this machine
+ * as well.
+ */
+#define TIMING_RECLAIM_NS INT64_C(100000000)
+#define TIMING_SLACK 10
+
+struct timing {
+    unsigned count;
+    int64_t ns[TIMING_SAMPLES];
+};
+
+/* Nanoseconds of the monotonic clock. */
+int64_t timing_now(void);
+
+void timing_add(struct timing *timing, int64_t ns);
+
+/* Prints minimum, median and maximum, and fails the test if one took ten times what is promised. */
+void timing_report(struct timing *timing, const char *what);
+
+#endif
