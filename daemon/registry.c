@@ -25,7 +25,7 @@ static int map_file(struct registry *registry, const char *path, int flags)
     else if (fstat(fd, &status) < 0)
         result = -errno;
     else if (status.st_size != sizeof(struct registry_file))
-        result = -EPROTO;
+        result = status.st_size == 0 ? -ENODATA : -EPROTO;
 
     void *mapping = MAP_FAILED;
     if (result == 0)
@@ -72,12 +72,12 @@ int registry_purge(const char *path, struct registry_remains *remains)
     int result = map_file(&registry, path, 0);
     if (result == -ENOENT)
         return 0;
-    if (result < 0)
+    if (result < 0 && result != -ENODATA)
         return result;
-    assert(registry.file);
+    assert(registry.file || result < 0);
 
-    /* Version 0: killed while it made the file, when it had nothing yet. */
-    bool unfinished = registry.file->version == 0;
+    /* No bytes or version 0: killed while it made the file, when it had nothing yet. */
+    bool unfinished = !registry.file || registry.file->version == 0;
     if (!unfinished &&
         (registry.file->magic != REGISTRY_MAGIC || registry.file->version != REGISTRY_VERSION)) {
         registry_close(&registry);
@@ -102,7 +102,8 @@ int registry_create(struct registry *registry, const char *path)
 {
     int result = map_file(registry, path, O_CREAT | O_EXCL);
     if (result < 0) {
-        unlink(path);
+        if (result != -EEXIST)
+            unlink(path);
         return result;
     }
     struct registry_file *file = registry->file;
