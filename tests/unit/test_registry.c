@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/registry.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/pool.h"
+#include "tests/lib/private_shm.h"
+#include "tests/unit/suite.h"
+
+static char folder[] = "/tmp/fastalloc-test.XXXXXX";
+static char path[64];
+static struct registry registry;
+
+static void set_up(void)
+{
+    test_private_shm(1 << 20);
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof(path), "%s/registry", folder);
+}
+
+static void tear_down(void)
+{
+    registry_close(&registry);
+    ck_assert_uint_eq(test_shm_files(), 0);
+    test_remove_folder(folder);
+}
+
+static void create(void)
+{
+    ck_assert_int_eq(registry_create(&registry, path), 0);
+}
+
+static off_t file_size(void)
+{
+    struct stat status;
+    return stat(path, &status) == 0 ? status.st_size : -1;
+}
+
+static void make_file(const void *bytes, size_t size, off_t length)
+{
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, bytes, size), (ssize_t)size);
+    ck_assert_int_eq(ftruncate(fd, length), 0);
+    close(fd);
+}
+
+/* ---- Creation ----------------------------------------------------------------------------------- */
+
+START_TEST(test_registry_create_makes_a_private_file_of_this_version)
+{
+    struct stat status;
+    create();
+
+    ck_assert_uint_eq(registry.file->magic, REGISTRY_MAGIC);
+    ck_assert_uint_eq(registry.file->version, REGISTRY_VERSION);
+    ck_assert_int_eq(stat(path, &status), 0);
+    ck_assert_int_eq(status.st_mode, S_IFREG | 0600);
+    ck_assert_int_eq(status.st_size, sizeof(struct registry_file));
+}
+END_TEST
+
+START_TEST(test_registry_create_leaves_a_file_that_is_there)
+{
+    create();
+    registry_add_pool(&registry);
+    registry_close(&registry);
+
+    ck_assert_int_eq(registry_create(&registry, path), -EEXIST);
+    ck_assert_int_eq(file_size(), sizeof(struct registry_file));
+}
+END_TEST
+
+START_TEST(test_registry_create_names_what_is_wrong)
+{
+    ck_assert_int_eq(registry_create(&registry, "/nowhere/registry"), -ENOENT);
+    ck_assert_ptr_null(registry.file);
+}
+END_TEST
+
+START_TEST(test_registry_create_without_room_leaves_nothing)
+{
+    test_private_shm_resize(1 << 16, 0);
+    ck_assert_int_eq(registry_create(&registry, "/dev/shm/registry"), -ENOSPC);
+    ck_assert_uint_eq(test_shm_files(), 0);
+}
+END_TEST
+
+START_TEST(test_registry_nonce_is_never_zero_and_seldom_the_same)
+{
+    uint16_t last = 0;
+    unsigned same = 0;
+    for (int i = 0; i < 100; i++) {
+        create();
+        ck_assert_uint_ne(registry_nonce(&registry), 0);
+        same += registry_nonce(&registry) == last;
+        last = registry_nonce(&registry);
+        registry_close(&registry);
+        ck_assert_int_eq(unlink(path), 0);
+    }
+    ck_assert_uint_lt(same, 5);
+}
+END_TEST
+
+/* ---- Entries ------------------------------------------------------------------------------------ */
+
+START_TEST(test_registry_pool_entry_is_new_and_in_the_making)
+{
+    create();
+    struct registry_pool *first = registry_add_pool(&registry);
+    struct registry_pool *second = registry_add_pool(&registry);
+
+    ck_assert_uint_eq(first->state, REGISTRY_MAKING);
+    ck_assert_uint_eq(first->id, 1);
+    ck_assert_uint_eq(second->id, 2);
+    ck_assert_mem_ne(first->key, second->key, SEGMENT_KEY_SIZE);
+}
+END_TEST
+
+START_TEST(test_registry_session_entry_is_new_and_ready)
+{
+    create();
+    struct registry_session *first = registry_add_session(&registry, 7);
+    struct registry_session *second = registry_add_session(&registry, 8);
+
+    ck_assert_uint_eq(first->state, REGISTRY_READY);
+    ck_assert_uint_eq(first->uid, 7);
+    ck_assert_uint_eq(first->id, 1);
+    ck_assert_uint_eq(second->id, 2);
+    ck_assert_mem_ne(first->token, second->token, PROTOCOL_TOKEN_SIZE);
+    ck_assert_mem_ne(first->witness, second->witness, SEGMENT_KEY_SIZE);
+    ck_assert_mem_ne(first->token, first->witness, PROTOCOL_TOKEN_SIZE);
+}
+END_TEST
+
+START_TEST(test_registry_never_gives_an_id_again)
+{
+    create();
+    for (uint32_t i = 1; i <= 3000; i++) {
+        struct registry_pool *pool = registry_add_pool(&registry);
+        struct registry_session *session = registry_add_session(&registry, 0);
+        ck_assert_uint_eq(pool->id, i);
+        ck_assert_uint_eq(session->id, i);
+        registry_set_state(&pool->state, REGISTRY_FREE);
+        registry_set_state(&session->state, REGISTRY_FREE);
+    }
+}
+END_TEST
+
+START_TEST(test_registry_takes_its_limit_of_pools_and_no_more)
+{
+    create();
+    struct registry_pool *entry = NULL;
+    for (uint32_t i = 0; i < REGISTRY_POOLS; i++)
+        ck_assert_ptr_nonnull(entry = registry_add_pool(&registry));
+    ck_assert_ptr_null(registry_add_pool(&registry));
+    registry_set_state(&entry->state, REGISTRY_FREE);
+    ck_assert_ptr_eq(registry_add_pool(&registry), entry);
+}
+END_TEST
+
+START_TEST(test_registry_takes_its_limit_of_sessions_and_no_more)
+{
+    create();
+    struct registry_session *entry = NULL;
+    for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++)
+        ck_assert_ptr_nonnull(entry = registry_add_session(&registry, 0));
+    ck_assert_ptr_null(registry_add_session(&registry, 0));
+    registry_set_state(&entry->state, REGISTRY_FREE);
+    ck_assert_ptr_eq(registry_add_session(&registry, 0), entry);
+}
+END_TEST
+
+START_TEST(test_registry_does_not_reuse_an_entry_that_is_ending)
+{
+    create();
+    struct registry_pool *entry = registry_add_pool(&registry);
+    registry_set_state(&entry->state, REGISTRY_ENDING);
+    ck_assert_ptr_ne(registry_add_pool(&registry), entry);
+}
+END_TEST
+
+/* ---- What a dead instance left ------------------------------------------------------------------ */
+
+static void make_object(const uint8_t key[SEGMENT_KEY_SIZE], const char *part)
+{
+    char name[SEGMENT_NAME_SIZE];
+    segment_name(key, part, name);
+    int fd = segment_create(name, 4096);
+    ck_assert_int_ge(fd, 0);
+    close(fd);
+}
+
+static struct registry_remains purge(int expected)
+{
+    struct registry_remains remains = {0};
+    registry_close(&registry);
+    ck_assert_int_eq(registry_purge(path, &remains), expected);
+    return remains;
+}
+
+START_TEST(test_registry_purge_of_nothing_is_fine)
+{
+    struct registry_remains remains = purge(0);
+    ck_assert_uint_eq(remains.pools + remains.sessions + remains.objects, 0);
+}
+END_TEST
+
+START_TEST(test_registry_purge_removes_all_objects_and_the_file)
+{
+    create();
+    struct registry_pool *pool = registry_add_pool(&registry);
+    registry_set_state(&pool->state, REGISTRY_READY);
+    make_object(pool->key, "ctl");
+    make_object(pool->key, "slots");
+    make_object(pool->key, "data");
+    make_object(registry_add_session(&registry, 0)->witness, "witness");
+
+    struct registry_remains remains = purge(0);
+    ck_assert_uint_eq(remains.pools, 1);
+    ck_assert_uint_eq(remains.sessions, 1);
+    ck_assert_uint_eq(remains.objects, 4);
+    ck_assert_int_eq(file_size(), -1);
+}
+END_TEST
+
+START_TEST(test_registry_purge_takes_pools_in_every_stage_of_making_and_ending)
+{
+    static const enum registry_state states[] = {REGISTRY_MAKING, REGISTRY_READY, REGISTRY_ENDING};
+    create();
+    for (size_t i = 0; i < 3; i++) {
+        struct registry_pool *pool = registry_add_pool(&registry);
+        registry_set_state(&pool->state, states[i]);
+        if (i > 0)
+            make_object(pool->key, "ctl");
+        if (i > 1)
+            make_object(pool->key, "data");
+    }
+    struct registry_remains remains = purge(0);
+    ck_assert_uint_eq(remains.pools, 3);
+    ck_assert_uint_eq(remains.objects, 3);
+}
+END_TEST
+
+START_TEST(test_registry_purge_leaves_what_is_not_in_it)
+{
+    static const uint8_t foreign[SEGMENT_KEY_SIZE] = {1};
+    char name[SEGMENT_NAME_SIZE];
+    make_object(foreign, "ctl");
+    create();
+    struct registry_pool *pool = registry_add_pool(&registry);
+    memcpy(pool->key, foreign, sizeof(foreign));
+    registry_set_state(&pool->state, REGISTRY_FREE);
+
+    ck_assert_uint_eq(purge(0).objects, 0);
+    ck_assert_uint_eq(test_shm_files(), 1);
+    segment_name(foreign, "ctl", name);
+    ck_assert_int_eq(segment_unlink(name), 0);
+}
+END_TEST
+
+START_TEST(test_registry_purge_goes_on_where_a_killed_one_stopped)
+{
+    create();
+    struct registry_pool *pool = registry_add_pool(&registry);
+    make_object(pool->key, "slots"); /* ctl is gone already */
+    ck_assert_uint_eq(purge(0).objects, 1);
+    ck_assert_uint_eq(purge(0).objects, 0);
+}
+END_TEST
+
+/* The daemon may be killed between any two steps of making the file. */
+START_TEST(test_registry_purge_takes_a_file_that_was_never_finished)
+{
+    static const uint64_t magic = REGISTRY_MAGIC;
+
+    make_file("", 0, 0);
+    purge(0);
+    ck_assert_int_eq(file_size(), -1);
+    make_file("", 0, sizeof(struct registry_file));
+    purge(0);
+    ck_assert_int_eq(file_size(), -1);
+    make_file(&magic, sizeof(magic), sizeof(struct registry_file));
+    purge(0);
+    ck_assert_int_eq(file_size(), -1);
+}
+END_TEST
+
+/* Refused, and both the file and what it lists are as they were. */
+static void check_untouched(off_t size)
+{
+    struct registry_remains remains = purge(-EPROTO);
+    ck_assert_uint_eq(remains.pools + remains.sessions + remains.objects, 0);
+    ck_assert_int_eq(file_size(), size);
+}
+
+START_TEST(test_registry_purge_refuses_another_version_and_touches_nothing)
+{
+    create();
+    uint8_t key[SEGMENT_KEY_SIZE];
+    struct registry_pool *pool = registry_add_pool(&registry);
+    memcpy(key, pool->key, sizeof(key));
+    make_object(key, "ctl");
+    registry.file->version = REGISTRY_VERSION + 1;
+
+    check_untouched(sizeof(struct registry_file));
+    ck_assert_uint_eq(test_shm_files(), 1);
+    pool_unlink_objects(key);
+}
+END_TEST
+
+START_TEST(test_registry_purge_refuses_another_magic)
+{
+    create();
+    registry.file->magic++;
+    check_untouched(sizeof(struct registry_file));
+}
+END_TEST
+
+START_TEST(test_registry_purge_refuses_a_file_of_another_size)
+{
+    static const struct {
+        uint64_t magic;
+        uint32_t version;
+    } head = {REGISTRY_MAGIC, REGISTRY_VERSION};
+
+    make_file(&head, 12, sizeof(struct registry_file) - 1);
+    check_untouched(sizeof(struct registry_file) - 1);
+    ck_assert_int_eq(truncate(path, sizeof(struct registry_file) + 1), 0);
+    check_untouched(sizeof(struct registry_file) + 1);
+    ck_assert_int_eq(truncate(path, 12), 0);
+    check_untouched(12);
+}
+END_TEST
+
+START_TEST(test_registry_purge_follows_no_link)
+{
+    char target[80];
+    snprintf(target, sizeof(target), "%s.target", path);
+    ck_assert_int_eq(symlink(target, path), 0);
+    purge(-ELOOP);
+    ck_assert_int_eq(registry_create(&registry, path), -EEXIST);
+    ck_assert_int_eq(access(target, F_OK), -1);
+}
+END_TEST
+
+SUITE_MAIN_WITH(
+    "registry", set_up, tear_down, test_registry_create_makes_a_private_file_of_this_version,
+    test_registry_create_leaves_a_file_that_is_there, test_registry_create_names_what_is_wrong,
+    test_registry_create_without_room_leaves_nothing,
+    test_registry_nonce_is_never_zero_and_seldom_the_same,
+    test_registry_pool_entry_is_new_and_in_the_making, test_registry_session_entry_is_new_and_ready,
+    test_registry_never_gives_an_id_again, test_registry_takes_its_limit_of_pools_and_no_more,
+    test_registry_takes_its_limit_of_sessions_and_no_more,
+    test_registry_does_not_reuse_an_entry_that_is_ending, test_registry_purge_of_nothing_is_fine,
+    test_registry_purge_removes_all_objects_and_the_file,
+    test_registry_purge_takes_pools_in_every_stage_of_making_and_ending,
+    test_registry_purge_leaves_what_is_not_in_it,
+    test_registry_purge_goes_on_where_a_killed_one_stopped,
+    test_registry_purge_takes_a_file_that_was_never_finished,
+    test_registry_purge_refuses_another_version_and_touches_nothing,
+    test_registry_purge_refuses_another_magic, test_registry_purge_refuses_a_file_of_another_size,
+    test_registry_purge_follows_no_link)
