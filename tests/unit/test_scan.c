@@ -307,8 +307,8 @@ START_TEST(test_scan_refuses_a_message_that_outgrows_its_declaration)
     /* 65533 elements may follow, but the first of them takes two bytes. */
     put(0, "\xdc\xff\xfd\xcc\x01", 5);
     memset(filled + 5, 0xc0, ROOM - 5);
-    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX, NULL), SCAN_MORE);
-    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX + 1, NULL), SCAN_TOO_LARGE);
+    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX - 1, NULL), SCAN_MORE);
+    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX, NULL), SCAN_TOO_LARGE);
 }
 END_TEST
 
@@ -324,6 +324,22 @@ START_TEST(test_scan_refuses_a_large_declaration_by_its_head)
     ck_assert_int_eq(SCAN("\xdb\x00\x01\x00\x00"), SCAN_TOO_LARGE);
     ck_assert_int_eq(SCAN("\xde\xff\xff"), SCAN_TOO_LARGE);
     ck_assert_int_eq(SCAN("\x91\x91\x91\xdd\x00\x01\x00\x00"), SCAN_TOO_LARGE);
+}
+END_TEST
+
+START_TEST(test_scan_waits_for_no_byte_that_can_come_no_more)
+{
+    /* A string's head is the last that fits: one more byte would be too many. */
+    put(0, "\x92\xc5\xff\xf8", 4);
+    memset(filled + 4, 'x', 0xfff8);
+    put(4 + 0xfff8, "\xda\x00\x01x", 4);
+    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX - 2, NULL), SCAN_MORE);
+    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX, NULL), SCAN_DONE);
+    put(4 + 0xfff8, "\xda\x00\x02xx", 5);
+    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX - 1, NULL), SCAN_TOO_LARGE);
+    put(4 + 0xfff8, "\xdb\x00\x00\x00", 4);
+    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX - 1, NULL), SCAN_MORE);
+    ck_assert_int_eq(scan_whole(filled, SCAN_MESSAGE_MAX, NULL), SCAN_TOO_LARGE);
 }
 END_TEST
 
@@ -614,6 +630,7 @@ SUITE_MAIN_WITH(
     test_scan_takes_a_message_of_the_largest_size_and_no_larger,
     test_scan_refuses_a_message_that_outgrows_its_declaration,
     test_scan_refuses_a_large_declaration_by_its_head,
+    test_scan_waits_for_no_byte_that_can_come_no_more,
     test_scan_counts_what_can_follow_from_where_it_is, test_scan_takes_eight_levels_and_no_more,
     test_scan_counts_an_empty_container_as_a_level, test_scan_takes_neighbours_of_a_deep_nest,
     test_scan_takes_maps_of_thirtytwo_entries_and_no_more,
