@@ -140,13 +140,21 @@ static void fill_words(struct pool *pool)
         pool->words[i] = slot_word(SLOT_GENERATION_FIRST, SLOT_MEMBER_NONE, SLOT_IDLE);
 }
 
-static bool refuse_creation(const struct pool *pool, const struct pool_config *config, int result,
-                            struct error *error)
+/* What the attempt had made is gone already, so that the space left is the whole of it. */
+static bool refuse_creation(const struct geometry *geometry, const struct pool_config *config,
+                            int result, struct error *error)
 {
-    uint64_t needed = total_size(&pool->geometry, pool->geometry.capacity_max);
+    uint64_t needed = total_size(geometry, geometry->capacity_max);
+    uint64_t available = segment_space();
 
-    if (result == -ENOSPC) {
-        uint64_t available = segment_space();
+    if (result == -ENOSPC && needed <= available) {
+        error_set(error, ERROR_SHARED_MEMORY_FULL,
+                  "pool '%s' needs %u files in /dev/shm, which takes no more of them; destroy pools,"
+                  " or let it take more (mount -o remount,nr_inodes=... /dev/shm)",
+                  config->name, POOL_OBJECT_COUNT);
+        error->needed = needed;
+        error->available = available;
+    } else if (result == -ENOSPC) {
         error_set(error, ERROR_SHARED_MEMORY_FULL,
                   "pool '%s' needs %" PRIu64 " bytes of shared memory, /dev/shm has %" PRIu64
                   " left; choose fewer or smaller slots, or enlarge it"
@@ -196,10 +204,9 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
         status = pool->marks ? 0 : -ENOMEM;
     }
     if (status < 0) {
-        refuse_creation(pool, config, status, error);
         pool_unlink_objects(key);
         pool_free(pool);
-        return false;
+        return refuse_creation(&geometry, config, status, error);
     }
     fill_ctl(pool, config);
     fill_words(pool);
