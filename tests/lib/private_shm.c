@@ -15,6 +15,7 @@
 
 #define SHM "/dev/shm"
 #define FILLER SHM "/filler"
+#define FILES_MANY UINT64_C(100000) /* a limit can't be set where there was none */
 
 static bool write_text(const char *path, const char *text)
 {
@@ -42,7 +43,7 @@ static const char *mount_options(uint64_t bytes, uint64_t files)
     static char options[128];
     /* The folder itself is a file too. */
     snprintf(options, sizeof(options), "mode=1777,size=%" PRIu64 ",nr_inodes=%" PRIu64, bytes,
-             files ? files + 1 : 0);
+             files ? files + 1 : FILES_MANY);
     return options;
 }
 

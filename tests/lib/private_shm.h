@@ -12,7 +12,7 @@
 /* Hides the machine's /dev/shm. Fails the test where that isn't allowed. */
 void test_private_shm(uint64_t bytes);
 
-/* Gives it another size, and room for so many files; 0 = any number. */
+/* Gives it another size, and room for so many files; 0 = enough. */
 void test_private_shm_resize(uint64_t bytes, uint64_t files);
 
 /* Files in /dev/shm now. */
