@@ -149,7 +149,7 @@ static bool refuse_creation(const struct geometry *geometry, const struct pool_c
 
     if (result == -ENOSPC && needed <= available) {
         error_set(error, ERROR_SHARED_MEMORY_FULL,
-                  "pool '%s' needs %u files in /dev/shm, which takes no more of them; destroy pools,"
+                  "pool '%s' needs %u files in /dev/shm, which takes no more; destroy pools,"
                   " or let it take more (mount -o remount,nr_inodes=... /dev/shm)",
                   config->name, POOL_OBJECT_COUNT);
         error->needed = needed;
