@@ -9,15 +9,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "demo_process.h"
 
 #define DAEMON_NAME "fastallocd"
 #define START_LIMIT 50 /* tries of START_SLICE: 5 s */
 #define START_SLICE INT64_C(100000000)
+#define EXIT_IDLE "5"   /* s */
 #define STOP_LIMIT 5000 /* ms */
 
 static __attribute__((format(printf, 3, 4))) int fail(fastalloc_error_t *error, int result,
@@ -104,12 +105,14 @@ static int make_directory(struct private_daemon *daemon)
 
 /* ---- Its process -------------------------------------------------------------------------------- */
 
-/* A group of its own keeps the terminal's Ctrl-C away from it: the demo needs it for cleaning up. */
+/*
+ * A group of its own keeps the terminal's Ctrl-C away from it: the demo needs it for cleaning up. If the
+ * demo is killed it ends by itself, once the workers' memory is gone too.
+ */
 static void become_daemon(const struct private_daemon *daemon, const struct signals *signals,
-                          const char *exit_idle, pid_t parent)
+                          const char *exit_idle)
 {
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent || setpgid(0, 0) < 0)
+    if (setpgid(0, 0) < 0)
         _exit(127);
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
     int log = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -125,31 +128,14 @@ static void become_daemon(const struct private_daemon *daemon, const struct sign
 static int spawn(struct private_daemon *daemon, const struct signals *signals,
                  const char *exit_idle)
 {
-    pid_t parent = getpid();
     pid_t pid = fork();
 
     if (pid == 0)
-        become_daemon(daemon, signals, exit_idle, parent);
+        become_daemon(daemon, signals, exit_idle);
     if (pid < 0)
         return -errno;
     daemon->pid = pid;
     return 0;
-}
-
-/* Waits for its end; SIGKILL is for a daemon that doesn't come to one. The status as of waitpid(). */
-static int await_end(pid_t pid)
-{
-    int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-    struct pollfd entry = {.fd = pidfd, .events = POLLIN};
-    int status = 0;
-
-    if (pidfd >= 0 && poll(&entry, 1, STOP_LIMIT) == 0)
-        kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
-    if (pidfd >= 0)
-        close(pidfd);
-    return status;
 }
 
 void private_daemon_stop(struct private_daemon *daemon, const struct signals *signals)
@@ -157,8 +143,8 @@ void private_daemon_stop(struct private_daemon *daemon, const struct signals *si
     if (daemon->pid == 0)
         return;
     kill(daemon->pid, SIGTERM);
-    if (await_end(daemon->pid) != 0 && spawn(daemon, signals, "0") == 0)
-        (void)await_end(daemon->pid);
+    if (process_await(daemon->pid, STOP_LIMIT) != 0 && spawn(daemon, signals, "0") == 0)
+        (void)process_await(daemon->pid, STOP_LIMIT);
     daemon->pid = 0;
     remove_directory(daemon);
 }
@@ -226,7 +212,7 @@ int private_daemon_start(struct private_daemon *daemon, struct signals *signals,
     int result = make_directory(daemon);
     if (result < 0)
         return fail(error, result, "cannot make a directory for the daemon: %s", strerror(-result));
-    result = spawn(daemon, signals, "30");
+    result = spawn(daemon, signals, EXIT_IDLE);
     if (result < 0) {
         remove_directory(daemon);
         return fail(error, result, "cannot start fastallocd: %s", strerror(-result));

@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#include "demo_process.h"
+
+#define LEAVE_LIMIT 2000 /* ms; one that is stopped doesn't leave */
 
 /* Both ends of everything, while the processes are being made. */
 struct plumbing {
@@ -144,10 +147,8 @@ void team_reap(struct team *team, unsigned worker)
     struct worker *gone = &team->workers[worker];
 
     close_fd(&gone->control);
-    if (gone->pid > 0) {
-        while (waitpid(gone->pid, &gone->status, 0) < 0 && errno == EINTR)
-            continue;
-    }
+    if (gone->pid > 0)
+        gone->status = process_await(gone->pid, LEAVE_LIMIT);
     gone->pid = 0;
 }
 

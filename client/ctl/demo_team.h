@@ -36,7 +36,7 @@ int team_start(struct team *team, const struct team_plan *plan);
 /* Kills a worker and waits for it. */
 void team_kill(struct team *team, unsigned worker);
 
-/* Closes the channel, upon which a worker that still lives leaves, and waits for it. */
+/* Closes the channel, upon which a worker that still lives leaves, and waits for it (2 s; then it is killed). */
 void team_reap(struct team *team, unsigned worker);
 
 /* Lets them leave by themselves, and waits. */

@@ -46,8 +46,6 @@ int status_of(const fastalloc_error_t *error)
     case FASTALLOC_ERR_NO_SUCH_POOL:
         return STATUS_NO_SUCH_POOL;
     case FASTALLOC_ERR_NOT_PERMITTED:
-    case -EACCES:
-    case -EPERM:
         return STATUS_NOT_PERMITTED;
     case FASTALLOC_ERR_UNREACHABLE:
         return error->system_error == EACCES ? STATUS_NOT_PERMITTED : STATUS_UNREACHABLE;
