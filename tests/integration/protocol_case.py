@@ -1,0 +1,101 @@
+"""What the tests of the protocol share: a daemon for each test, and what must be left of it: nothing."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from protocol_client import DEADLINE, Client, Connection
+
+DAEMON = os.environ.get("FASTALLOCD", "")
+
+
+def main():
+    """Runs the tests of the calling module, in a /dev/shm of their own where that can be had."""
+    if not os.path.exists(DAEMON):
+        print("fastallocd isn't built: skipped")
+        sys.exit(77)
+    if "OWN_SHM" not in os.environ:
+        unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+        script = 'mount -t tmpfs -o size=256M tmpfs /dev/shm && exec "$@"'
+        command = [*unshare, "sh", "-c", script, "sh"]
+        if subprocess.run([*command, "true"], check=False,
+                          stderr=subprocess.DEVNULL).returncode == 0:
+            os.environ["OWN_SHM"] = "1"
+            os.execvp(unshare[0], [*command, sys.executable, *sys.argv])
+    unittest.main(verbosity=1)
+
+
+class Daemon:
+    """fastallocd at a socket in a directory of its own."""
+
+    def __init__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="protocol-"))
+        self.socket = self.directory / "test.sock"
+        with open(self.directory / "log", "wb") as log:
+            self.process = subprocess.Popen([DAEMON, "--socket", self.socket], stderr=log)
+        self.pid = self.process.pid
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def memory(self):
+        """Bytes of the daemon's own memory; what it shares with clients isn't among them."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon"))
+
+    def log(self):
+        return (self.directory / "log").read_text(encoding="utf-8")
+
+    def stop(self):
+        """Ends it in order, as a service manager would. Returns its status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=DEADLINE)
+
+    def remove(self):
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.directory)
+
+
+class Case(unittest.TestCase):
+    """A test with a daemon, which must end in order and leave nothing behind."""
+
+    def setUp(self):
+        self.objects = self.shared_objects()
+        self.daemon = Daemon()
+        self.addCleanup(self.daemon.remove)
+        self.addCleanup(self.assert_good_end)
+
+    def assert_good_end(self):
+        self.assertEqual(self.daemon.stop(), 0, self.daemon.log())
+        self.assertEqual(self.shared_objects(), self.objects)
+
+    @staticmethod
+    def shared_objects():
+        """Those in /dev/shm, if nobody else makes some meanwhile."""
+        return set(os.listdir("/dev/shm")) if "OWN_SHM" in os.environ else set()
+
+    def connect(self):
+        connection = Connection(self.daemon.socket)
+        self.addCleanup(connection.close)
+        return connection
+
+    def client(self, **options):
+        client = Client(self.daemon.socket, **options)
+        self.addCleanup(client.close)
+        return client
+
+    def until(self, condition):
+        """Asks again and again; the deadline is for failures only."""
+        deadline = time.monotonic() + DEADLINE
+        while not condition():
+            if time.monotonic() > deadline:
+                self.fail(f"never came true: {condition}")
+            time.sleep(0.001)
