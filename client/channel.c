@@ -380,6 +380,11 @@ int channel_init(struct channel *channel, int fd, const char *path, int64_t repl
     return result;
 }
 
+void channel_hang_up(struct channel *channel)
+{
+    shutdown(channel->fd, SHUT_RDWR);
+}
+
 void channel_deinit(struct channel *channel)
 {
     close(channel->fd);

@@ -76,7 +76,13 @@ struct channel {
 /* Takes over the connected socket, also when it fails. -ENOMEM or another negated errno. */
 int channel_init(struct channel *channel, int fd, const char *path, int64_t reply_limit);
 
-/* No call may be under way. In a forked child it leaves the parent's connection alone. */
+/*
+ * Ends the connection itself, of which a forked child may hold another descriptor. Not in such a
+ * child, where it would end the parent's.
+ */
+void channel_hang_up(struct channel *channel);
+
+/* Closes this process' descriptor and frees the rest. No call may be under way. */
 void channel_deinit(struct channel *channel);
 
 /* Sends the request and waits for the reply. 0, or the code that is raised in call->error. */

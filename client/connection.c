@@ -182,8 +182,10 @@ void fastalloc_disconnect(fastalloc_connection_t *connection)
         return;
     bool forked = connection_is_forked(connection);
     pool_delete_all(connection->pools, forked);
-    if (!forked)
+    if (!forked) {
         region_unmap(&connection->witness);
+        channel_hang_up(&connection->channel);
+    }
     channel_deinit(&connection->channel);
     guard_free(connection->alive);
     free(connection);
