@@ -38,7 +38,11 @@ void test_daemon_start(struct test_daemon *daemon, const char *const arguments[]
     strcpy(daemon->directory, "/tmp/fastalloc-test.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(daemon->directory));
     snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->directory);
+    test_daemon_restart(daemon, arguments);
+}
 
+void test_daemon_restart(struct test_daemon *daemon, const char *const arguments[])
+{
     daemon->pid = fork();
     ck_assert_int_ge(daemon->pid, 0);
     if (daemon->pid == 0)

@@ -26,6 +26,9 @@ bool test_daemon_is_built(void);
  */
 void test_daemon_start(struct test_daemon *daemon, const char *const arguments[]);
 
+/* Starts one again where another was, which the test has ended by itself. */
+void test_daemon_restart(struct test_daemon *daemon, const char *const arguments[]);
+
 /* Ends it by SIGTERM, and fails the test if it doesn't exit with 0. */
 void test_daemon_stop(struct test_daemon *daemon);
 
