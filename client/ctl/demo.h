@@ -37,33 +37,34 @@ struct demo {
     const struct call *call;
     struct signals signals;
     struct private_daemon daemon;
-    bool daemon_is_private;
     struct team team;
     fastalloc_connection_t *connection;
     fastalloc_pool_t *pool;
     char pool_name[FASTALLOC_NAME_MAX + 1];
-    bool pool_made;
     fastalloc_error_t error; /* what made the demo fail */
 
     const char *file;
     int fd;
-    uint64_t file_size;
     enum word_rule rule;
+    uint64_t file_size;
     uint64_t pause_at;
 
     fastalloc_error_t exhausted;
     struct demo_reader readers[DEMO_READERS];
     struct demo_kill kill;
-    bool writer_started;
-    bool writer_done;
-    bool progress; /* the bar is on the screen */
     uint64_t start;
     uint64_t duration; /* ns of the passing */
     uint64_t pieces;
     struct counts total;
     struct counts wc;
-    bool agree;
     fastalloc_stats_t stats;
+
+    bool daemon_is_private;
+    bool pool_made;
+    bool writer_started;
+    bool writer_done;
+    bool progress; /* the bar is on the screen */
+    bool agree;
 };
 
 /* Runs it; the exit status. */

@@ -103,7 +103,7 @@ void report_opening(const struct demo *demo)
         write_step(demo, "daemon", "the one that runs here");
     write_step(demo, "pool", "%s: %s slots of %s, %s of shared memory", demo->pool_name,
                text_number(DEMO_CAPACITY, capacity), text_size(LINE_SLOT_SIZE, size),
-               text_size(DEMO_CAPACITY * LINE_SLOT_SIZE, memory));
+               text_size((uint64_t)DEMO_CAPACITY * LINE_SLOT_SIZE, memory));
 }
 
 void report_exhausted(const struct demo *demo)

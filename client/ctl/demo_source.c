@@ -50,7 +50,7 @@ static struct piece cut(struct source *source)
 
 ssize_t source_take(struct source *source, struct piece pieces[SOURCE_BATCH])
 {
-    ssize_t count = 0;
+    size_t count = 0;
 
     /* With this much in the buffer no piece is cut short by the buffer's end. */
     if (!source->end && source->stop - source->start < SOURCE_BATCH * LINE_TEXT_SIZE) {
@@ -60,5 +60,5 @@ ssize_t source_take(struct source *source, struct piece pieces[SOURCE_BATCH])
     }
     while (count < SOURCE_BATCH && source->start < source->stop)
         pieces[count++] = cut(source);
-    return count;
+    return (ssize_t)count;
 }

@@ -10,7 +10,7 @@
 
 #include "demo_lines.h"
 
-#define SOURCE_BATCH 512 /* the most pieces that one call takes */
+#define SOURCE_BATCH ((size_t)512) /* the most pieces that one call takes */
 #define SOURCE_BUFFER_SIZE (2 * SOURCE_BATCH * LINE_TEXT_SIZE)
 
 struct piece {

@@ -54,11 +54,11 @@ static void measure(const struct table *table, size_t widths[TABLE_COLUMNS_MAX])
 {
     for (size_t i = 0; i < table->column_count; i++)
         widths[i] = table->columns[i].title ? text_width(table->columns[i].title) : 0;
-    for (size_t i = 0; i < table->cell_count; i++) {
+    for (size_t i = 0, column = 0; i < table->cell_count; i++) {
         size_t width = text_width(table->cells[i]);
-        size_t column = i % table->column_count;
         if (width > widths[column])
             widths[column] = width;
+        column = column + 1 < table->column_count ? column + 1 : 0;
     }
 }
 
@@ -89,7 +89,7 @@ static void write_row(const struct table *table, const size_t widths[TABLE_COLUM
 
 void table_write(const struct table *table, FILE *file, unsigned indent)
 {
-    size_t widths[TABLE_COLUMNS_MAX];
+    size_t widths[TABLE_COLUMNS_MAX] = {0};
     const char *titles[TABLE_COLUMNS_MAX] = {NULL};
 
     measure(table, widths);

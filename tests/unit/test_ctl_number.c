@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "client/ctl/number.c"
+#include "client/ctl/number.c" // NOLINT(bugprone-suspicious-include): part of a program
 
 #include "tests/unit/suite.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "client/ctl/table.c"
-#include "client/ctl/text.c"
+#include "client/ctl/table.c" // NOLINT(bugprone-suspicious-include): part of a program
+#include "client/ctl/text.c"  // NOLINT(bugprone-suspicious-include): part of a program
 
 #include "tests/unit/suite.h"
 

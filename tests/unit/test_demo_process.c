@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "client/ctl/demo_process.c"
+#include "client/ctl/demo_process.c" // NOLINT(bugprone-suspicious-include): part of a program
 
 #include "tests/unit/suite.h"
 
@@ -10,8 +10,9 @@ static pid_t start(int status)
 
     ck_assert_int_ge(pid, 0);
     if (pid == 0) {
-        while (status < 0)
-            pause();
+        if (status < 0)
+            for (;;)
+                pause();
         _exit(status);
     }
     return pid;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "client/ctl/demo_queue.c"
+#include "client/ctl/demo_queue.c" // NOLINT(bugprone-suspicious-include): part of a program
 
 #include "tests/unit/suite.h"
 
