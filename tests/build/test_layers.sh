@@ -16,7 +16,7 @@ source_dir=${SOURCE_DIR:-$(cd "$(dirname "$0")/../.." && pwd)}
 
 # Headers of the C library, the kernel and the compiler, by name: whoever needs one more adds it.
 libc='^<(alloca|assert|byteswap|complex|ctype|dirent|dlfcn|endian|err|errno|error|execinfo|fcntl|features'
-libc+='|fenv|float|fnmatch|getopt|glob|grp|inttypes|iso646|langinfo|libgen|limits|link|locale|malloc|math'
+libc+='|fenv|float|fnmatch|ftw|getopt|glob|grp|inttypes|iso646|langinfo|libgen|limits|link|locale|malloc|math'
 libc+='|mntent|mqueue|netdb|poll|pthread|pwd|regex|sched|search|semaphore|setjmp|signal|spawn|stdalign'
 libc+='|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdio_ext|stdlib|stdnoreturn|string|strings|syslog'
 libc+='|termios|tgmath|threads|time|uchar|ucontext|unistd|utime|wchar|wctype'
