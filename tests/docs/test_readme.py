@@ -56,6 +56,7 @@ while IFS= read -r -d '' command <&3; do
     eval "$command"
     printf '%d\n' $? >&4
 done
+kill $(jobs -p) # whoever ran this has died
 """
 
 
@@ -143,7 +144,14 @@ class Session:
             pass
         self.shell.communicate(timeout=SECONDS)
         os.close(self.status_read)
+        self.purge()
         shutil.rmtree(self.directory)
+
+    def purge(self):
+        """A daemon that was stopped in the middle keeps what is in use; the next one removes it."""
+        for folder in self.directory.glob("*.d"):
+            subprocess.run([BUILD / "bin/fastallocd", "--socket", folder.with_suffix(".sock"),
+                            "--exit-idle", "0", "--log-level", "error"], check=True, timeout=SECONDS)
 
     def take(self, seconds):
         """Reads what there is of the output, and, if it is there, the exit status."""
