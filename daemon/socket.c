@@ -120,8 +120,9 @@ ssize_t socket_send(int fd, void *data, size_t size, const int *descriptors,
         memcpy(CMSG_DATA(&control.header), descriptors, bytes);
     }
     ssize_t sent;
-    do
-        sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    do /* send() costs 0.2 us less */
+        sent = descriptor_count > 0 ? sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+                                    : send(fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : sent;
 }
