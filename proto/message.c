@@ -16,13 +16,14 @@ PROTOCOL_MESSAGES(MESSAGE_FIELDS_DEFINE)
     const struct message_type name##_type = MESSAGE_TYPE(#name, struct name, name##_fields);
 PROTOCOL_MESSAGES(MESSAGE_TYPE_DEFINE)
 
-#define MESSAGE_METHOD_DEFINE(NAME, name, wire) {wire, &name##_request_type, &name##_reply_type},
+#define MESSAGE_METHOD_DEFINE(NAME, name, wire)                                                    \
+    {wire, sizeof(wire) - 1, &name##_request_type, &name##_reply_type},
 const struct method_info method_table[METHOD_COUNT] = {PROTOCOL_METHODS(MESSAGE_METHOD_DEFINE)};
 
 enum method method_find(const char *name, size_t length)
 {
     enum method method = 0;
-    while (method < METHOD_COUNT && (strlen(method_table[method].name) != length ||
+    while (method < METHOD_COUNT && (method_table[method].name_length != length ||
                                      memcmp(method_table[method].name, name, length) != 0))
         method++;
     return method;

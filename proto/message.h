@@ -94,6 +94,7 @@ enum method { PROTOCOL_METHODS(MESSAGE_METHOD_ENUM) METHOD_COUNT };
 
 struct method_info {
     const char *name;
+    size_t name_length;
     const struct message_type *request;
     const struct message_type *reply;
 };
