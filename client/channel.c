@@ -14,7 +14,8 @@
 #include "proto/envelope.h"
 
 #define MILLISECOND INT64_C(1000000)
-#define HOUR (3600 * 1000 * MILLISECOND)
+#define SECOND (1000 * MILLISECOND)
+#define HOUR (3600 * SECOND)
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
@@ -357,8 +358,7 @@ static int limit_receives(int fd, int64_t patience)
 {
     if (patience == INT64_MAX)
         return 0;
-    struct timeval limit = {.tv_sec = patience / (1000 * MILLISECOND),
-                            .tv_usec = patience / 1000 % 1000000};
+    struct timeval limit = {.tv_sec = patience / SECOND, .tv_usec = patience / 1000 % 1000000};
     return setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0 ? -errno : 0;
 }
 

@@ -90,7 +90,7 @@ static int begin_session(struct fastalloc_connection *connection, const char *na
                          fastalloc_error_t *error)
 {
     struct hello_request request = {.version = PROTOCOL_VERSION, .witness = true};
-    struct hello_reply reply;
+    struct hello_reply reply = {.version = 0};
     __attribute__((cleanup(descriptors_close))) struct descriptors witness = {.count = 0};
     struct call call = {
         .method = METHOD_HELLO,

@@ -18,7 +18,8 @@
 struct page {
     const struct message_type *element;
     uint64_t (*id_of)(const void *element);
-    void *elements; /* room for PROTOCOL_LIST_MAX */
+    void *elements;
+    size_t room; /* for so many */
     size_t count;
     bool more;
     uint64_t after; /* the last id of this page */
@@ -29,7 +30,7 @@ struct page {
 static int page_init(struct page *page, const struct message_type *element,
                      uint64_t (*id_of)(const void *), fastalloc_error_t *error)
 {
-    *page = (struct page){.element = element, .id_of = id_of};
+    *page = (struct page){.element = element, .id_of = id_of, .room = PROTOCOL_LIST_MAX};
     page->elements = calloc(PROTOCOL_LIST_MAX, element->size);
     return page->elements ? 0 : error_raise(error, -ENOMEM, "no memory for a list");
 }
@@ -64,9 +65,10 @@ static int take_page(struct call *call, const struct list *list, bool more)
     const msgpack_object *objects = list->items;
     struct error wire;
 
-    call->complaint = "a list with an element that isn't one";
-    if (list->count > PROTOCOL_LIST_MAX)
+    call->complaint = "a list with more elements than were asked for";
+    if (list->count > page->room)
         return FASTALLOC_ERR_MALFORMED;
+    call->complaint = "a list with an element that isn't one";
     for (size_t i = 0; i < list->count; i++) {
         char *element = (char *)page->elements + i * page->element->size;
         if (!message_decode(page->element, &objects[i], false, element, &wire))
@@ -156,11 +158,10 @@ int fastalloc_pool_list(fastalloc_connection_t *connection, fastalloc_pool_visit
 int fastalloc_pool_show(fastalloc_connection_t *connection, const char *name,
                         fastalloc_pool_info_t *info, fastalloc_error_t *error)
 {
-    __attribute__((cleanup(page_deinit))) struct page page;
+    struct pool_info one;
+    struct page page = {.element = &pool_info_type, .id_of = pool_id, .elements = &one, .room = 1};
     struct pool_list_request request = {.after = 0};
-    int result = page_init(&page, &pool_info_type, pool_id, error);
-    if (result == 0)
-        result = name_copy(request.name, name, "name", error);
+    int result = name_copy(request.name, name, "name", error);
     if (result == 0)
         result = fetch_pools(connection, &request, &page, error);
     if (result < 0)
@@ -171,7 +172,7 @@ int fastalloc_pool_show(fastalloc_connection_t *connection, const char *name,
         memcpy(fields.pool, request.name, sizeof(fields.pool));
         return error_raise_with(error, &fields, "there is no pool '%s'", request.name);
     }
-    fastalloc_pool_info_t own = public_pool(page_at(&page, 0));
+    fastalloc_pool_info_t own = public_pool(&one);
     sized_write(info, &own, sizeof(own));
     return 0;
 }
