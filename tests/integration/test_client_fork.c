@@ -28,7 +28,7 @@ static void setup(void)
     pool = test_daemon_pool(connection, "objects", 64, 4);
     ck_assert_int_eq(fastalloc_try_allocate(pool, &handle, NULL), 0);
     object = fastalloc_get(pool, handle);
-    strcpy(object, "parent");
+    memcpy(object, "parent", sizeof("parent"));
 }
 
 static void teardown(void)
@@ -140,11 +140,11 @@ END_TEST
 /* Something of the child's own lies where the parent has its objects. */
 static void map_there_and_close(int control, const void *argument)
 {
-    void *place = (void *)((uintptr_t)object & ~(uintptr_t)4095);
+    char *place = object - (uintptr_t)object % 4096;
     char *own = mmap(place, 4096, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     child_require(own == place);
-    strcpy(own, "mine");
+    memcpy(own, "mine", sizeof("mine"));
     fastalloc_close(pool);
     fastalloc_disconnect(connection);
     child_require(strcmp(own, "mine") == 0);

@@ -55,7 +55,7 @@ START_TEST(test_an_object_lives_from_allocate_to_free)
     fastalloc_handle_t handle = allocate();
     char *object = fastalloc_get(pool, handle);
     ck_assert_ptr_nonnull(object);
-    strcpy(object, "hello");
+    memcpy(object, "hello", sizeof("hello"));
     ck_assert_str_eq(fastalloc_get(pool, handle), "hello");
     ck_assert(fastalloc_still_valid(pool, handle));
     ck_assert_uint_eq(usage(), 1);
@@ -278,7 +278,7 @@ static void exchange(int control, const void *socket)
     child_require(fastalloc_free(objects, ping, NULL) == 0);
 
     child_require(fastalloc_try_allocate(objects, &pong, NULL) == 0);
-    strcpy(fastalloc_get(objects, pong), "pong");
+    memcpy(fastalloc_get(objects, pong), "pong", sizeof("pong"));
     send_handle(control, pong);
     child_require(child_listen(control) == 'f');
     child_require(fastalloc_get(objects, pong) == NULL);
@@ -290,7 +290,7 @@ START_TEST(test_two_processes_exchange_objects_by_handle)
     struct test_child child;
     test_child_start(&child, exchange, server.socket);
     fastalloc_handle_t ping = allocate();
-    strcpy(fastalloc_get(pool, ping), "ping");
+    memcpy(fastalloc_get(pool, ping), "ping", sizeof("ping"));
     send_handle(child.control, ping);
 
     fastalloc_handle_t pong = receive_handle(child.control);

@@ -204,7 +204,7 @@ START_TEST(test_a_reader_reads_and_dies_when_it_writes)
     struct test_child child;
     fastalloc_pool_t *pool = open_particles();
     ck_assert_int_eq(fastalloc_try_allocate(pool, &shared, NULL), 0);
-    strcpy(fastalloc_get(pool, shared), "read me");
+    memcpy(fastalloc_get(pool, shared), "read me", sizeof("read me"));
     test_child_start(&child, read_then_write, server.socket);
     test_child_hear(&child, 'r');
     int status = test_child_join(&child);
@@ -241,7 +241,7 @@ START_TEST(test_one_process_can_read_and_write_by_two_pools)
     ck_assert_ptr_ne(writer, reader);
     ck_assert_int_eq(fastalloc_try_allocate(writer, &handle, NULL), 0);
     ck_assert_ptr_ne(fastalloc_get(writer, handle), fastalloc_get(reader, handle));
-    strcpy(fastalloc_get(writer, handle), "seen");
+    memcpy(fastalloc_get(writer, handle), "seen", sizeof("seen"));
     ck_assert_str_eq(fastalloc_get(reader, handle), "seen");
     fastalloc_close(reader);
     ck_assert_str_eq(fastalloc_get(writer, handle), "seen");

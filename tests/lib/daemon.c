@@ -28,14 +28,15 @@ static _Noreturn void run_daemon(const struct test_daemon *daemon, const char *c
         all[i] = arguments[i - 3];
 
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    execv(program, (char *const *)(const void *)all);
-    perror(program);
+    if (program)
+        execv(program, (char *const *)(const void *)all);
+    perror("FASTALLOCD");
     _exit(127);
 }
 
 void test_daemon_start(struct test_daemon *daemon, const char *const arguments[])
 {
-    strcpy(daemon->directory, "/tmp/fastalloc-test.XXXXXX");
+    snprintf(daemon->directory, sizeof(daemon->directory), "/tmp/fastalloc-test.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(daemon->directory));
     snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->directory);
     test_daemon_restart(daemon, arguments);

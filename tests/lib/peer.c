@@ -19,12 +19,12 @@
 
 void test_peer_bind(struct test_peer *test, int backlog)
 {
-    strcpy(test->directory, "/tmp/fastalloc-test.XXXXXX");
+    snprintf(test->directory, sizeof(test->directory), "/tmp/fastalloc-test.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(test->directory));
     snprintf(test->socket, sizeof(test->socket), "%s/socket", test->directory);
 
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, test->socket);
+    memcpy(address.sun_path, test->socket, sizeof(test->socket));
     test->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ge(test->listener, 0);
     ck_assert_int_eq(bind(test->listener, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -116,8 +116,9 @@ void peer_send_with(struct peer *peer, const void *data, size_t size, const int 
         struct cmsghdr header;
         char space[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
     } control;
-    struct iovec bytes = {(void *)(uintptr_t)data, size};
+    struct iovec bytes = {.iov_len = size};
     struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
+    memcpy(&bytes.iov_base, &data, sizeof(data)); /* const is all that differs */
     if (count > 0) {
         memset(&control, 0, sizeof(control));
         control.header.cmsg_level = SOL_SOCKET;

@@ -24,7 +24,7 @@ void peer_pool_receive(struct peer_pool *pool, struct peer *peer)
         .holders_max = geometry->holders_max,
         .capacity = PEER_POOL_CAPACITY,
     };
-    strcpy(pool->head.name, pool->request.name);
+    memcpy(pool->head.name, pool->request.name, sizeof(pool->head.name));
     pool->reply = (struct pool_open_reply){
         .pool = PEER_POOL_ID,
         .nonce = PEER_POOL_NONCE,

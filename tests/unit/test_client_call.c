@@ -60,10 +60,10 @@ static void tell(int fd)
     ck_assert_int_eq(write(fd, "", 1), 1);
 }
 
-INSTEAD ssize_t send(int fd, const void *data, size_t size, int flags)
+INSTEAD ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
     atomic_fetch_add(&sends, 1);
-    ssize_t result = syscall(SYS_sendto, fd, data, size, flags, NULL, 0);
+    ssize_t result = syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
     if (result < 0 && errno == EAGAIN) {
         tell(full_pipe[1]);
         errno = EAGAIN;
@@ -77,12 +77,12 @@ INSTEAD ssize_t recvmsg(int fd, struct msghdr *message, int flags)
     return syscall(SYS_recvmsg, fd, message, flags);
 }
 
-INSTEAD int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *limit,
-                  const sigset_t *mask)
+INSTEAD int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                  const sigset_t *ss)
 {
-    struct timespec left = limit ? *limit : (struct timespec){0, 0};
+    struct timespec left = timeout ? *timeout : (struct timespec){0, 0};
     atomic_fetch_add(&polls, 1);
-    return (int)syscall(SYS_ppoll, fds, count, limit ? &left : NULL, mask, 8);
+    return (int)syscall(SYS_ppoll, fds, nfds, timeout ? &left : NULL, ss, 8);
 }
 
 static void answer_pings(struct peer *peer)
@@ -361,7 +361,7 @@ static void let_it_fill(struct peer *peer)
     for (int i = 0; i < WRITERS; i++) {
         struct free_request request;
         peer_receive(peer, METHOD_FREE, &request);
-        peer_require(request.handles.size == FASTALLOC_BATCH_MAX * HANDLE_WIRE_SIZE);
+        peer_require(request.handles.size == (size_t)FASTALLOC_BATCH_MAX * HANDLE_WIRE_SIZE);
         peer_reply(peer, METHOD_FREE, &freed);
     }
     peer_pool_close(peer);

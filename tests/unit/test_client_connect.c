@@ -23,13 +23,13 @@ static int late_at;
 static void (*arrive_late)(void);
 static int client_fd = -1;
 
-__attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *address,
-                                                   socklen_t size)
+__attribute__((visibility("default"))) int connect(int fd, const struct sockaddr *addr,
+                                                   socklen_t len)
 {
     client_fd = fd;
     if (++connects == late_at)
         arrive_late();
-    return (int)syscall(SYS_connect, fd, address, size);
+    return (int)syscall(SYS_connect, fd, addr, len);
 }
 
 static int try_connect(const char *path, int64_t limit, fastalloc_error_t *error)
@@ -127,7 +127,7 @@ END_TEST
 static int fill_backlog(const struct test_peer *test, int fds[8])
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    strcpy(address.sun_path, test->socket);
+    memcpy(address.sun_path, test->socket, sizeof(test->socket));
     for (int i = 0; i < 8; i++) {
         fds[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
         ck_assert_int_ge(fds[i], 0);

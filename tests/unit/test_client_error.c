@@ -26,10 +26,10 @@ static int ping(fastalloc_connection_t *connection, fastalloc_error_t *error)
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-#define WIRE_ENTRY(NAME, number, fields) {number, "FASTALLOC_ERR_" #NAME, FASTALLOC_ERR_##NAME},
+#define WIRE_ENTRY(NAME, number, fields) {"FASTALLOC_ERR_" #NAME, number, FASTALLOC_ERR_##NAME},
 static const struct {
-    int wire;
     const char *name;
+    int wire;
     int code;
 } wire_errors[] = {PROTOCOL_ERRORS(WIRE_ENTRY)};
 
@@ -107,7 +107,7 @@ static void answer_exhausted(struct peer *peer)
     peer_greet(peer);
     peer_receive(peer, METHOD_PING, NULL);
     error_set(&error, ERROR_POOL_EXHAUSTED, "pool 'p' is exhausted");
-    strcpy(error.pool, "p");
+    memcpy(error.pool, "p", 2);
     error.capacity = 10;
     error.allocated = 9;
     error.requested = 2;
@@ -141,7 +141,7 @@ static void answer_type_mismatch(struct peer *peer)
     peer_greet(peer);
     peer_receive(peer, METHOD_PING, NULL);
     error_set(&error, ERROR_TYPE_MISMATCH, "other type");
-    strcpy(error.pool, "p");
+    memcpy(error.pool, "p", 2);
     memset(error.requested_type, 'r', PROTOCOL_NAME_MAX);
     memset(error.actual_type, 'a', PROTOCOL_NAME_MAX);
     peer_reply_error(peer, &error);

@@ -22,13 +22,17 @@ static fastalloc_connection_t *connect_to(const struct test_peer *test)
 /* Answers with pools of the ids from first to last. */
 static void send_pools(struct peer *peer, uint32_t first, uint32_t last, bool more)
 {
-    static struct pool_info pools[PROTOCOL_LIST_MAX + 1];
-    struct pool_list_reply reply = {.pools = {pools, last - first + 1}, .more = more};
-    for (size_t i = 0; i < reply.pools.count; i++) {
-        pools[i] = (struct pool_info){.pool = first + (uint32_t)i, .capacity = 10};
+    size_t count = last - first + 1;
+    struct pool_info *pools = calloc(count, sizeof(*pools));
+    struct pool_list_reply reply = {.pools = {pools, count}, .more = more};
+    peer_require(pools != NULL);
+    for (size_t i = 0; i < count; i++) {
+        pools[i].pool = first + (uint32_t)i;
+        pools[i].capacity = 10;
         snprintf(pools[i].name, sizeof(pools[i].name), "pool-%u", pools[i].pool);
     }
     peer_reply(peer, METHOD_POOL_LIST, &reply);
+    free(pools);
 }
 
 static void expect_request(struct peer *peer, uint32_t after)

@@ -389,11 +389,13 @@ END_TEST
 
 /* ---- Handles --------------------------------------------------------------------------------- */
 
+#define HANDLE_BYTES ((size_t)HANDLE_WIRE_SIZE)
+
 static size_t handles_sent; /* bytes */
 
 static void serve_allocation(struct peer *peer)
 {
-    static const uint8_t bytes[8 * HANDLE_WIRE_SIZE];
+    static const uint8_t bytes[8 * HANDLE_BYTES];
     struct allocate_request request;
     struct allocate_reply reply = {.handles = {bytes, handles_sent}};
     peer_greet(peer);
@@ -423,7 +425,7 @@ START_TEST(test_as_many_handles_as_asked_for_are_taken_and_no_more)
     fastalloc_handle_t handles[8], untouched = {1, 2, 3};
     for (int i = 0; i < 8; i++)
         handles[i] = untouched;
-    ck_assert_int_eq(allocate_three(3 * HANDLE_WIRE_SIZE, handles), 0);
+    ck_assert_int_eq(allocate_three(3 * HANDLE_BYTES, handles), 0);
     ck_assert(fastalloc_handle_is_none(handles[2]));
     ck_assert(fastalloc_handle_equal(handles[3], untouched));
 }
@@ -431,7 +433,12 @@ END_TEST
 
 START_TEST(test_another_number_of_handles_is_refused_and_none_is_taken)
 {
-    const size_t wrong[] = {0, 2 * 16, 3 * 16 - 1, 3 * 16 + 1, 4 * 16, 8 * 16};
+    const size_t wrong[] = {0,
+                            2 * HANDLE_BYTES,
+                            3 * HANDLE_BYTES - 1,
+                            3 * HANDLE_BYTES + 1,
+                            4 * HANDLE_BYTES,
+                            8 * HANDLE_BYTES};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         fastalloc_handle_t handles[8], untouched = {1, 2, 3};
         for (int j = 0; j < 8; j++)
