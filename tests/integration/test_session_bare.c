@@ -28,6 +28,18 @@ static void hold_all(bool witness)
     bare_allocate(&bare, STAGE_CAPACITY);
 }
 
+/* Returns the mapping that makes it count as alive. */
+static void *hold_with_witness(uint32_t count)
+{
+    bare_connect(&bare, stage.daemon.socket);
+    bare_hello(&bare, true);
+    void *witness = mmap(NULL, 4096, PROT_READ, MAP_SHARED, bare.fds[0], 0);
+    ck_assert_ptr_ne(witness, MAP_FAILED);
+    bare_open(&bare, STAGE_POOL, true);
+    bare_allocate(&bare, count);
+    return witness;
+}
+
 /* ---- Whose mappings are gone ----------------------------------------------------------------- */
 
 START_TEST(test_client_that_maps_nothing_ends_with_its_connection)
@@ -61,12 +73,7 @@ END_TEST
 
 START_TEST(test_mapped_witness_keeps_slots_after_the_connection)
 {
-    bare_connect(&bare, stage.daemon.socket);
-    bare_hello(&bare, true);
-    void *witness = mmap(NULL, 4096, PROT_READ, MAP_SHARED, bare.fds[0], 0);
-    ck_assert_ptr_ne(witness, MAP_FAILED);
-    bare_open(&bare, STAGE_POOL, true);
-    bare_allocate(&bare, STAGE_CAPACITY);
+    void *witness = hold_with_witness(STAGE_CAPACITY);
     bare_close(&bare);
 
     stage_expect_exhausted_for(PLENTY_NS);
@@ -78,6 +85,29 @@ START_TEST(test_mapped_witness_keeps_slots_after_the_connection)
     munmap(witness, 4096);
     timing_add(&timing, stage_take_all() - begin);
     timing_report(&timing, "slots back after the last mapping");
+}
+END_TEST
+
+START_TEST(test_waiters_go_with_the_connection_though_the_session_stays)
+{
+    static struct bare next;
+    struct allocate_reply reply;
+    void *witness = hold_with_witness(STAGE_CAPACITY - 1);
+    struct allocate_request request = bare_allocation(&bare, 2, STAGE_FOREVER);
+    bare_send(&bare, METHOD_ALLOCATE, &request);
+    stage_await_waiters(1);
+    bare_connect(&next, stage.daemon.socket);
+    bare_hello(&next, false);
+    bare_open(&next, STAGE_POOL, false);
+    request = bare_allocation(&next, 1, STAGE_FOREVER);
+    bare_send(&next, METHOD_ALLOCATE, &request); /* one is free, but it isn't its turn */
+    stage_await_waiters(2);
+
+    bare_close(&bare);
+    bare_receive(&next, METHOD_ALLOCATE, &reply);
+    ck_assert_uint_eq(stage_sessions().orphans, 1);
+    munmap(witness, 4096);
+    bare_close(&next);
 }
 END_TEST
 
@@ -289,6 +319,7 @@ END_TEST
 STAGE_MAIN("session_bare", test_client_that_maps_nothing_ends_with_its_connection,
            test_client_with_an_unmapped_witness_ends_with_its_connection,
            test_mapped_witness_keeps_slots_after_the_connection,
+           test_waiters_go_with_the_connection_though_the_session_stays,
            test_close_frees_at_once_and_counts_nothing_as_reclaimed,
            test_disconnect_frees_what_was_held, test_end_before_hello,
            test_end_between_hello_and_open, test_end_at_each_byte_of_a_request,
