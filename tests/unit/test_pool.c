@@ -499,6 +499,7 @@ START_TEST(test_pool_free_refuses_a_handle_that_was_never_given_out)
         handle_make(ID, good.index, NONCE ^ 1, 1), handle_make(ID, good.index + 1, NONCE, 1),
         handle_make(ID, CAPACITY, NONCE, 1),       handle_make(ID, UINT32_MAX, NONCE, 1),
     };
+    pool->words[CAPACITY] = slot_word(1, member, SLOT_LIVE);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         put_at(1, wrong[i]);
         check_refused(ERROR_STALE_HANDLE, 1, 2);
