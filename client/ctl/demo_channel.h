@@ -5,7 +5,7 @@
  *
  *   writer to reader   a packet of handles, up to PACKET_HANDLES
  *   reader to writer   struct acknowledgement
- *   parent to worker   MESSAGE_START; the channel's end means: leave
+ *   parent to worker   MESSAGE_START, MESSAGE_GO_ON; the channel's end means: leave
  *   worker to parent   the other messages
  */
 #ifndef CTL_DEMO_CHANNEL_H
@@ -38,6 +38,7 @@ enum message_kind {
     MESSAGE_START = 1, /* socket, pool */
     MESSAGE_READY,     /* slot: where the reader's totals are */
     MESSAGE_PAUSED,    /* amount: pieces done before the one that the reader is in the middle of */
+    MESSAGE_GO_ON,     /* nobody else is left to read the line */
     MESSAGE_PROGRESS,  /* amount: bytes of the file acknowledged */
     MESSAGE_LOST,      /* reader, slot: its last acknowledged totals, amount: pieces handed on */
     MESSAGE_DONE,      /* amount: pieces, all acknowledged */

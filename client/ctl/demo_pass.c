@@ -69,14 +69,28 @@ static int await_reclaim(struct demo *demo, fastalloc_handle_t slot, uint64_t ki
     return 0;
 }
 
-/* Kills the victim, unless somebody else was quicker; `piece` as in struct demo_kill. */
+static bool is_alive(const struct demo *demo, unsigned reader)
+{
+    struct pollfd entry = {.fd = demo->team.workers[reader].control};
+
+    return entry.fd >= 0 && poll(&entry, 1, 0) >= 0 && !(entry.revents & POLLHUP);
+}
+
+static bool others_live(const struct demo *demo)
+{
+    bool live = false;
+
+    for (unsigned i = 0; i < DEMO_READERS; i++)
+        live = live || (i != DEMO_VICTIM && is_alive(demo, i));
+    return live;
+}
+
+/* `piece` as in struct demo_kill. */
 static int kill_victim(struct demo *demo, uint64_t piece)
 {
     struct demo_reader *victim = &demo->readers[DEMO_VICTIM];
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
 
-    if (victim->gone || victim->recorded)
-        return 0;
     uint64_t now = demo_now();
     team_kill(&demo->team, DEMO_VICTIM);
     victim->gone = true;
@@ -88,6 +102,21 @@ static int kill_victim(struct demo *demo, uint64_t piece)
     if (result < 0)
         return result;
     demo->kill.reclaimed = stats.reclaimed;
+    return 0;
+}
+
+/* Kills the victim, unless it is gone already, or is the last one. */
+static int try_to_kill(struct demo *demo, uint64_t piece)
+{
+    const struct message go_on = {.kind = MESSAGE_GO_ON};
+    const struct demo_reader *victim = &demo->readers[DEMO_VICTIM];
+
+    if (victim->gone || victim->recorded)
+        return 0;
+    if (others_live(demo))
+        return kill_victim(demo, piece);
+    if (piece > 0)
+        (void)channel_send(demo->team.workers[DEMO_VICTIM].control, &go_on, sizeof(go_on));
     return 0;
 }
 
@@ -118,7 +147,7 @@ static int take_done(struct demo *demo, const struct message *message)
     demo->writer_done = true;
     demo->duration = demo_now() - demo->start;
     demo->pieces = message->amount;
-    return kill_victim(demo, 0);
+    return try_to_kill(demo, 0);
 }
 
 /* A reader that sees lines vanish is right, but that the writer is gone is the better explanation. */
@@ -142,7 +171,7 @@ static int take_message(struct demo *demo, unsigned worker, const struct message
     case MESSAGE_READY:
         return worker < DEMO_READERS ? take_ready(demo, worker, message) : -EPROTO;
     case MESSAGE_PAUSED:
-        return kill_victim(demo, message->amount + 1);
+        return try_to_kill(demo, message->amount + 1);
     case MESSAGE_PROGRESS:
         report_progress(demo, message->amount);
         return 0;

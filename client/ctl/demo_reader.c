@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include "demo_worker.h"
 
@@ -33,19 +32,18 @@ static int acknowledge(struct reader *reader)
     return channel_send(reader->job->lines[0], &packet, sizeof(packet));
 }
 
-/* Reads half of the line, says so, and waits to be killed. */
+/* Reads half of the line, says so, and waits: to be killed, or to be told to go on after all. */
 static void pause_in(struct reader *reader, const struct line *line)
 {
     struct message message = {.kind = MESSAGE_PAUSED, .amount = reader->totals.pieces};
+    struct counts half = {0, 0, 0};
 
     if (acknowledge(reader) < 0)
         return;
-    counts_add_text(&reader->totals.counts, line->text, line->length / 2, line->inside_word,
-                    reader->job->rule);
-    if (channel_send(reader->job->control, &message, sizeof(message)) < 0)
-        return;
-    for (;;)
-        pause();
+    counts_add_text(&half, line->text, line->length / 2, line->inside_word, reader->job->rule);
+    if (channel_send(reader->job->control, &message, sizeof(message)) == 0 &&
+        channel_wait(reader->job->control) == 0)
+        (void)channel_receive(reader->job->control, &message, sizeof(message));
 }
 
 /*
