@@ -15,6 +15,7 @@ from ctl_case import CTL, DAEMON, DEADLINE, FAILED, OK, UNREACHABLE, Case
 LICENCE = b"".join(b"%d The quick brown fox jumps over the lazy dog. \t ends\n" % number
                    for number in range(2000))
 SLOT_TEXT = 248
+READERS = ("demo-reader-1", "demo-reader-2", "demo-reader-3")
 
 
 def comm(pid):
@@ -245,8 +246,14 @@ class TestRefusals(DemoCase):
 class TestExisting(DemoCase):
     def test_uses_the_daemon_that_runs_and_leaves_it_as_it_was(self):
         daemon = self.start_daemon()
+
+        def settled():
+            """How many descriptors it has, once it has no connection any more."""
+            links = list(descriptors(daemon.pid).values())
+            return len(links) if sum("socket:" in link for link in links) == 1 else 0
+
         self.assert_status(self.run_ctl("ping"), OK)
-        before = len(descriptors(daemon.pid))
+        before = self.until(settled)
         for _ in range(3):
             result = self.run_ctl("demo", self.file(LICENCE), "--json")
             self.assert_status(result, OK)
@@ -255,8 +262,7 @@ class TestExisting(DemoCase):
             self.assertIs(demo["private_daemon"], False)
         self.assertEqual(self.run_ctl("pool", "list", "--json").json(), {"pools": []})
         self.assertEqual(len(self.run_ctl("sessions", "--json").json()["sessions"]), 1)
-        self.assert_status(self.run_ctl("ping"), OK)
-        self.assertEqual(len(descriptors(daemon.pid)), before, descriptors(daemon.pid))
+        self.assertEqual(self.until(settled), before, descriptors(daemon.pid))
         self.assertIsNone(daemon.poll())
 
     def test_two_demos_at_once(self):
@@ -268,6 +274,62 @@ class TestExisting(DemoCase):
             self.assertEqual(process.returncode, OK, err)
             self.assertIn(b'"agree": true', out)
         self.assertEqual(self.run_ctl("pool", "list", "--json").json(), {"pools": []})
+
+
+class TestEarlyDeaths(DemoCase):
+    """A daemon that is stopped holds a demo up when its workers are there and nothing has begun."""
+
+    def demo_without(self, *names):
+        """A demo whose workers of these names are killed before they have done anything."""
+        daemon = self.start_daemon()
+        self.assert_status(self.run_ctl("ping"), OK)
+        daemon.send_signal(signal.SIGSTOP)
+        try:
+            demo = self.popen("demo", self.file(LICENCE), "--json")
+            pids = self.until(lambda: self.workers(demo))
+            for name in names:
+                os.kill(pids[name], signal.SIGKILL)
+        finally:
+            daemon.send_signal(signal.SIGCONT)
+        out, err = demo.communicate(timeout=DEADLINE)
+        return ctl_case.Result(demo, out, err)
+
+    @staticmethod
+    def workers(demo):
+        text = pathlib.Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text()
+        pids = {comm(pid): int(pid) for pid in text.split()}
+        return pids if {"demo-writer", *READERS} <= set(pids) else None
+
+    def check_lost(self, result, lost):
+        self.assert_status(result, OK)
+        demo = result.json()
+        self.assertIs(demo["agree"], True)
+        self.assertEqual([reader["lost"] for reader in demo["readers"]], lost)
+        self.assertEqual(demo["stats"]["current_usage"], 0)
+        return demo
+
+    def test_nobody_killed(self):
+        self.check_lost(self.demo_without(), [False, True, False])
+
+    def test_the_victim_killed_by_somebody_else(self):
+        demo = self.check_lost(self.demo_without("demo-reader-2"), [False, True, False])
+        self.assertIsNone(demo["killed"])
+
+    def test_the_last_reader_is_spared(self):
+        result = self.demo_without("demo-reader-1", "demo-reader-3")
+        demo = self.check_lost(result, [True, False, True])
+        self.assertIsNone(demo["killed"])
+        self.assertEqual(demo["readers"][1]["slots"], demo["slots"])
+
+    def test_no_reader_at_all_is_a_failure(self):
+        result = self.demo_without(*READERS)
+        self.assert_status(result, FAILED)
+        self.assertIn("every reader is gone", result.err)
+
+    def test_no_writer_is_a_failure(self):
+        result = self.demo_without("demo-writer")
+        self.assert_status(result, FAILED)
+        self.assertIn("the writer ended before its time", result.err)
 
 
 class TestDeaths(DemoCase):
@@ -286,8 +348,8 @@ class TestDeaths(DemoCase):
                     pids["demo-writer"]) < path.stat().st_size // 2:
                 self.until(lambda: not comm(pids.get("demo-reader-2", 0)))
                 return demo, pids
-            self.end(demo)
-            self.until(lambda: not self.processes())
+            demo.terminate()
+            demo.communicate(timeout=DEADLINE)
         self.fail("never caught a demo in the middle")
 
     @staticmethod
@@ -297,6 +359,14 @@ class TestDeaths(DemoCase):
         except ProcessLookupError:
             return False
         return True
+
+    @staticmethod
+    def go_on(pid):
+        """Unless it is gone: others may have noticed first, and ended the demo."""
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
 
     @staticmethod
     def has_read(pid):
@@ -314,11 +384,13 @@ class TestDeaths(DemoCase):
         except OSError:
             return None
         pids = {comm(pid): int(pid) for pid in text.split()}
-        writer = pids.get("demo-writer")
-        if not writer or len(pids) < 4 or "fastallocd" not in pids:
+        private = "FASTALLOC_SOCKET" not in self.env
+        if not {"demo-writer", "demo-reader-1", "demo-reader-3"} <= set(pids):
+            return None  # the victim may be gone again
+        if ("fastallocd" in pids) != private:
             return None
         try:
-            maps = pathlib.Path(f"/proc/{writer}/maps").read_text()
+            maps = pathlib.Path(f"/proc/{pids['demo-writer']}/maps").read_text()
         except OSError:
             return None
         return pids if "/dev/shm/" in maps else None
@@ -349,7 +421,7 @@ class TestDeaths(DemoCase):
                 end = time.monotonic() + chance.uniform(0, 0.03)
                 while time.monotonic() < end and demo.poll() is None:
                     os.sched_yield()
-                name = chance.choice(["demo-reader-1", "demo-reader-2", "demo-reader-3"])
+                name = chance.choice(READERS)
                 if name in pids and comm(pids[name]) == name:
                     os.kill(pids[name], signal.SIGKILL)
             result = self.finish(demo, OK)
@@ -376,7 +448,7 @@ class TestDeaths(DemoCase):
     def test_the_daemon_killed_is_a_failure_that_is_cleaned_up(self):
         demo, pids = self.hold()
         os.kill(pids["fastallocd"], signal.SIGKILL)
-        os.kill(pids["demo-reader-1"], signal.SIGCONT)
+        self.go_on(pids["demo-reader-1"])
         out, err = demo.communicate(timeout=DEADLINE)
         self.assertIn(demo.returncode, (FAILED, UNREACHABLE), err)
         self.assert_one_line(ctl_case.Result(demo, out, err))
@@ -396,6 +468,38 @@ class TestDeaths(DemoCase):
         self.until(lambda: self.processes() == [])
         self.assert_no_memory_left()
 
+    def test_a_file_that_changes_meanwhile_is_noticed(self):
+        demo, pids = self.hold()
+        with open(self.directory / "input", "r+b") as file:
+            file.write(b"\n" * 10)
+        self.go_on(pids["demo-reader-1"])
+        result = self.finish(demo, FAILED)
+        self.assert_one_line(result)
+        self.assertIn("the totals don't agree", result.err)
+        self.assertIs(result.json()["agree"], False)
+        self.assert_nothing_left()
+
+    def test_its_pool_destroyed_is_a_failure(self):
+        self.start_daemon()
+        demo, pids = self.hold()
+        name = self.run_ctl("pool", "list", "--json").json()["pools"][0]["name"]
+        result = self.run_ctl("pool", "destroy", name, "--json")
+        self.assert_status(result, FAILED)
+        self.assertEqual(result.json()["error"]["name"], "FASTALLOC_ERR_POOL_IN_USE")
+        self.assertGreater(result.json()["error"]["allocated"], 0)
+        self.assertGreater(self.run_ctl("stats", name, "--json").json()["stats"][0]
+                           ["utilization_rate"], 0)
+        sessions = self.run_ctl("sessions", "--json").json()["sessions"]
+        names = {session["name"]: session for session in sessions}
+        self.assertEqual(names["demo-reader-1"]["pid"], pids["demo-reader-1"])
+        self.assertGreater(names["demo-writer"]["allocated"], 0)
+
+        self.assert_status(self.run_ctl("pool", "destroy", name, "--force"), OK)
+        self.go_on(pids["demo-reader-1"])
+        out, err = demo.communicate(timeout=DEADLINE)
+        self.assertIn(demo.returncode, (FAILED, ctl_case.NO_SUCH_POOL), err)
+        self.assert_one_line(ctl_case.Result(demo, out, err))
+
     def test_workers_have_nothing_open_but_their_own(self):
         demo, pids = self.hold("demo-reader-3")
 
@@ -411,7 +515,7 @@ class TestDeaths(DemoCase):
         self.assertEqual(sum(str(self.directory) in name for name in reader), 0, reader)
         daemon = descriptors(pids["fastallocd"]).values()
         self.assertEqual(sum("input" in name for name in daemon), 0, daemon)
-        os.kill(pids["demo-reader-3"], signal.SIGCONT)
+        self.go_on(pids["demo-reader-3"])
         self.check(self.finish(demo, OK).json())
 
 
