@@ -35,11 +35,14 @@ static bool write_file(const char *path, const char *text)
 /* As oneself, in a user namespace where that is enough to mount. */
 static bool enter_namespaces(void)
 {
-    char uids[64];
+    char users[64], groups[64];
     if (geteuid() == 0)
         return unshare(CLONE_NEWNS) == 0;
-    snprintf(uids, sizeof(uids), "%u %u 1", geteuid(), geteuid());
-    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_file("/proc/self/uid_map", uids);
+    snprintf(users, sizeof(users), "%u %u 1", geteuid(), geteuid());
+    snprintf(groups, sizeof(groups), "%u %u 1", getegid(), getegid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+           write_file("/proc/self/setgroups", "deny") && write_file("/proc/self/uid_map", users) &&
+           write_file("/proc/self/gid_map", groups);
 }
 
 static void isolate(void)
