@@ -132,6 +132,17 @@ static void wait_for_room(struct channel *channel, struct call *call)
     break_if_late(channel, call);
 }
 
+/* Of a request that was sent in part the rest can never follow. */
+static void fail_send(struct channel *channel, struct call *call, size_t sent, int system_error)
+{
+    if (sent > 0)
+        channel_break(channel, call, -system_error, "%s", error_text(system_error));
+    else
+        call_end(call, error_raise(call->error, -system_error,
+                                   "cannot send a request to fastallocd at %s: %s", channel->path,
+                                   error_text(system_error)));
+}
+
 /*
  * A peer that is gone is no error here: what it said before it went, or just that it went, is still
  * to be read.
@@ -146,8 +157,12 @@ static void send_out(struct channel *channel, struct call *call)
             sent += (size_t)size;
         else if (errno == EAGAIN)
             wait_for_room(channel, call);
-        else if (errno != EINTR)
+        else if (errno == EPIPE || errno == ECONNRESET)
             break;
+        else if (errno != EINTR) {
+            fail_send(channel, call, sent, errno);
+            break;
+        }
     }
     call->sent = true;
     if (channel->sending) {
