@@ -19,7 +19,8 @@
 /* In the child: the accepted connection. */
 struct peer {
     int fd;
-    uint32_t msgid; /* of the request received last */
+    bool may_lose_client; /* the script goes on when nobody is there to send to */
+    uint32_t msgid;       /* of the request received last */
     struct envelope request;
     struct decoder decoder;
     struct scan scan;
