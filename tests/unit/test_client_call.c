@@ -85,6 +85,33 @@ INSTEAD int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeou
     return (int)syscall(SYS_ppoll, fds, nfds, timeout ? &left : NULL, ss, 8);
 }
 
+static atomic_int allocations;
+
+/* A sanitizer has these for itself. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *memory, size_t size);
+
+INSTEAD void *malloc(size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_malloc(size);
+}
+
+INSTEAD void *calloc(size_t nmemb, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_calloc(nmemb, size);
+}
+
+INSTEAD void *realloc(void *ptr, size_t size)
+{
+    atomic_fetch_add(&allocations, 1);
+    return __libc_realloc(ptr, size);
+}
+#endif
+
 static void answer_pings(struct peer *peer)
 {
     peer_greet(peer);
@@ -99,17 +126,18 @@ static void expect_two_system_calls(int64_t limit)
     struct test_peer test;
     test_peer_start(&test, answer_pings);
     fastalloc_connection_t *connection = connect_with_limit(&test, limit);
-    sends = receives = polls = 0;
+    sends = receives = polls = allocations = 0;
     for (int i = 0; i < 100; i++)
         ck_assert_int_eq(ping(connection, NULL), 0);
     ck_assert_int_eq(sends, 100);
     ck_assert_int_eq(receives, 100);
     ck_assert_int_eq(polls, 0);
+    ck_assert_int_eq(allocations, 0);
     fastalloc_disconnect(connection);
     test_peer_join(&test);
 }
 
-START_TEST(test_a_call_is_one_send_and_one_receive)
+START_TEST(test_a_call_is_one_send_and_one_receive_and_takes_no_memory)
 {
     expect_two_system_calls(60 * SECOND);
 }
@@ -442,7 +470,7 @@ START_TEST(test_a_daemon_that_reads_no_more_is_given_up)
 }
 END_TEST
 
-SUITE_MAIN("client_call", test_a_call_is_one_send_and_one_receive,
+SUITE_MAIN("client_call", test_a_call_is_one_send_and_one_receive_and_takes_no_memory,
            test_a_call_without_limit_is_one_send_and_one_receive,
            test_a_reply_that_never_comes_is_given_up_at_the_limit,
            test_a_limit_too_short_for_a_timeout_of_the_socket_holds,

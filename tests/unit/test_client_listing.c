@@ -25,7 +25,8 @@ static void send_pools(struct peer *peer, uint32_t first, uint32_t last, bool mo
     size_t count = last - first + 1;
     struct pool_info *pools = calloc(count, sizeof(*pools));
     struct pool_list_reply reply = {.pools = {pools, count}, .more = more};
-    peer_require(pools != NULL);
+    if (!pools)
+        abort();
     for (size_t i = 0; i < count; i++) {
         pools[i].pool = first + (uint32_t)i;
         pools[i].capacity = 10;
