@@ -122,7 +122,10 @@ enum fastalloc_result {
     FASTALLOC_ERR_SOCKET_PATH = -10104, /* [max] too long for a Unix socket */
 };
 
-/* "FASTALLOC_ERR_POOL_EXHAUSTED", "ENOMEM", ...: never NULL, never to be freed. */
+/*
+ * "FASTALLOC_ERR_POOL_EXHAUSTED", "ENOMEM", ...; "OK" for 0, "unknown" for what is in no list. Never
+ * NULL, never to be freed.
+ */
 FASTALLOC_PUBLIC const char *fastalloc_result_name(int result);
 
 /*
@@ -244,8 +247,9 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t 
                                                          fastalloc_error_t *error);
 
 /*
- * Unmaps the pool. What this session still has allocated in it is freed. Nothing happens on NULL. No other
- * thread may use the pool any more.
+ * Unmaps the pool. What this session still has allocated in it is freed, unless it has the pool open
+ * with the other access too: then at that close. Nothing happens on NULL. No other thread may use the
+ * pool any more.
  */
 FASTALLOC_PUBLIC void fastalloc_close(fastalloc_pool_t *pool);
 
@@ -263,7 +267,8 @@ FASTALLOC_PUBLIC uint64_t fastalloc_pool_capacity(const fastalloc_pool_t *pool);
  * queue and in turn, for as long as `timeout` says.
  *
  * FASTALLOC_ERR_POOL_EXHAUSTED (FASTALLOC_NOWAIT, or more than the pool's capacity), FASTALLOC_ERR_TIMEOUT,
- * FASTALLOC_ERR_POOL_DESTROYED, FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count).
+ * FASTALLOC_ERR_POOL_DESTROYED, FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count),
+ * FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_allocate(fastalloc_pool_t *pool,
                                                              int64_t timeout,
@@ -284,7 +289,8 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_try_allocate(fastalloc_pool_
  * allocated it. Afterwards every copy of the handle is stale, in every process.
  *
  * FASTALLOC_ERR_STALE_HANDLE, FASTALLOC_ERR_WRONG_POOL, FASTALLOC_ERR_DUPLICATE_HANDLE,
- * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count).
+ * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT (a
+ * count of 0).
  */
 FASTALLOC_PUBLIC int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle,
                                     fastalloc_error_t *error);
