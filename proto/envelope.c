@@ -124,7 +124,12 @@ struct frame {
 static int frame_write(void *data, const char *bytes, size_t size)
 {
     struct frame *frame = data;
-    if (!frame->failed && msgpack_sbuffer_write(frame->buffer, bytes, size) < 0)
+    msgpack_sbuffer *buffer = frame->buffer;
+    if (size == 1 && buffer->size < buffer->alloc) { /* every other piece is one byte */
+        buffer->data[buffer->size++] = *bytes;
+        return 0;
+    }
+    if (!frame->failed && msgpack_sbuffer_write(buffer, bytes, size) < 0)
         frame->failed = true;
     return frame->failed ? -1 : 0;
 }
