@@ -9,8 +9,6 @@
 
 #include <fastalloc/fastalloc.h>
 
-#define MILLISECOND INT64_C(1000000)
-
 struct job {
     unsigned number;
 };
@@ -70,7 +68,7 @@ int main(void)
     if (degrade(pool, &second, &error) < 0 || release(pool, second, &error) < 0)
         errx(1, "%s", error.message);
     printf("degrade: on the %s\n", fastalloc_handle_is_none(second.handle) ? "heap" : "pool");
-    if (allocate(pool, 50 * MILLISECOND, &second, &error) < 0)
+    if (allocate(pool, 50 * FASTALLOC_MILLISECOND, &second, &error) < 0)
         printf("wait: %s\n", error.message);
     fastalloc_disconnect(connection);
     return 0;

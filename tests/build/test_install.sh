@@ -16,7 +16,7 @@ trap 'rm -rf "$dir"' EXIT
 cmake --install "$build_dir" --prefix "$dir/prefix" >/dev/null
 pc=$(find "$dir/prefix" -name fastalloc.pc)
 pkg() {
-    PKG_CONFIG_PATH=${pc%/*} pkg-config --define-variable=prefix="$dir/prefix" "$@" fastalloc
+    PKG_CONFIG_PATH=${pc%/*} pkg-config "$@" fastalloc
 }
 
 {

@@ -27,7 +27,8 @@
  *             codes lie below -10000. Results come last and are untouched on failure.
  *   Errors.   Each call that can fail takes a fastalloc_error_t *, which may be NULL: the caller's, filled in on
  *             failure, untouched on success.
- *   Times.    Nanoseconds, as int64_t: FASTALLOC_NOWAIT, FASTALLOC_FOREVER (any negative), or how long.
+ *   Times.    Nanoseconds, as int64_t: FASTALLOC_NOWAIT, FASTALLOC_FOREVER (any negative), or how long,
+ *             as in 20 * FASTALLOC_MILLISECOND.
  *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT macro, so
  *             that programs built today go on working with later versions of the library.
  *   Threads.  Every function may be called by any thread, on the same connection or pool too; requests of
@@ -66,6 +67,8 @@ typedef struct fastalloc_pool fastalloc_pool_t;
 
 #define FASTALLOC_NOWAIT INT64_C(0)
 #define FASTALLOC_FOREVER INT64_C(-1)
+#define FASTALLOC_MILLISECOND INT64_C(1000000)
+#define FASTALLOC_SECOND INT64_C(1000000000)
 
 /* The most handles that one fastalloc_allocate_many() or fastalloc_free_many() takes. */
 #define FASTALLOC_BATCH_MAX 2048
@@ -179,12 +182,12 @@ typedef struct fastalloc_connect_options {
 #ifdef __cplusplus
 #define FASTALLOC_CONNECT_OPTIONS_INIT                                                             \
     (fastalloc_connect_options_t{sizeof(fastalloc_connect_options_t), nullptr, nullptr,            \
-                                 INT64_C(1000000000), INT64_C(30000000000)})
+                                 FASTALLOC_SECOND, 30 * FASTALLOC_SECOND})
 #else
 #define FASTALLOC_CONNECT_OPTIONS_INIT                                                             \
     ((fastalloc_connect_options_t){.size = sizeof(fastalloc_connect_options_t),                    \
-                                   .connect_limit = INT64_C(1000000000),                           \
-                                   .reply_limit = INT64_C(30000000000)})
+                                   .connect_limit = FASTALLOC_SECOND,                              \
+                                   .reply_limit = 30 * FASTALLOC_SECOND})
 #endif
 
 /*
