@@ -42,16 +42,16 @@ static bool is_taken(const struct sockaddr_un *address, char *text)
                  address->sun_path);
         return true;
     }
+    /* Only "refused" says that nobody is there: a server of another type, or of a user who lets us not in, is one. */
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool answers =
-        fd >= 0 &&
-        (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno == EAGAIN);
+    bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+                errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
-    if (answers)
+    if (!dead)
         snprintf(text, SOCKET_TEXT_SIZE, "another server listens at %s; choose another --socket",
                  address->sun_path);
-    return answers;
+    return !dead;
 }
 
 int socket_listen(const char *path, bool shared, char text[SOCKET_TEXT_SIZE])
