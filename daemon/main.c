@@ -53,17 +53,30 @@ static int open_socket(const struct instance *instance)
     return fd;
 }
 
+/* The text as one word of a shell's command, cut to the room there is. */
+static void quote(const char *text, char *word, size_t room)
+{
+    size_t length = (size_t)snprintf(word, room, "'");
+    for (; *text && length + 6 < room; text++)
+        length +=
+            (size_t)snprintf(word + length, room - length, *text == '\'' ? "'\\''" : "%c", *text);
+    snprintf(word + length, room - length, "'");
+}
+
 /* Which options name this instance: for the line that says how to come back to it. */
 static void log_kept(const struct options *options, const struct instance *instance, uint32_t pools,
                      uint32_t sessions)
 {
+    char path[4 * INSTANCE_PATH_SIZE] = "";
+    if (options->socket)
+        quote(options->socket, path, sizeof(path));
     log_warning("kept what is in use instance=%s pools=%" PRIu32 " sessions=%" PRIu32
                 "; to remove it: fastallocd%s --instance %s%s%s --exit-idle 0",
                 instance->name, pools, sessions, options->user ? " --user" : "", instance->name,
-                options->socket ? " --socket " : "", options->socket ? options->socket : "");
+                options->socket ? " --socket " : "", path);
 }
 
-/* Serves until the end. Sets whether anything was left behind. */
+/* Serves until the end. Sets whether nothing was left behind, once there was something. */
 static int serve(const struct options *options, const struct instance *instance, int fd,
                  bool *empty)
 {
@@ -91,10 +104,10 @@ static int serve(const struct options *options, const struct instance *instance,
 /* With the instance locked. `inherited` is the service manager's socket, or 0. */
 static int run(const struct options *options, struct instance *instance, int inherited)
 {
-    bool empty = false;
+    bool empty = clear_remains(instance); /* as long as nothing is made */
     int fd = -1;
 
-    if (clear_remains(instance))
+    if (empty)
         fd = inherited > 0 ? inherited : open_socket(instance);
     int status = fd < 0 ? -1 : serve(options, instance, fd, &empty);
     if (fd >= 0)
