@@ -134,6 +134,7 @@ int main(int argc, char *argv[])
     }
     log_set_level(options.log_level);
     ignore_signals();
+    server_hold_signals(true);
     /* Before any descriptor of ours can take the place of one that should have been handed over. */
     int inherited = listen_inherited();
     if (inherited < 0) {

@@ -143,6 +143,15 @@ void server_collect(struct server *server)
 
 /* ---- Life --------------------------------------------------------------------------------------- */
 
+void server_hold_signals(bool hold)
+{
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     stop(handle->data, number == SIGINT ? "SIGINT" : "SIGTERM");
@@ -156,6 +165,7 @@ static void stop(struct server *server, const char *why)
         return;
     log_info("ending reason=%s connections=%u", why, server->connection_count);
     notify_stopping();
+    server_hold_signals(true);
     server->stopping = true;
     for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
         next = TAILQ_NEXT(connection, in_server);
@@ -223,6 +233,7 @@ int server_run(struct server *server, struct broker *broker, const char *instanc
         return status;
     uv_signal_start(&server->terminate, on_signal, SIGTERM);
     uv_signal_start(&server->interrupt, on_signal, SIGINT);
+    server_hold_signals(false);
     set_accepting(server, true);
     watch_idle(server);
     notify_ready();

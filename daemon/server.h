@@ -42,6 +42,12 @@ struct server {
     unsigned uncollected_max;
 };
 
+/*
+ * Lets SIGTERM and SIGINT wait or come through. They wait from the program's begin until the loop takes them, and
+ * again once it ends, so that there is no moment in which they kill a daemon that has something to put away.
+ */
+void server_hold_signals(bool hold);
+
 /* Serves until it is told to end. `listen_fd` stays the caller's. 0 or a negated errno. */
 int server_run(struct server *server, struct broker *broker, const char *instance, int listen_fd,
                long exit_idle);
