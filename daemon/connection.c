@@ -219,7 +219,7 @@ static void send_with_descriptors(struct connection *connection, const struct an
                     answer->descriptors, answer->descriptor_count);
     if (sent > 0)
         set_uncollected(connection, connection->uncollected + answer->descriptor_count);
-    else
+    else if (sent != -EPIPE) /* which is but a client that went */
         log_warning("cut off: it can't be sent descriptors: %s " PEER_FORMAT, strerror((int)-sent),
                     PEER_ARGUMENTS(connection));
     take_sent(connection, sent > 0 ? sent : -EPIPE);
