@@ -67,8 +67,8 @@ int fastalloc_pool_destroy(fastalloc_connection_t *connection, const char *name,
     return result < 0 ? result : connection_call(connection, &call);
 }
 
-int fastalloc_stats(fastalloc_connection_t *connection, const char *name, fastalloc_stats_t *stats,
-                    fastalloc_error_t *error)
+int fastalloc_pool_stats(fastalloc_connection_t *connection, const char *name,
+                         fastalloc_stats_t *stats, fastalloc_error_t *error)
 {
     struct stats_request request;
     struct stats_reply reply;

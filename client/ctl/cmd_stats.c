@@ -30,7 +30,7 @@ static int visit(const fastalloc_pool_info_t *info, void *context)
     struct walk *walk = context;
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
-    int result = fastalloc_stats(walk->connection, info->name, &stats, &error);
+    int result = fastalloc_pool_stats(walk->connection, info->name, &stats, &error);
 
     if (result == 0)
         add(walk, info->name, &stats);
@@ -56,7 +56,7 @@ static int collect(struct walk *walk, const struct call *call)
 
     if (call->operand_count == 0)
         return collect_all(walk);
-    int result = fastalloc_stats(walk->connection, call->operands[0], &stats, &walk->error);
+    int result = fastalloc_pool_stats(walk->connection, call->operands[0], &stats, &walk->error);
     if (result < 0)
         return result;
     if (walk->list)

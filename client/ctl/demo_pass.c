@@ -98,7 +98,7 @@ static int kill_victim(struct demo *demo, uint64_t piece)
     demo->kill.piece = piece;
     int result = await_reclaim(demo, victim->slot, now);
     if (result == 0)
-        result = fastalloc_stats(demo->connection, demo->pool_name, &stats, &demo->error);
+        result = fastalloc_pool_stats(demo->connection, demo->pool_name, &stats, &demo->error);
     if (result < 0)
         return result;
     demo->kill.reclaimed = stats.reclaimed;

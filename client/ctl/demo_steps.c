@@ -94,5 +94,5 @@ int demo_count(struct demo *demo)
 int demo_leave(struct demo *demo)
 {
     team_dismiss(&demo->team);
-    return fastalloc_stats(demo->connection, demo->pool_name, &demo->stats, &demo->error);
+    return fastalloc_pool_stats(demo->connection, demo->pool_name, &demo->stats, &demo->error);
 }

@@ -68,7 +68,8 @@ static void call_everything(int control, const void *argument)
     child_require(fastalloc_free(pool, handle, NULL) == FASTALLOC_ERR_FORKED);
     child_require(fastalloc_open(connection, "objects", NULL, &again, NULL) ==
                   FASTALLOC_ERR_FORKED);
-    child_require(fastalloc_stats(connection, "objects", &stats, NULL) == FASTALLOC_ERR_FORKED);
+    child_require(fastalloc_pool_stats(connection, "objects", &stats, NULL) ==
+                  FASTALLOC_ERR_FORKED);
     child_require(fastalloc_ping(connection, &info, NULL) == FASTALLOC_ERR_FORKED);
 }
 

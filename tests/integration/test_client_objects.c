@@ -39,7 +39,7 @@ static fastalloc_handle_t allocate(void)
 static fastalloc_stats_t stats_of(const char *name)
 {
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
-    ck_assert_int_eq(fastalloc_stats(connection, name, &stats, NULL), 0);
+    ck_assert_int_eq(fastalloc_pool_stats(connection, name, &stats, NULL), 0);
     return stats;
 }
 

@@ -62,7 +62,7 @@ static void run_threads(const char *(*work)(unsigned number))
 static uint64_t usage(void)
 {
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
-    ck_assert_int_eq(fastalloc_stats(connection, "objects", &stats, NULL), 0);
+    ck_assert_int_eq(fastalloc_pool_stats(connection, "objects", &stats, NULL), 0);
     return stats.current_usage;
 }
 
@@ -143,7 +143,7 @@ static const char *ask_this_and_that(unsigned number)
         fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
         fastalloc_pool_info_t info = FASTALLOC_POOL_INFO_INIT;
         fastalloc_error_t error = FASTALLOC_ERROR_INIT;
-        if (fastalloc_stats(connection, name, &stats, NULL) < 0 ||
+        if (fastalloc_pool_stats(connection, name, &stats, NULL) < 0 ||
             stats.capacity != config.capacity)
             return "another thread's statistics";
         if (fastalloc_pool_show(connection, name, &info, NULL) < 0 || strcmp(info.name, name) != 0)

@@ -45,7 +45,7 @@ static void await_waiters(uint64_t count)
 {
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
     do
-        ck_assert_int_eq(fastalloc_stats(connection, "tight", &stats, NULL), 0);
+        ck_assert_int_eq(fastalloc_pool_stats(connection, "tight", &stats, NULL), 0);
     while (stats.waiters != count);
 }
 

@@ -171,7 +171,7 @@ void stage_expect_exhausted_for(int64_t ns)
 fastalloc_stats_t stage_stats(void)
 {
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
-    ck_assert_int_eq(fastalloc_stats(stage.connection, STAGE_POOL, &stats, NULL), 0);
+    ck_assert_int_eq(fastalloc_pool_stats(stage.connection, STAGE_POOL, &stats, NULL), 0);
     return stats;
 }
 

@@ -224,7 +224,7 @@ static void *ask_for_stats(void *argument)
     char name[16];
     snprintf(name, sizeof(name), "%d", caller->number);
     caller->stats = FASTALLOC_STATS_INIT;
-    caller->result = fastalloc_stats(caller->connection, name, &caller->stats, NULL);
+    caller->result = fastalloc_pool_stats(caller->connection, name, &caller->stats, NULL);
     return NULL;
 }
 

@@ -345,10 +345,10 @@ static inline double fastalloc_stats_utilization_rate(const fastalloc_stats_t *s
 }
 
 /* The pool's statistics, by its name; it needn't be open. FASTALLOC_ERR_NO_SUCH_POOL. */
-FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_stats(fastalloc_connection_t *connection,
-                                                          const char *name,
-                                                          fastalloc_stats_t *stats,
-                                                          fastalloc_error_t *error);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_stats(fastalloc_connection_t *connection,
+                                                               const char *name,
+                                                               fastalloc_stats_t *stats,
+                                                               fastalloc_error_t *error);
 
 #ifdef __cplusplus
 }
