@@ -57,7 +57,7 @@ int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeou
     struct allocate_request request = {
         .pool = pool->id,
         .request = __atomic_add_fetch(&pool->connection->last_request, 1, __ATOMIC_RELAXED),
-        .count = (uint32_t)count,
+        .count = count == 1 ? 0 : (uint32_t)count, /* 0 means 1, and needn't be sent */
         .timeout = timeout,
     };
     struct allocate_reply reply;
