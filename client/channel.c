@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client/cancel.h"
 #include "client/deadline.h"
 #include "client/error.h"
 #include "proto/envelope.h"
@@ -231,7 +232,7 @@ static void take_notification(struct channel *channel, struct call *reader,
     if (envelope->method.size != 5 || memcmp(envelope->method.data, "error", 5) != 0)
         return;
     if (envelope_decode_error(envelope->params, &wire))
-        channel_break(channel, reader, error_public_code(wire.code), "the daemon says: %s",
+        channel_break(channel, reader, FASTALLOC_ERR_DISCONNECTED, "the daemon says: %s",
                       wire.message);
     else
         break_malformed(channel, reader, "its error is none of the protocol's");
@@ -339,6 +340,7 @@ static void wait_for_reader(struct channel *channel, struct call *call)
 
 int channel_call(struct channel *channel, struct call *call)
 {
+    CANCEL_DISABLED;
     int64_t limit = deadline_extend(deadline_in(call->timeout), channel->reply_limit);
     call->deadline = call->timeout < 0 ? DEADLINE_NEVER : limit;
     pthread_cond_init(&call->wake, NULL);

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "client/cancel.h"
 #include "client/error.h"
 #include "client/guard.h"
 #include "client/name.h"
@@ -144,15 +145,12 @@ static int connect_as(const fastalloc_connect_options_t *options,
                       fastalloc_connection_t **connection, fastalloc_error_t *error)
 {
     struct sockaddr_un address;
-    int result = socket_resolve(options->socket, &address, error);
-    if (result < 0)
-        return result;
-    int fd = socket_connect(&address, options->connect_limit, error);
+    int fd = socket_connect(options->socket, options->connect_limit, &address, error);
     if (fd < 0)
         return fd;
 
     struct fastalloc_connection *made;
-    result = connection_new(fd, address.sun_path, options->reply_limit, &made);
+    int result = connection_new(fd, address.sun_path, options->reply_limit, &made);
     if (result < 0)
         return error_raise(error, result, "cannot set up a connection to fastallocd at %s: %s",
                            address.sun_path, error_text(-result));
@@ -168,6 +166,7 @@ static int connect_as(const fastalloc_connect_options_t *options,
 int fastalloc_connect(const fastalloc_connect_options_t *options,
                       fastalloc_connection_t **connection, fastalloc_error_t *error)
 {
+    CANCEL_DISABLED;
     fastalloc_connect_options_t own = FASTALLOC_CONNECT_OPTIONS_INIT;
     if (options && !sized_read(&own, sizeof(own), options))
         return error_raise_argument(error, "size",
@@ -178,6 +177,7 @@ int fastalloc_connect(const fastalloc_connect_options_t *options,
 
 void fastalloc_disconnect(fastalloc_connection_t *connection)
 {
+    CANCEL_DISABLED;
     if (!connection)
         return;
     bool forked = connection_is_forked(connection);

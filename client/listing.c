@@ -167,7 +167,8 @@ int fastalloc_pool_show(fastalloc_connection_t *connection, const char *name,
     if (result < 0)
         return result;
 
-    if (page.count == 0) {
+    /* Without a name the daemon lists all. */
+    if (page.count == 0 || strcmp(one.name, request.name) != 0) {
         fastalloc_error_t fields = {.code = FASTALLOC_ERR_NO_SUCH_POOL};
         memcpy(fields.pool, request.name, sizeof(fields.pool));
         return error_raise_with(error, &fields, "there is no pool '%s'", request.name);

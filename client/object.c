@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Allocating, freeing and following handles. */
 #include <stddef.h>
+#include <string.h>
 
 #include <fastalloc/fastalloc.h>
 
@@ -9,6 +10,17 @@
 #include "shm/handle.h"
 
 _Static_assert(FASTALLOC_BATCH_MAX == PROTOCOL_BATCH_MAX, "what the header says is what is sent");
+
+static int check_access(const fastalloc_pool_t *pool, fastalloc_error_t *error)
+{
+    if (pool->write)
+        return 0;
+    fastalloc_error_t fields = {.code = FASTALLOC_ERR_NOT_A_MEMBER};
+    memcpy(fields.pool, pool->name, sizeof(fields.pool));
+    return error_raise_with(error, &fields,
+                            "pool '%s' was opened for reading only; open it with FASTALLOC_WRITE",
+                            pool->name);
+}
 
 static int check_count(size_t count, fastalloc_error_t *error)
 {
@@ -49,7 +61,9 @@ static int take_handles(struct call *call, struct descriptors *arrived)
 int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeout,
                             fastalloc_handle_t *handles, fastalloc_error_t *error)
 {
-    int result = check_count(count, error);
+    int result = check_access(pool, error);
+    if (result == 0)
+        result = check_count(count, error);
     if (result < 0)
         return result;
 
@@ -90,6 +104,10 @@ int fastalloc_try_allocate(fastalloc_pool_t *pool, fastalloc_handle_t *handle,
 static int free_wire(fastalloc_pool_t *pool, const uint8_t *handles, size_t size,
                      fastalloc_error_t *error)
 {
+    int result = check_access(pool, error);
+    if (result < 0)
+        return result;
+
     struct free_request request = {.pool = pool->id, .handles = {handles, size}};
     struct free_reply reply;
     struct call call = {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/cancel.h"
 #include "client/error.h"
 #include "client/guard.h"
 #include "client/name.h"
@@ -164,6 +165,7 @@ int fastalloc_open(fastalloc_connection_t *connection, const char *name,
                    const fastalloc_open_options_t *options, fastalloc_pool_t **pool,
                    fastalloc_error_t *error)
 {
+    CANCEL_DISABLED;
     fastalloc_open_options_t own = FASTALLOC_OPEN_OPTIONS_INIT;
     if (options && !sized_read(&own, sizeof(own), options))
         return error_raise_argument(error, "size",
@@ -198,6 +200,7 @@ static void close_forked(struct fastalloc_pool *pool)
 
 void fastalloc_close(fastalloc_pool_t *pool)
 {
+    CANCEL_DISABLED;
     if (!pool)
         return;
     struct fastalloc_connection *connection = pool->connection;

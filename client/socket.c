@@ -43,18 +43,19 @@ static int set_address(struct sockaddr_un *address, const char *path, fastalloc_
 {
     size_t max = sizeof(address->sun_path) - 1;
     size_t length = strlen(path);
-    if (length > max)
+    if (length == 0 || length > max)
         return error_raise_with(
             error, &(fastalloc_error_t){.code = FASTALLOC_ERR_SOCKET_PATH, .max = max},
-            "the socket's path has %zu bytes, a Unix socket's can have %zu: %.200s; choose a "
-            "shorter one",
+            "the socket's path has %zu bytes, a Unix socket's has 1 to %zu: '%.200s'; choose "
+            "another one",
             length, max, path);
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     memcpy(address->sun_path, path, length);
     return 0;
 }
 
-int socket_resolve(const char *path, struct sockaddr_un *address, fastalloc_error_t *error)
+/* The address of `path`, or, if that is NULL, of the default socket. */
+static int resolve(const char *path, struct sockaddr_un *address, fastalloc_error_t *error)
 {
     char user[PATH_MAX];
 
@@ -109,24 +110,31 @@ static int make_blocking(int fd)
 }
 
 /*
- * 0 or a positive errno. The descriptor doesn't block meanwhile: with a full backlog connect()
- * would, without an end.
+ * 0, or what the last connect() said. The path is looked up anew each time: the user's own daemon
+ * may be the one that is starting. The descriptor doesn't block meanwhile: with a full backlog
+ * connect() would, without an end.
  */
-static int try_until(int fd, const struct sockaddr_un *address, int64_t deadline)
+static int try_until(int fd, const char *path, int64_t deadline, struct sockaddr_un *address,
+                     fastalloc_error_t *error)
 {
     int64_t wait = WAIT_MIN;
-    while (connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0) {
+    for (;;) {
+        int result = resolve(path, address, error);
+        if (result < 0)
+            return result;
+        if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+            return 0;
         int system_error = errno;
         int64_t left = deadline_left(deadline);
         if (!may_come(system_error) || left == 0)
-            return system_error;
+            return unreachable(address, system_error, error);
         deadline_poll(-1, 0, deadline_in(wait < left ? wait : left));
         wait = wait * 2 < WAIT_MAX ? wait * 2 : WAIT_MAX;
     }
-    return make_blocking(fd) < 0 ? errno : 0;
 }
 
-int socket_connect(const struct sockaddr_un *address, int64_t limit, fastalloc_error_t *error)
+int socket_connect(const char *path, int64_t limit, struct sockaddr_un *address,
+                   fastalloc_error_t *error)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
@@ -134,10 +142,12 @@ int socket_connect(const struct sockaddr_un *address, int64_t limit, fastalloc_e
         return error_raise(error, result, "cannot make a socket: %s", error_text(-result));
     }
 
-    int system_error = try_until(fd, address, deadline_in(limit));
-    if (system_error) {
+    int result = try_until(fd, path, deadline_in(limit), address, error);
+    if (result == 0 && make_blocking(fd) < 0)
+        result = unreachable(address, errno, error);
+    if (result < 0) {
         close(fd);
-        return unreachable(address, system_error, error);
+        return result;
     }
     return fd;
 }

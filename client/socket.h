@@ -10,13 +10,12 @@
 
 #include <fastalloc/fastalloc.h>
 
-/* The address of `path`, or, if that is NULL, of the default socket. FASTALLOC_ERR_SOCKET_PATH. */
-int socket_resolve(const char *path, struct sockaddr_un *address, fastalloc_error_t *error);
-
 /*
- * Connects, and tries again for as long as `limit` says while nobody answers there. A blocking
- * descriptor, or FASTALLOC_ERR_UNREACHABLE, or a negated errno.
+ * Connects to `path`, or, if that is NULL, to the default socket, and tries again for as long as
+ * `limit` says while nobody answers there. A blocking descriptor, and the address that it was; or
+ * FASTALLOC_ERR_SOCKET_PATH, FASTALLOC_ERR_UNREACHABLE, or a negated errno.
  */
-int socket_connect(const struct sockaddr_un *address, int64_t limit, fastalloc_error_t *error);
+int socket_connect(const char *path, int64_t limit, struct sockaddr_un *address,
+                   fastalloc_error_t *error);
 
 #endif

@@ -11,9 +11,9 @@
 #define ACCESS_MODE_DEFAULT 0600u
 
 /*
- * Whether the mode lets the peer look, and, with `write`, allocate and free as well: the owner's bits if it is the
- * owner, else the group's if that is its group, else the others', as with files. root and the daemon's own user
- * may everything.
+ * Whether the mode lets the peer look, and, with `write`, allocate and free as well: the owner's
+ * bits if it is the owner, else the group's if that is its group, else the others', as with files.
+ * root and the daemon's own user may everything.
  */
 bool access_may_open(const struct layout_ctl *ctl, const struct peer *peer, uid_t daemon,
                      bool write);

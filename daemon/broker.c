@@ -12,7 +12,7 @@
 #include "daemon/name.h"
 #include "shm/order.h"
 
-/* ---- Waiting ------------------------------------------------------------------------------------ */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 static void remove_waiter(struct broker *broker, struct waiter *waiter)
 {
@@ -184,7 +184,7 @@ void broker_expire(struct broker *broker, int64_t now)
     }
 }
 
-/* ---- Sessions ----------------------------------------------------------------------------------- */
+/* ---- Sessions -------------------------------------------------------------------------------- */
 
 static bool refuse_session(int status, struct error *error)
 {
@@ -302,7 +302,7 @@ uint32_t broker_close_pool(struct broker *broker, struct session *session,
     return leave(broker, session, membership);
 }
 
-/* ---- Pools -------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 struct pool *broker_find_pool(const struct broker *broker, const char *name)
 {
@@ -374,7 +374,7 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
     return usage;
 }
 
-/* ---- Life --------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 int broker_init(struct broker *broker, const char *registry, broker_answer answer)
 {
@@ -447,7 +447,7 @@ bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_s
     return !keep;
 }
 
-/* ---- Laws --------------------------------------------------------------------------------------- */
+/* ---- Laws ------------------------------------------------------------------------------------ */
 
 static void check_session(const struct session *session)
 {

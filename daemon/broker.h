@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The broker: all that an instance serves, its pools, its sessions and the requests that wait. It decides who gets what. No
- * socket and no message gets here; time comes in as a number.
+ * The broker: all that an instance serves, its pools, its sessions and the requests that wait. It
+ * decides who gets what. No socket and no message gets here; time comes in as a number.
  */
 #ifndef DAEMON_BROKER_H
 #define DAEMON_BROKER_H
@@ -20,8 +20,8 @@
 #define BROKER_WAITERS 65536u        /* of all */
 
 /*
- * The answer to a request that had to wait: the handles, or an error. `connection` is the session's. Must not call the
- * broker.
+ * The answer to a request that had to wait: the handles, or an error. `connection` is the
+ * session's. Must not call the broker.
  */
 typedef void (*broker_answer)(void *connection, uint32_t msgid, const struct allocate_reply *reply,
                               const struct error *error);
@@ -42,9 +42,9 @@ struct broker {
 int broker_init(struct broker *broker, const char *registry, broker_answer answer);
 
 /*
- * The end of the instance; no session is connected any more. Sessions whose mappings are gone are ended. If none lives and nothing
- * is allocated, all objects are removed: true. Else everything is kept for the next start: false, and the
- * numbers of what was kept.
+ * The end of the instance; no session is connected any more. Sessions whose mappings are gone are
+ * ended. If none lives and nothing is allocated, all objects are removed: true. Else everything is
+ * kept for the next start: false, and the numbers of what was kept.
  */
 bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_sessions);
 
@@ -61,7 +61,9 @@ void broker_disconnect(struct broker *broker, struct session *session);
 /* Ends the session and frees what it held, if it isn't alive any more. Returns whether it ended. */
 bool broker_end_session(struct broker *broker, struct session *session);
 
-/* The session leaves the pool: its requests that wait there are refused. Returns the slots freed. */
+/*
+ * The session leaves the pool: its requests that wait there are refused. Returns the slots freed.
+ */
 uint32_t broker_close_pool(struct broker *broker, struct session *session,
                            struct membership *membership);
 
@@ -73,7 +75,9 @@ struct pool *broker_find_pool(const struct broker *broker, const char *name);
 bool broker_create_pool(struct broker *broker, const struct pool_config *config, struct pool **pool,
                         struct error *error);
 
-/* Whoever waits there gets POOL_DESTROYED, every handle is stale. Returns how many objects it had. */
+/*
+ * Whoever waits there gets POOL_DESTROYED, every handle is stale. Returns how many objects it had.
+ */
 uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool);
 
 /* ---- Slots */

@@ -16,7 +16,7 @@
 #define PEER_FORMAT "pid=%d uid=%u"
 #define PEER_ARGUMENTS(connection) (connection)->caller.peer.pid, (connection)->caller.peer.uid
 
-/* ---- End ---------------------------------------------------------------------------------------- */
+/* ---- End ------------------------------------------------------------------------------------- */
 
 static void destroy(struct connection *connection)
 {
@@ -99,7 +99,7 @@ static void cut_off(struct connection *connection)
     shutdown(connection->socket_fd, SHUT_RDWR);
 }
 
-/* ---- Output ------------------------------------------------------------------------------------- */
+/* ---- Output ---------------------------------------------------------------------------------- */
 
 static void on_socket(uv_poll_t *handle, int status, int events);
 
@@ -178,7 +178,7 @@ void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply 
     flush(connection);
 }
 
-/* ---- Descriptors -------------------------------------------------------------------------------- */
+/* ---- Descriptors ----------------------------------------------------------------------------- */
 
 void connection_collect(struct connection *connection)
 {
@@ -239,7 +239,7 @@ static void reply_with_descriptors(struct connection *connection, uint32_t msgid
         close(answer->descriptors[i]);
 }
 
-/* ---- Input -------------------------------------------------------------------------------------- */
+/* ---- Input ----------------------------------------------------------------------------------- */
 
 static void take_answer(struct connection *connection, uint32_t msgid, const struct answer *answer)
 {
@@ -361,7 +361,7 @@ static void on_socket(uv_poll_t *handle, int status, int events)
         receive(connection);
 }
 
-/* ---- Begin -------------------------------------------------------------------------------------- */
+/* ---- Begin ----------------------------------------------------------------------------------- */
 
 /* The process is gone, whoever still holds its socket. */
 static void on_process(uv_poll_t *handle, int status, int events)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A connection: one client's socket and the pidfd of its process. Bytes in, scanned, decoded and dispatched;
- * replies out. What a client can make grow here ends at a fixed limit, beyond which it is cut off.
+ * A connection: one client's socket and the pidfd of its process. Bytes in, scanned, decoded and
+ * dispatched; replies out. What a client can make grow here ends at a fixed limit, beyond which it
+ * is cut off.
  *
- * It outlives its socket for as long as its session does: the client's mappings may outlive the socket too.
+ * It outlives its socket for as long as its session does: the client's mappings may outlive the
+ * socket too.
  */
 #ifndef DAEMON_CONNECTION_H
 #define DAEMON_CONNECTION_H

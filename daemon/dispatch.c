@@ -10,7 +10,10 @@
 #include "daemon/name.h"
 #include "proto/scan.h"
 
-/* What a handler needs. It returns whether there is a reply; if not it has set the error, or `later`. */
+/*
+ * What a handler needs. It returns whether there is a reply; if not it has set the error, or
+ * `later`.
+ */
 struct call {
     struct dispatch *dispatch;
     struct broker *broker;
@@ -26,7 +29,7 @@ struct call {
                           struct name##_reply *reply);
 PROTOCOL_METHODS(DISPATCH_DECLARE)
 
-/* ---- Refusals ----------------------------------------------------------------------------------- */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static struct error *refuse_pool(const struct call *call, enum error_code code, const char *name,
                                  const char *what)
@@ -52,7 +55,7 @@ static struct pool *find_pool(const struct call *call, const char *name)
     return pool;
 }
 
-/* ---- Session ------------------------------------------------------------------------------------ */
+/* ---- Session --------------------------------------------------------------------------------- */
 
 static bool add_descriptor(const struct call *call, int descriptor)
 {
@@ -147,7 +150,7 @@ static bool on_sessions(const struct call *call, const struct sessions_request *
     return true;
 }
 
-/* ---- Pools -------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 static bool create_pool(const struct call *call, struct pool_config *config, struct pool **pool)
 {
@@ -407,7 +410,7 @@ static bool on_stats(const struct call *call, const struct stats_request *reques
     return true;
 }
 
-/* ---- Slots -------------------------------------------------------------------------------------- */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 
 static struct membership *find_membership(const struct call *call, uint32_t pool)
 {
@@ -468,7 +471,7 @@ static bool on_free(const struct call *call, const struct free_request *request,
     return true;
 }
 
-/* ---- Dispatch ----------------------------------------------------------------------------------- */
+/* ---- Dispatch -------------------------------------------------------------------------------- */
 
 union request {
 #define DISPATCH_MEMBER(NAME, name, wire) struct name##_request name;

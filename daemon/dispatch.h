@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Dispatch: a decoded request in, an answer as a struct out. It checks what the list of messages can't say, asks the broker, and
- * knows no socket.
+ * Dispatch: a decoded request in, an answer as a struct out. It checks what the list of messages
+ * can't say, asks the broker, and knows no socket.
  */
 #ifndef DAEMON_DISPATCH_H
 #define DAEMON_DISPATCH_H

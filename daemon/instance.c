@@ -28,7 +28,7 @@ static bool __attribute__((format(printf, 2, 3))) say(char *text, const char *fo
     return false;
 }
 
-/* ---- Where it is -------------------------------------------------------------------------------- */
+/* ---- Where it is ----------------------------------------------------------------------------- */
 
 /* The socket's file name without its suffix; "" if that is no name. */
 static void name_after_socket(struct instance *instance, const char *socket)
@@ -99,7 +99,7 @@ bool instance_locate(struct instance *instance, const struct options *options,
     return true;
 }
 
-/* ---- The lock ----------------------------------------------------------------------------------- */
+/* ---- The lock -------------------------------------------------------------------------------- */
 
 static bool make_base(const struct instance *instance, char *text)
 {
@@ -114,10 +114,14 @@ static bool make_base(const struct instance *instance, char *text)
 static bool make_directory(const struct instance *instance, char *text)
 {
     struct stat status;
-    if (mkdir(instance->directory, 0700) < 0 && errno != EEXIST)
-        return say(text, "cannot make %s: %s; try --user, or --socket PATH", instance->directory,
-                   strerror(errno));
-    if (lstat(instance->directory, &status) < 0)
+    int result;
+    do {
+        if (mkdir(instance->directory, 0700) < 0 && errno != EEXIST)
+            return say(text, "cannot make %s: %s; try --user, or --socket PATH",
+                       instance->directory, strerror(errno));
+        result = lstat(instance->directory, &status);
+    } while (result < 0 && errno == ENOENT); /* its last holder removes it just now */
+    if (result < 0)
         return say(text, "cannot look at %s: %s", instance->directory, strerror(errno));
     if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 0077) != 0)
         return say(text,
@@ -137,7 +141,9 @@ static bool say_who_has_it(const struct instance *instance, int fd, char *text)
                pid[0] ? pid : "unknown", instance->lock);
 }
 
-/* Whether the lock file is still the one that its path names: its last holder may have removed it. */
+/*
+ * Whether the lock file is still the one that its path names: its last holder may have removed it.
+ */
 static bool is_current(const struct instance *instance, int fd)
 {
     struct stat ours, named;
@@ -152,10 +158,12 @@ static bool write_pid(int fd)
     return ftruncate(fd, 0) == 0 && pwrite(fd, pid, (size_t)length, 0) == length;
 }
 
-/* 1 locked, 0 the file was removed meanwhile, -1 with the text: it can't be had. */
+/* 1 locked, 0 the file or its folder was removed meanwhile, -1 with the text: it can't be had. */
 static int try_lock(struct instance *instance, char *text)
 {
     int fd = open(instance->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
     if (fd < 0) {
         say(text, "cannot open %s: %s", instance->lock, strerror(errno));
         return -1;

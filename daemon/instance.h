@@ -30,15 +30,16 @@ struct instance {
 };
 
 /*
- * Says where the instance that the options mean lives. Nothing is touched. False with one line why not: a socket path that
- * is too long for a Unix socket, no XDG_RUNTIME_DIR, a name that can't be one.
+ * Says where the instance that the options mean lives. Nothing is touched. False with one line why
+ * not: a socket path that is too long for a Unix socket, no XDG_RUNTIME_DIR, a name that can't be
+ * one.
  */
 bool instance_locate(struct instance *instance, const struct options *options,
                      char text[INSTANCE_TEXT_SIZE]);
 
 /*
- * Makes the folders and takes the lock. False with one line why not, for example which pid has it. The lock ends with the
- * process, by whatever way.
+ * Makes the folders and takes the lock. False with one line why not, for example which pid has it.
+ * The lock ends with the process, by whatever way.
  */
 bool instance_lock(struct instance *instance, char text[INSTANCE_TEXT_SIZE]);
 

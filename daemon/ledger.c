@@ -9,7 +9,7 @@
 
 static const struct ledger_list empty_list = {LEDGER_NONE, LEDGER_NONE, 0};
 
-/* ---- Lists -------------------------------------------------------------------------------------- */
+/* ---- Lists ----------------------------------------------------------------------------------- */
 
 static void list_remove(struct ledger *ledger, uint32_t member, uint32_t index)
 {
@@ -29,7 +29,7 @@ static void list_append(struct ledger *ledger, uint32_t member, uint32_t index)
     list->count++;
 }
 
-/* ---- Ledger ------------------------------------------------------------------------------------- */
+/* ---- Ledger ---------------------------------------------------------------------------------- */
 
 int ledger_init(struct ledger *ledger, uint64_t *entries, uint32_t capacity)
 {

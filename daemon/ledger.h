@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ledger says, for each slot of a pool, which member holds it and by which request: one 64-bit entry a
- * slot in the pool's ctl, stored at once, the authority on ownership. Beside it, in the daemon's own
- * memory and derivable from it: a list of the slots that each member holds, oldest first, and, as
- * that of member 0, of the free ones.
+ * The ledger says, for each slot of a pool, which member holds it and by which request: one 64-bit
+ * entry a slot in the pool's ctl, stored at once, the authority on ownership. Beside it, in the
+ * daemon's own memory and derivable from it: a list of the slots that each member holds, oldest
+ * first, and, as that of member 0, of the free ones.
  *
- * It knows nothing of slot words. Who grants stores here first and changes the word after; who takes back
- * changes the word first.
+ * It knows nothing of slot words. Who grants stores here first and changes the word after; who
+ * takes back changes the word first.
  */
 #ifndef DAEMON_LEDGER_H
 #define DAEMON_LEDGER_H
@@ -63,7 +63,9 @@ void ledger_retire(struct ledger *ledger, uint32_t index);
 /* Who holds the slot, or SLOT_MEMBER_NONE. */
 uint32_t ledger_holder(const struct ledger *ledger, uint32_t index);
 
-/* Asserts the ledger's laws: each slot stands in the one list that its entry names, or is retired. */
+/*
+ * Asserts the ledger's laws: each slot stands in the one list that its entry names, or is retired.
+ */
 void ledger_check(const struct ledger *ledger);
 
 #endif

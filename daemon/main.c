@@ -20,7 +20,9 @@
 
 enum { EXIT_USAGE = 2 };
 
-/* A broken pipe and a full file are errors of one call, not the end; a lease's break is nobody's. */
+/*
+ * A broken pipe and a full file are errors of one call, not the end; a lease's break is nobody's.
+ */
 static void ignore_signals(void)
 {
     signal(SIGPIPE, SIG_IGN);

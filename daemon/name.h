@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Names of instances and pools: they stand in paths, logs and shells, so few characters are allowed. */
+/*
+ * Names of instances and pools: they stand in paths, logs and shells, so few characters are
+ * allowed.
+ */
 #ifndef DAEMON_NAME_H
 #define DAEMON_NAME_H
 

@@ -14,7 +14,7 @@
 
 static const char *const object_names[POOL_OBJECT_COUNT] = {"ctl", "slots", "data"};
 
-/* ---- Creation ----------------------------------------------------------------------------------- */
+/* ---- Creation -------------------------------------------------------------------------------- */
 
 bool pool_geometry(const struct pool_config *config, struct geometry *geometry, struct error *error)
 {
@@ -215,7 +215,7 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
     return true;
 }
 
-/* ---- End ---------------------------------------------------------------------------------------- */
+/* ---- End ------------------------------------------------------------------------------------- */
 
 unsigned pool_unlink_objects(const uint8_t key[SEGMENT_KEY_SIZE])
 {
@@ -258,7 +258,7 @@ int pool_descriptor(const struct pool *pool, enum pool_object object, bool writa
     return segment_open(name, writable && object == POOL_DATA);
 }
 
-/* ---- Members ------------------------------------------------------------------------------------ */
+/* ---- Members --------------------------------------------------------------------------------- */
 
 uint32_t pool_join(struct pool *pool, uint64_t session)
 {
@@ -274,7 +274,7 @@ uint32_t pool_join(struct pool *pool, uint64_t session)
     return SLOT_MEMBER_NONE;
 }
 
-/* ---- Counters ----------------------------------------------------------------------------------- */
+/* ---- Counters -------------------------------------------------------------------------------- */
 
 static void count_begin(struct pool *pool)
 {
@@ -315,7 +315,7 @@ void pool_count_reclaimed(struct pool *pool, uint32_t slots)
     count_end(pool);
 }
 
-/* ---- Slots -------------------------------------------------------------------------------------- */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 
 bool pool_has_room(const struct pool *pool, uint32_t count)
 {
@@ -440,7 +440,7 @@ bool pool_free_handles(struct pool *pool, const uint8_t *handles, uint32_t count
     return problem == ERROR_NONE;
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------ */
+/* ---- Numbers --------------------------------------------------------------------------------- */
 
 uint32_t pool_capacity(const struct pool *pool)
 {
@@ -457,7 +457,7 @@ uint64_t pool_memory(const struct pool *pool)
     return total_size(&pool->geometry, pool_capacity(pool));
 }
 
-/* ---- Laws --------------------------------------------------------------------------------------- */
+/* ---- Laws ------------------------------------------------------------------------------------ */
 
 static void check_slot(const struct pool *pool, uint32_t index)
 {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pool: its shared-memory objects, its ledger, its slot words, its members and its counters. Numbers only: it knows
- * no socket, no session but by its number, and no clock.
+ * A pool: its shared-memory objects, its ledger, its slot words, its members and its counters.
+ * Numbers only: it knows no socket, no session but by its number, and no clock.
  *
- * The order of every change is what recovery rests on. Grant: ledger, word. Take back: word, ledger.
- * Creation: the objects, filled, then the layout version. Destruction: the version, the words, then the objects.
+ * The order of every change is what recovery rests on. Grant: ledger, word. Take back: word,
+ * ledger. Creation: the objects, filled, then the layout version. Destruction: the version, the
+ * words, then the objects.
  */
 #ifndef DAEMON_POOL_H
 #define DAEMON_POOL_H
@@ -61,21 +62,23 @@ struct pool {
 enum pool_object { POOL_CTL, POOL_SLOTS, POOL_DATA, POOL_OBJECT_COUNT };
 
 /*
- * Checks the configuration, but for the name. False with INVALID_OBJECT_SIZE, INVALID_ALIGNMENT or INVALID_CAPACITY.
+ * Checks the configuration, but for the name. False with INVALID_OBJECT_SIZE, INVALID_ALIGNMENT or
+ * INVALID_CAPACITY.
  */
 bool pool_geometry(const struct pool_config *config, struct geometry *geometry,
                    struct error *error);
 
 /*
- * Makes the pool's objects, under names that come from the key, and maps what the daemon needs. False with
- * what pool_geometry() says, SHARED_MEMORY_FULL, OUT_OF_MEMORY or SYSTEM; then nothing is left behind.
+ * Makes the pool's objects, under names that come from the key, and maps what the daemon needs.
+ * False with what pool_geometry() says, SHARED_MEMORY_FULL, OUT_OF_MEMORY or SYSTEM; then nothing
+ * is left behind.
  */
 bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
                  const uint8_t key[SEGMENT_KEY_SIZE], struct pool **pool, struct error *error);
 
 /*
- * Makes every handle stale, in running members too, and removes the objects' names. Members keep the memory
- * until they unmap it. Nobody may wait any more.
+ * Makes every handle stale, in running members too, and removes the objects' names. Members keep
+ * the memory until they unmap it. Nobody may wait any more.
  */
 void pool_destroy(struct pool *pool);
 
@@ -102,8 +105,8 @@ void pool_allocate(struct pool *pool, uint32_t member, uint64_t request, uint32_
                    uint8_t *handles);
 
 /*
- * Frees all the handles (wire form) or none. False with WRONG_POOL, STALE_HANDLE or DUPLICATE_HANDLE and the position of
- * the first that is wrong.
+ * Frees all the handles (wire form) or none. False with WRONG_POOL, STALE_HANDLE or
+ * DUPLICATE_HANDLE and the position of the first that is wrong.
  */
 bool pool_free_handles(struct pool *pool, const uint8_t *handles, uint32_t count,
                        struct error *error);

@@ -46,7 +46,7 @@ void registry_close(struct registry *registry)
     registry->file = NULL;
 }
 
-/* ---- What a dead instance left ------------------------------------------------------------------ */
+/* ---- What a dead instance left --------------------------------------------------------------- */
 
 static void purge_objects(const struct registry_file *file, struct registry_remains *remains)
 {
@@ -89,7 +89,7 @@ int registry_purge(const char *path, struct registry_remains *remains)
     return unlink(path) < 0 ? -errno : 0;
 }
 
-/* ---- A new one ---------------------------------------------------------------------------------- */
+/* ---- A new one ------------------------------------------------------------------------------- */
 
 /* The kernel's random bytes; at most 256, which getrandom gives whole once the pool is up. */
 static void fill_random(void *bytes, size_t size)

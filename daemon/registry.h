@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The registry: what an instance owns, in a file of its private folder that outlives the process. The names of all
- * shared-memory objects follow from the keys in it, so that a daemon which starts knows what a dead one left. An
- * entry is written before the objects exist and cleared after they are gone.
+ * The registry: what an instance owns, in a file of its private folder that outlives the process.
+ * The names of all shared-memory objects follow from the keys in it, so that a daemon which starts
+ * knows what a dead one left. An entry is written before the objects exist and cleared after they
+ * are gone.
  *
  * Only the daemon reads and writes it.
  */
@@ -69,8 +70,8 @@ struct registry_remains {
 };
 
 /*
- * Removes what the registry at the path lists, and the file. 0, also if there is no such file; -EPROTO if it is no
- * registry of this version: then nothing is touched; or a negated errno.
+ * Removes what the registry at the path lists, and the file. 0, also if there is no such file;
+ * -EPROTO if it is no registry of this version: then nothing is touched; or a negated errno.
  */
 int registry_purge(const char *path, struct registry_remains *remains);
 
@@ -80,7 +81,9 @@ void registry_close(struct registry *registry);
 
 uint16_t registry_nonce(const struct registry *registry);
 
-/* A new entry with a new id and random key, in the state MAKING; NULL when there is no more room. */
+/*
+ * A new entry with a new id and random key, in the state MAKING; NULL when there is no more room.
+ */
 struct registry_pool *registry_add_pool(struct registry *registry);
 /* A new entry with a new id and random token and key, READY; NULL when there is no more room. */
 struct registry_session *registry_add_session(struct registry *registry, uint32_t uid);

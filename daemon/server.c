@@ -18,7 +18,7 @@
 #define RECHECK_LAST_MS 1000u
 #define NS_PER_MS 1000000
 
-/* ---- Listening ---------------------------------------------------------------------------------- */
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 static void on_listener(uv_poll_t *handle, int status, int events);
 
@@ -49,7 +49,7 @@ static void on_listener(uv_poll_t *handle, int status, int events)
         set_accepting(server, false);
 }
 
-/* ---- Timers ------------------------------------------------------------------------------------- */
+/* ---- Timers ---------------------------------------------------------------------------------- */
 
 static void on_deadline(uv_timer_t *handle)
 {
@@ -116,7 +116,7 @@ static void watch_idle(struct server *server)
         uv_timer_start(&server->idle, on_idle, (uint64_t)server->exit_idle * 1000, 0);
 }
 
-/* ---- Connections -------------------------------------------------------------------------------- */
+/* ---- Connections ----------------------------------------------------------------------------- */
 
 void server_connection_added(struct server *server, struct connection *connection)
 {
@@ -141,7 +141,7 @@ void server_collect(struct server *server)
         connection_collect(connection);
 }
 
-/* ---- Life --------------------------------------------------------------------------------------- */
+/* ---- Life ------------------------------------------------------------------------------------ */
 
 void server_hold_signals(bool hold)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The server: libuv's loop with the listening socket, the signals and the timers, and the list of connections. It ends
- * with SIGTERM, SIGINT, or when it was idle for as long as the options say.
+ * The server: libuv's loop with the listening socket, the signals and the timers, and the list of
+ * connections. It ends with SIGTERM, SIGINT, or when it was idle for as long as the options say.
  */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
@@ -43,8 +43,9 @@ struct server {
 };
 
 /*
- * Lets SIGTERM and SIGINT wait or come through. They wait from the program's begin until the loop takes them, and
- * again once it ends, so that there is no moment in which they kill a daemon that has something to put away.
+ * Lets SIGTERM and SIGINT wait or come through. They wait from the program's begin until the loop
+ * takes them, and again once it ends, so that there is no moment in which they kill a daemon that
+ * has something to put away.
  */
 void server_hold_signals(bool hold);
 

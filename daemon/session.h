@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A session: one client as the daemon knows it, from its hello to the moment when it can no longer touch any pool. It owns
- * its memberships and its waiting requests.
+ * A session: one client as the daemon knows it, from its hello to the moment when it can no longer
+ * touch any pool. It owns its memberships and its waiting requests.
  *
  * A session without a witness ends with its connection. One with a witness ends when the client's
- * mapping of it is gone, whatever else became of the process; end of stream and the pidfd only say when
- * to look.
+ * mapping of it is gone, whatever else became of the process; end of stream and the pidfd only say
+ * when to look.
  */
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
@@ -49,7 +49,10 @@ struct session {
 
 TAILQ_HEAD(session_list, session);
 
-/* Of an entry that is READY; makes the witness if asked. 0 or a negated errno, then nothing is left behind. */
+/*
+ * Of an entry that is READY; makes the witness if asked. 0 or a negated errno, then nothing is left
+ * behind.
+ */
 int session_new(struct session **session_made, struct registry_session *entry,
                 const struct peer *peer, const char *name, bool witnessed);
 

@@ -21,7 +21,7 @@
 #define SO_PEERPIDFD 77
 #endif
 
-/* ---- Listening ---------------------------------------------------------------------------------- */
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 static int fail(int fd, const char *what, const char *path, char *text)
 {
@@ -42,7 +42,10 @@ static bool is_taken(const struct sockaddr_un *address, char *text)
                  address->sun_path);
         return true;
     }
-    /* Only "refused" says that nobody is there: a server of another type, or of a user who lets us not in, is one. */
+    /*
+     * Only "refused" says that nobody is there: a server of another type, or of a user who lets us
+     * not in, is one.
+     */
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
                 errno == ECONNREFUSED;
@@ -77,7 +80,7 @@ int socket_listen(const char *path, bool shared, char text[SOCKET_TEXT_SIZE])
     return fd;
 }
 
-/* ---- The peer ----------------------------------------------------------------------------------- */
+/* ---- The peer -------------------------------------------------------------------------------- */
 
 int socket_peer(int fd, struct peer *peer)
 {

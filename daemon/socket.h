@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the daemon asks of Unix sockets that no loop library offers: who is at the other end, descriptors that travel with
- * a reply, and how much of it was read.
+ * What the daemon asks of Unix sockets that no loop library offers: who is at the other end,
+ * descriptors that travel with a reply, and how much of it was read.
  */
 #ifndef DAEMON_SOCKET_H
 #define DAEMON_SOCKET_H
@@ -15,8 +15,9 @@
 #define SOCKET_TEXT_SIZE 512
 
 /*
- * Listens at the path, which takes the place of a socket that nobody listens at any more. Only this user may connect, or, if `shared`,
- * everybody. A descriptor, non-blocking; or -1 with one line why not.
+ * Listens at the path, which takes the place of a socket that nobody listens at any more. Only this
+ * user may connect, or, if `shared`, everybody. A descriptor, non-blocking; or -1 with one line why
+ * not.
  */
 int socket_listen(const char *path, bool shared, char text[SOCKET_TEXT_SIZE]);
 

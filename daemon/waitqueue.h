@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests that wait for slots. Each stands in its pool's queue, in order of arrival, and, if it has a
- * deadline, in one heap of the whole instance, so that the next one to time out is found at once.
+ * Requests that wait for slots. Each stands in its pool's queue, in order of arrival, and, if it
+ * has a deadline, in one heap of the whole instance, so that the next one to time out is found at
+ * once.
  *
- * The queue is strictly first come, first served: nobody overtakes a request for many slots, so it can't be
- * starved by small ones.
+ * The queue is strictly first come, first served: nobody overtakes a request for many slots, so it
+ * can't be starved by small ones.
  */
 #ifndef DAEMON_WAITQUEUE_H
 #define DAEMON_WAITQUEUE_H

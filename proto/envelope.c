@@ -16,7 +16,7 @@ void decoder_deinit(struct decoder *decoder)
     msgpack_zone_destroy(&decoder->zone);
 }
 
-/* ---- Decoding ----------------------------------------------------------------------------------- */
+/* ---- Decoding -------------------------------------------------------------------------------- */
 
 static bool malformed(struct error *error, const char *what)
 {
@@ -112,7 +112,7 @@ bool envelope_decode_error(const msgpack_object *map, struct error *error)
     return true;
 }
 
-/* ---- Encoding ----------------------------------------------------------------------------------- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 /* msgpack-c's own buffer fails only for want of memory; then what was written of the frame goes. */
 struct frame {

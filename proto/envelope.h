@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The frames of MessagePack-RPC: request [0, msgid, method, params], response [1, msgid, error, result],
- * notification [2, method, params]. Bytes that the scanner accepted in, frame out, and back.
+ * The frames of MessagePack-RPC: request [0, msgid, method, params], response [1, msgid, error,
+ * result], notification [2, method, params]. Bytes that the scanner accepted in, frame out, and
+ * back.
  */
 #ifndef PROTO_ENVELOPE_H
 #define PROTO_ENVELOPE_H
@@ -36,8 +37,8 @@ int decoder_init(struct decoder *decoder);
 void decoder_deinit(struct decoder *decoder);
 
 /*
- * Decodes one whole message, which the scanner has accepted. False with MALFORMED (not a frame; nothing can
- * be answered) or OUT_OF_MEMORY.
+ * Decodes one whole message, which the scanner has accepted. False with MALFORMED (not a frame;
+ * nothing can be answered) or OUT_OF_MEMORY.
  */
 bool envelope_decode(struct decoder *decoder, const uint8_t *data, size_t size,
                      struct envelope *envelope, struct error *error);
@@ -49,7 +50,10 @@ int envelope_encode_reply(msgpack_sbuffer *buffer, uint32_t msgid, enum method m
                           const void *reply);
 int envelope_encode_error(msgpack_sbuffer *buffer, uint32_t msgid, const struct error *error);
 
-/* The notification [2, "error", {...}]: what is said before a connection is closed for MALFORMED bytes. */
+/*
+ * The notification [2, "error", {...}]: what is said before a connection is closed for MALFORMED
+ * bytes.
+ */
 int envelope_encode_farewell(msgpack_sbuffer *buffer, const struct error *error);
 
 /* Reads a response's error map. False if it isn't one. Fields that are unknown are passed over. */

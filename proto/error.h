@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Errors as they travel: a stable number, a name, one line for a person, and the fields that belong to
- * that number. The list stands in proto/messages.h.
+ * Errors as they travel: a stable number, a name, one line for a person, and the fields that belong
+ * to that number. The list stands in proto/messages.h.
  */
 #ifndef PROTO_ERROR_H
 #define PROTO_ERROR_H

@@ -6,7 +6,7 @@
 
 #include "proto/text.h"
 
-/* ---- Tables ------------------------------------------------------------------------------------- */
+/* ---- Tables ---------------------------------------------------------------------------------- */
 
 #define MESSAGE_FIELDS_DEFINE(name, fields)                                                        \
     static const struct message_field name##_fields[] = {fields(MESSAGE_FIELD, name){NULL}};
@@ -29,7 +29,7 @@ enum method method_find(const char *name, size_t length)
     return method;
 }
 
-/* ---- Decoding ----------------------------------------------------------------------------------- */
+/* ---- Decoding -------------------------------------------------------------------------------- */
 
 static bool refuse(const struct message_field *field, struct error *error, const char *allowed)
 {
@@ -173,7 +173,7 @@ bool message_decode(const struct message_type *type, const msgpack_object *map, 
     return require_fields(type, seen, error);
 }
 
-/* ---- Encoding ----------------------------------------------------------------------------------- */
+/* ---- Encoding -------------------------------------------------------------------------------- */
 
 static bool is_empty(const struct message_field *field, const void *place)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages as structs, and their typed encoding and decoding, driven by tables made from the list in
- * proto/messages.h. Pure: bytes in, struct out, and back. Nothing here takes memory that outlives a call but the decoder's
- * zone, which is reused.
+ * Messages as structs, and their typed encoding and decoding, driven by tables made from the list
+ * in proto/messages.h. Pure: bytes in, struct out, and back. Nothing here takes memory that
+ * outlives a call but the decoder's zone, which is reused.
  */
 #ifndef PROTO_MESSAGE_H
 #define PROTO_MESSAGE_H
@@ -63,7 +63,10 @@ struct message_type {
     size_t field_count;
 };
 
-/* One entry of a table of fields; the tables end with an entry that isn't counted, as none may be empty. */
+/*
+ * One entry of a table of fields; the tables end with an entry that isn't counted, as none may be
+ * empty.
+ */
 #define MESSAGE_FIELD(message, kind, name, limit, presence)                                        \
     {#name,                                                                                        \
      offsetof(struct message, name),                                                               \
@@ -105,9 +108,10 @@ extern const struct method_info method_table[METHOD_COUNT];
 enum method method_find(const char *name, size_t length);
 
 /*
- * Fills the struct of that type from a map. Strings are copied, bytes and lists point into the message. Unknown keys
- * are refused if `strict` (a request: somebody misspelt a field), else passed over (a reply: the daemon is
- * newer). False with INVALID_ARGUMENT, naming the field, what it was and what is allowed, else.
+ * Fills the struct of that type from a map. Strings are copied, bytes and lists point into the
+ * message. Unknown keys are refused if `strict` (a request: somebody misspelt a field), else passed
+ * over (a reply: the daemon is newer). False with INVALID_ARGUMENT, naming the field, what it was
+ * and what is allowed, else.
  */
 bool message_decode(const struct message_type *type, const msgpack_object *map, bool strict,
                     void *message, struct error *error);

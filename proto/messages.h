@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The protocol, as one list: every method with its number, every message with its fields, types and limits, every
- * error with its number and fields. Structs, encoder, decoder, dispatch and the documentation
- * follow from it. X-macros here and nowhere else.
+ * The protocol, as one list: every method with its number, every message with its fields, types and
+ * limits, every error with its number and fields. Structs, encoder, decoder, dispatch and the
+ * documentation follow from it. X-macros here and nowhere else.
  *
  * A field is F(M, kind, name, limit, presence), M being the message that it stands in:
  *   U32, U64  unsigned, at most limit         I64  signed; the limit is not used
- *   BOOL      the limit is not used           STR  UTF-8 without control characters, at most limit bytes
+ *   BOOL      the limit is not used           STR  plain UTF-8 (proto/text.h), at most limit bytes
  *   BIN       at most limit bytes             LIST of the messages that limit names
  * REQUIRED must be there; OPTIONAL is 0, false or empty when it isn't.
  *
@@ -70,7 +70,10 @@
     MESSAGE(session_info, SESSION_INFO)                                                            \
     MESSAGE(error_head, ERROR_HEAD)
 
-/* Must be the first request of a connection. `witness` asks for the descriptor that lets it map pools. */
+/*
+ * Must be the first request of a connection. `witness` asks for the descriptor that lets it map
+ * pools.
+ */
 #define HELLO_REQUEST(F, M)                                                                        \
     F(M, U32, version, UINT32_MAX, REQUIRED)                                                       \
     F(M, STR, name, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
@@ -90,7 +93,10 @@
     F(M, STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                \
     F(M, STR, instance, PROTOCOL_NAME_MAX, REQUIRED)
 
-/* What a pool is made of. Sizes and alignments in bytes, capacity in slots; mode as of a file, 0 = 0600. */
+/*
+ * What a pool is made of. Sizes and alignments in bytes, capacity in slots; mode as of a file, 0 =
+ * 0600.
+ */
 #define POOL_CREATE_REQUEST(F, M)                                                                  \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
     F(M, U64, object_size, UINT64_MAX, REQUIRED)                                                   \
@@ -101,9 +107,9 @@
 #define POOL_CREATE_REPLY(F, M) F(M, U32, pool, UINT32_MAX, REQUIRED)
 
 /*
- * Size, alignment and type that are given are compared with the pool's. With `create` a pool that isn't there is made,
- * of object_size, alignment, capacity, type and mode. With `map` the reply carries three descriptors: ctl,
- * slots, data. Without `write` the caller can only look.
+ * Size, alignment and type that are given are compared with the pool's. With `create` a pool that
+ * isn't there is made, of object_size, alignment, capacity, type and mode. With `map` the reply
+ * carries three descriptors: ctl, slots, data. Without `write` the caller can only look.
  */
 #define POOL_OPEN_REQUEST(F, M)                                                                    \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
@@ -160,8 +166,8 @@
 #define POOL_DESTROY_REPLY(F, M) F(M, U64, freed, UINT64_MAX, REQUIRED)
 
 /*
- * `count` slots or none. `timeout` in nanoseconds: 0 = don't wait, negative = for ever. `request` is
- * the session's own number for this request, never used twice by it.
+ * `count` slots or none. `timeout` in nanoseconds: 0 = don't wait, negative = for ever. `request`
+ * is the session's own number for this request, never used twice by it.
  */
 #define ALLOCATE_REQUEST(F, M)                                                                     \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
@@ -206,8 +212,9 @@
     F(M, U32, waiting, UINT32_MAX, REQUIRED)
 
 /*
- * Errors: E(NAME, number, fields of its detail). What travels is this number, the name, one line for a
- * person, and `detail`, a map of the fields named here, out of those in PROTOCOL_ERROR_FIELDS.
+ * Errors: E(NAME, number, fields of its detail). What travels is this number, the name, one line
+ * for a person, and `detail`, a map of the fields named here, out of those in
+ * PROTOCOL_ERROR_FIELDS.
  */
 #define ERROR_HEAD(F, M)                                                                           \
     F(M, U32, code, UINT32_MAX, REQUIRED)                                                          \

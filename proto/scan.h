@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scanner walks MessagePack bytes as they arrive and says where a message ends, before any of them
- * reaches msgpack-c, which by itself can be made to reserve gigabytes by five bytes. It is resumable (a byte
- * is looked at once, however the bytes drip in), iterative, takes no memory, and is pure: bytes in,
- * verdict out.
+ * The scanner walks MessagePack bytes as they arrive and says where a message ends, before any of
+ * them reaches msgpack-c, which by itself can be made to reserve gigabytes by five bytes. It is
+ * resumable (a byte is looked at once, however the bytes drip in), iterative, takes no memory, and
+ * is pure: bytes in, verdict out.
  *
  * What it lets through: one whole value of at most SCAN_MESSAGE_MAX bytes; nothing deeper than
  * SCAN_DEPTH_MAX; no array or map that declares more than can still follow; maps of at most
@@ -50,9 +50,9 @@ struct scan {
 void scan_init(struct scan *scan);
 
 /*
- * Goes on with the message that begins at data[0], of which `size` bytes are there by now: the same bytes
- * as at the last call, and perhaps more behind them (they may have moved). After SCAN_DONE or an
- * error the scanner has to be begun anew.
+ * Goes on with the message that begins at data[0], of which `size` bytes are there by now: the same
+ * bytes as at the last call, and perhaps more behind them (they may have moved). After SCAN_DONE or
+ * an error the scanner has to be begun anew.
  */
 enum scan_result scan_continue(struct scan *scan, const uint8_t *data, size_t size);
 

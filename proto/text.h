@@ -8,7 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether the bytes are well-formed UTF-8 without control characters (U+0000 to U+001F, U+007F to U+009F). */
+/*
+ * Whether the bytes are well-formed UTF-8 without control characters (U+0000 to U+001F, U+007F to
+ * U+009F).
+ */
 bool text_is_plain(const char *text, size_t size);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pool's geometry: from object size, alignment and capacities to the sizes of its three shared-memory
- * objects and the places in them. Pure arithmetic, checked for overflow.
+ * A pool's geometry: from object size, alignment and capacities to the sizes of its three
+ * shared-memory objects and the places in them. Pure arithmetic, checked for overflow.
  *
  * The daemon computes it from a request, a client from the ctl head; both come to the same numbers.
  */
@@ -19,7 +19,10 @@
 #define GEOMETRY_OBJECT_MAX (UINT64_C(1) << 32) /* bytes */
 #define GEOMETRY_DATA_MAX (UINT64_C(1) << 40)   /* bytes of address space for one pool's objects */
 
-/* A pool's address space is this many times its maximum capacity, as far as GEOMETRY_DATA_MAX allows. */
+/*
+ * A pool's address space is this many times its maximum capacity, as far as GEOMETRY_DATA_MAX
+ * allows.
+ */
 #define GEOMETRY_RESERVE_FACTOR 4u
 
 struct geometry {

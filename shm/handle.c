@@ -11,8 +11,8 @@ void handle_format(fastalloc_handle_t handle, char text[FASTALLOC_HANDLE_TEXT_SI
 }
 
 /*
- * Digits of the base up to the terminator; no sign, no blank, no more than fits in max. Decimal numbers
- * have no zeros in front: a handle has one text form.
+ * Digits of the base up to the terminator; no sign, no blank, no more than fits in max. Decimal
+ * numbers have no zeros in front: a handle has one text form.
  */
 static bool parse_number(const char **text, unsigned base, char terminator, uint64_t max,
                          uint64_t *number)

@@ -28,7 +28,9 @@ static inline uint64_t handle_generation(fastalloc_handle_t handle)
     return handle.tag & ((UINT64_C(1) << 48) - 1);
 }
 
-/* Writes the text form, "pool:index:tag" (decimal, decimal, 16 hexadecimal digits), NUL included. */
+/*
+ * Writes the text form, "pool:index:tag" (decimal, decimal, 16 hexadecimal digits), NUL included.
+ */
 void handle_format(fastalloc_handle_t handle, char text[FASTALLOC_HANDLE_TEXT_SIZE]);
 
 /* Reads the text form. False, and the result untouched, if it is anything but exactly that. */

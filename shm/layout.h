@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What stands in a pool's shared memory, byte for byte. This is the format: daemon and clients of
- * different builds meet here, so fields are of fixed width, places are offsets, and nothing moves without a
- * new layout version.
+ * different builds meet here, so fields are of fixed width, places are offsets, and nothing moves
+ * without a new layout version.
  *
  *   ctl    the head below, then three arrays of 64-bit words (offsets in shm/geometry.h):
  *          members   [LAYOUT_MEMBERS]  session id of each member number, 0 = free
@@ -11,7 +11,8 @@
  *   slots  one hint bit for each 64 slots, then the slot words
  *   data   the objects, `stride` apart
  *
- * ctl is written by the daemon alone. slots is written by the daemon, and in leased pools by members.
+ * ctl is written by the daemon alone. slots is written by the daemon, and in leased pools by
+ * members.
  */
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
@@ -33,8 +34,8 @@ enum layout_kind {
 };
 
 /*
- * A transfer of ownership, while it is under way. Written before the word, cleared after the ledger; a
- * daemon that starts and finds one lets the word choose between the two names.
+ * A transfer of ownership, while it is under way. Written before the word, cleared after the
+ * ledger; a daemon that starts and finds one lets the word choose between the two names.
  */
 struct layout_intent {
     uint32_t kind; /* 0 = none; written last, cleared last */

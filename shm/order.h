@@ -22,8 +22,8 @@ static inline uint64_t word_load(const uint64_t *word)
 }
 
 /*
- * The only way a slot word changes. Sequentially consistent, since a free is ordered against hint bits
- * and the waiters' epoch.
+ * The only way a slot word changes. Sequentially consistent, since a free is ordered against hint
+ * bits and the waiters' epoch.
  */
 static inline bool word_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
 {
@@ -32,9 +32,9 @@ static inline bool word_exchange(uint64_t *word, uint64_t expected, uint64_t des
 }
 
 /*
- * Fields that one writer stores and others load: ledger, member table, capacity, layout version. The
- * release pairs with field_load's acquire, in clients, and in a daemon that starts again: program order
- * is all that a killed writer needs.
+ * Fields that one writer stores and others load: ledger, member table, capacity, layout version.
+ * The release pairs with field_load's acquire, in clients, and in a daemon that starts again:
+ * program order is all that a killed writer needs.
  */
 static inline uint64_t field_load(const uint64_t *field)
 {
@@ -68,9 +68,9 @@ static inline void counter_store(uint64_t *counter, uint64_t value)
 }
 
 /*
- * Around a change of several counters by their one writer: the sequence is odd meanwhile, and who read
- * the same even one before and after has a consistent set. The acquire of the begin keeps the counters'
- * stores behind it, the release of the end before it.
+ * Around a change of several counters by their one writer: the sequence is odd meanwhile, and who
+ * read the same even one before and after has a consistent set. The acquire of the begin keeps the
+ * counters' stores behind it, the release of the end before it.
  */
 static inline void counters_begin(uint64_t *sequence)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A segment is one POSIX shared-memory object. The daemon creates them under random names and is the
- * only one that ever opens them by name; clients get descriptors.
+ * A segment is one POSIX shared-memory object. The daemon creates them under random names and is
+ * the only one that ever opens them by name; clients get descriptors.
  *
  * Every function returns 0 or a positive descriptor, or a negated errno.
  */
@@ -21,8 +21,9 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
                   char name[SEGMENT_NAME_SIZE]);
 
 /*
- * Creates the object, mode 0600, with all its memory reserved, and returns a descriptor open for reading
- * and writing. -ENOSPC when /dev/shm has no room, -EEXIST when the name is taken; then nothing is left behind.
+ * Creates the object, mode 0600, with all its memory reserved, and returns a descriptor open for
+ * reading and writing. -ENOSPC when /dev/shm has no room, -EEXIST when the name is taken; then
+ * nothing is left behind.
  */
 int segment_create(const char *name, size_t size);
 
@@ -36,9 +37,9 @@ int segment_unlink(const char *name);
 uint64_t segment_space(void);
 
 /*
- * Whether some process still has the object open or mapped: 1 yes, 0 no. This is how the daemon learns
- * that a client is gone: a lease on its witness is refused while any mapping of it exists, whatever became
- * of the process that made it. The caller must have no descriptor of it open.
+ * Whether some process still has the object open or mapped: 1 yes, 0 no. This is how the daemon
+ * learns that a client is gone: a lease on its witness is refused while any mapping of it exists,
+ * whatever became of the process that made it. The caller must have no descriptor of it open.
  */
 int segment_is_in_use(const char *name);
 

@@ -60,8 +60,8 @@ static inline bool slot_is_allocated(uint64_t word)
 bool slot_make_live(uint64_t *word, uint32_t member);
 
 /*
- * LIVE or SHARED at this generation -> IDLE with the next one, or RETIRED after the last. False if the
- * word is anything else, a freed slot's among them; then nothing changed.
+ * LIVE or SHARED at this generation -> IDLE with the next one, or RETIRED after the last. False if
+ * the word is anything else, a freed slot's among them; then nothing changed.
  */
 bool slot_make_idle(uint64_t *word, uint64_t generation);
 

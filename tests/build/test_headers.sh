@@ -5,13 +5,26 @@ set -euo pipefail
 source_dir=${SOURCE_DIR:-$(cd "$(dirname "$0")/../.." && pwd)}
 cc=${CC:-cc}
 cxx=${CXX:-c++}
-warnings=(-pedantic -Wall -Wextra -Wundef -Wcast-qual -Wwrite-strings -Werror)
+warnings=(-pedantic -Wall -Wextra -Wshadow -Wundef -Wcast-qual -Wwrite-strings -Werror)
+
+# Uses each initialiser that the header defines, as a user would.
+initialisers() {
+    echo 'void fastalloc_test_initialisers(void);'
+    echo 'void fastalloc_test_initialisers(void) {'
+    sed -nE 's/^#define FASTALLOC_(\w+)_INIT .*/\1/p' "$1" | while read -r name; do
+        echo "fastalloc_${name,,}_t ${name,,} = FASTALLOC_${name}_INIT; (void)${name,,};"
+    done
+    echo '}'
+}
 
 # compiles_alone ROOT HEADER
 compiles_alone() {
     local includes=(-I"$1/shm/include" -I"$1/client/include") code
-    code=$(printf '#include <%s>\n#include <%s>\nint fastalloc_test_header;\n' "$2" "$2")
-    "$cc" -std=c11 "${warnings[@]}" -Wshadow -Wstrict-prototypes "${includes[@]}" -fsyntax-only -x c - \
+    code=$(
+        printf '#include <%s>\n#include <%s>\n' "$2" "$2"
+        initialisers "$(find "$1"/*/include -path "*/$2")"
+    )
+    "$cc" -std=c11 "${warnings[@]}" -Wstrict-prototypes "${includes[@]}" -fsyntax-only -x c - \
         <<<"$code" &&
         "$cxx" -std=c++17 "${warnings[@]}" "${includes[@]}" -fsyntax-only -x c++ - <<<"$code"
 }
@@ -48,3 +61,5 @@ must_fail 'struct fastalloc_seed { int a; };'
 must_fail $'#pragma once\nint *fastalloc_seed(int class);'
 must_fail $'#pragma once\nint fastalloc_seed(void) __attribute__((no_such_thing));'
 must_fail $'#pragma once\nstruct fastalloc_seed { int length; int bytes[0]; };'
+must_fail $'#pragma once\ntypedef struct { int a, b; } fastalloc_seed_t;
+#define FASTALLOC_SEED_INIT {.c = 1}'

@@ -243,6 +243,8 @@ START_TEST(test_one_process_can_read_and_write_by_two_pools)
     ck_assert_ptr_ne(fastalloc_get(writer, handle), fastalloc_get(reader, handle));
     memcpy(fastalloc_get(writer, handle), "seen", sizeof("seen"));
     ck_assert_str_eq(fastalloc_get(reader, handle), "seen");
+    ck_assert_int_eq(fastalloc_free(reader, handle, NULL), FASTALLOC_ERR_NOT_A_MEMBER);
+    ck_assert_int_eq(fastalloc_try_allocate(reader, &handle, NULL), FASTALLOC_ERR_NOT_A_MEMBER);
     fastalloc_close(reader);
     ck_assert_str_eq(fastalloc_get(writer, handle), "seen");
     ck_assert_int_eq(fastalloc_free(writer, handle, NULL), 0);
@@ -250,6 +252,16 @@ START_TEST(test_one_process_can_read_and_write_by_two_pools)
 END_TEST
 
 /* ---- Looking after --------------------------------------------------------------------------- */
+
+START_TEST(test_no_name_shows_no_pool)
+{
+    fastalloc_pool_info_t info = FASTALLOC_POOL_INFO_INIT;
+    open_particles();
+    ck_assert_int_eq(fastalloc_pool_show(connection, "", &info, NULL), FASTALLOC_ERR_NO_SUCH_POOL);
+    ck_assert_int_eq(fastalloc_pool_show(connection, NULL, &info, NULL),
+                     FASTALLOC_ERR_NO_SUCH_POOL);
+}
+END_TEST
 
 START_TEST(test_the_daemon_says_who_it_is)
 {
@@ -391,6 +403,7 @@ static int run_suite(void)
         test_a_reader_reads_and_dies_when_it_writes,
         test_a_reader_can_neither_allocate_nor_free,
         test_one_process_can_read_and_write_by_two_pools,
+        test_no_name_shows_no_pool,
         test_the_daemon_says_who_it_is,
         test_a_pool_is_created_shown_and_destroyed,
         test_a_pool_in_use_is_destroyed_only_by_force,

@@ -106,6 +106,34 @@ START_TEST(test_threads_wait_for_each_other_when_there_is_too_little)
 }
 END_TEST
 
+static void *wait_for_ever(void *argument)
+{
+    fastalloc_handle_t handle;
+    ck_assert_int_eq(fastalloc_allocate(pool, FASTALLOC_FOREVER, &handle, NULL), 0);
+    return argument;
+}
+
+/* Cancelled while it waits, and perhaps reads for all: it ends after its call, the others go on. */
+START_TEST(test_a_cancelled_thread_stops_nobody)
+{
+    pthread_t thread;
+    fastalloc_handle_t handle;
+    fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
+    pool = test_daemon_pool(connection, "one", 64, 1);
+    ck_assert_int_eq(fastalloc_try_allocate(pool, &handle, NULL), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, wait_for_ever, NULL), 0);
+    do
+        ck_assert_int_eq(fastalloc_pool_stats(connection, "one", &stats, NULL), 0);
+    while (stats.waiters == 0);
+    ck_assert_int_eq(pthread_cancel(thread), 0);
+    ck_assert_int_eq(fastalloc_pool_stats(connection, "one", &stats, NULL), 0);
+    ck_assert_int_eq(fastalloc_free(pool, handle, NULL), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(fastalloc_pool_stats(connection, "one", &stats, NULL), 0);
+    ck_assert_uint_eq(stats.waiters, 0);
+}
+END_TEST
+
 static const char *free_in_batches(unsigned number)
 {
     for (size_t i = 0; i < ROUNDS / 4; i++) {
@@ -194,6 +222,7 @@ static int run_suite(void)
     const TTest *const tests[] = {
         test_threads_get_objects_of_their_own,
         test_threads_wait_for_each_other_when_there_is_too_little,
+        test_a_cancelled_thread_stops_nobody,
         test_batches_of_threads_dont_mix,
         test_each_thread_gets_the_answers_to_its_questions,
         test_threads_open_and_close_the_same_pools,

@@ -51,7 +51,7 @@ static void leave_a_dead_instance(void)
     ck_assert_uint_ge(test_shm_files(), 3);
 }
 
-/* ---- Killing -------------------------------------------------------------------------------------- */
+/* ---- Killing --------------------------------------------------------------------------------- */
 
 /* In the child: begins, clears what is there, and ends. */
 static _Noreturn void run_traced(void)

@@ -119,7 +119,7 @@ static void end_holder(struct test_child *holder)
     ck_assert_int_eq(test_child_join(holder), 0);
 }
 
-/* ---- The usual end -------------------------------------------------------------------------------- */
+/* ---- The usual end --------------------------------------------------------------------------- */
 
 static void check_clean_end(int signal)
 {
@@ -226,7 +226,7 @@ START_TEST(test_purge_takes_nothing_from_who_still_maps)
 }
 END_TEST
 
-/* ---- After a kill --------------------------------------------------------------------------------- */
+/* ---- After a kill ---------------------------------------------------------------------------- */
 
 START_TEST(test_start_after_a_kill_removes_what_was_left)
 {
@@ -308,7 +308,7 @@ START_TEST(test_start_takes_over_a_socket_that_nobody_listens_at)
 }
 END_TEST
 
-/* ---- Who else is there ---------------------------------------------------------------------------- */
+/* ---- Who else is there ----------------------------------------------------------------------- */
 
 START_TEST(test_second_instance_says_which_process_is_the_first)
 {
@@ -400,7 +400,7 @@ START_TEST(test_start_that_finds_no_room_for_its_registry_fails)
 }
 END_TEST
 
-/* ---- Where it lives ------------------------------------------------------------------------------- */
+/* ---- Where it lives -------------------------------------------------------------------------- */
 
 START_TEST(test_socket_is_the_users_own)
 {
@@ -458,7 +458,7 @@ START_TEST(test_socket_path_has_107_bytes_at_most)
 }
 END_TEST
 
-/* ---- Idle ----------------------------------------------------------------------------------------- */
+/* ---- Idle ------------------------------------------------------------------------------------ */
 
 START_TEST(test_exit_idle_zero_ends_at_once)
 {
@@ -492,7 +492,7 @@ START_TEST(test_exit_idle_waits_for_a_session_that_is_only_mapped)
 }
 END_TEST
 
-/* ---- The command line ----------------------------------------------------------------------------- */
+/* ---- The command line ------------------------------------------------------------------------ */
 
 START_TEST(test_help_and_version_exit_with_zero)
 {

@@ -13,7 +13,7 @@
 #include "tests/lib/private_shm.h"
 #include "tests/unit/suite.h"
 
-/* ---- Memory that fails --------------------------------------------------------------------------- */
+/* ---- Memory that fails ----------------------------------------------------------------------- */
 
 #pragma GCC visibility push(default) /* the sanitizers' libraries refer to them */
 void *__real_malloc(size_t size);
@@ -69,7 +69,7 @@ void __wrap_free(void *memory)
     __real_free(memory);
 }
 
-/* ---- The broker ---------------------------------------------------------------------------------- */
+/* ---- The broker ------------------------------------------------------------------------------ */
 
 static const struct peer peer = {1, 2, 3};
 static char folder[] = "/tmp/fastalloc-test.XXXXXX";

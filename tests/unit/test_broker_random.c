@@ -28,7 +28,7 @@
 #define FREED 6u  /* handles remembered to be freed once more */
 #define ASKED 12u /* slots asked for at most: more than a pool ever has */
 
-/* ---- Chance ------------------------------------------------------------------------------------- */
+/* ---- Chance ---------------------------------------------------------------------------------- */
 
 static uint64_t seed, state;
 static uint64_t step;
@@ -48,7 +48,7 @@ static uint32_t chance(uint32_t below)
             ck_abort_msg("seed %" PRIu64 ", step %" PRIu64 ": %s", seed, step, #condition);        \
     } while (0)
 
-/* ---- The model ---------------------------------------------------------------------------------- */
+/* ---- The model ------------------------------------------------------------------------------- */
 
 struct model_slot {
     int holder; /* a session's place, or -1 */
@@ -142,7 +142,7 @@ static void model_free(unsigned pool, uint32_t index)
     pools[pool].deallocations++;
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------ */
+/* ---- Answers --------------------------------------------------------------------------------- */
 
 /* What the operation at hand was answered, in order. */
 static struct answered {
@@ -209,7 +209,7 @@ static void expect_service_everywhere(void)
         expect_service(pool);
 }
 
-/* ---- Comparing ---------------------------------------------------------------------------------- */
+/* ---- Comparing ------------------------------------------------------------------------------- */
 
 static void compare_pool(unsigned place)
 {
@@ -272,7 +272,7 @@ static void compare(void)
     broker_check(&broker);
 }
 
-/* ---- Operations --------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 static unsigned any_pool(void)
 {
@@ -626,7 +626,7 @@ static void operate(void)
     forget_waiters();
 }
 
-/* ---- Running ------------------------------------------------------------------------------------ */
+/* ---- Running --------------------------------------------------------------------------------- */
 
 static uint64_t number_from(const char *variable, uint64_t otherwise)
 {

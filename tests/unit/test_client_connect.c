@@ -201,6 +201,7 @@ START_TEST(test_the_longest_path_is_accepted_and_one_more_is_not)
     ck_assert_int_eq(try_connect(path, 0, &error), FASTALLOC_ERR_SOCKET_PATH);
     ck_assert_uint_eq(error.max, 107);
     ck_assert_ptr_nonnull(strstr(error.message, "108 bytes"));
+    ck_assert_int_eq(try_connect("", 0, &error), FASTALLOC_ERR_SOCKET_PATH);
 }
 END_TEST
 

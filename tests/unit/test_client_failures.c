@@ -107,7 +107,7 @@ INSTEAD void *realloc(void *ptr, size_t size)
 }
 #endif
 
-/* ---- A daemon that takes it as it comes ------------------------------------------------------- */
+/* ---- A daemon that takes it as it comes ------------------------------------------------------ */
 
 static bool has_more(struct peer *peer)
 {

@@ -466,7 +466,7 @@ START_TEST(test_what_the_daemon_said_before_it_closed_is_reported)
     test_peer_start(&test, say_farewell);
     ck_assert_int_eq(connect_to(&test, &connection, NULL), 0);
     test_peer_join(&test);
-    ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_SHUTTING_DOWN);
+    ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_DISCONNECTED);
     ck_assert_ptr_nonnull(strstr(error.message, "the machine goes down"));
     ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_DISCONNECTED);
     ck_assert_ptr_nonnull(strstr(error.message, "the machine goes down"));

@@ -348,7 +348,7 @@ START_TEST(test_an_open_without_free_descriptors_is_emfile_and_breaks_nothing)
 }
 END_TEST
 
-/* ---- What the library refuses itself ---------------------------------------------------------- */
+/* ---- What the library refuses itself --------------------------------------------------------- */
 
 static void only_greet(struct peer *peer)
 {

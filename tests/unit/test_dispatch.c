@@ -49,7 +49,7 @@ static void take_later(void *connection, uint32_t msgid, const struct allocate_r
     later.size = reply ? reply->handles.size : 0;
 }
 
-/* ---- Calls -------------------------------------------------------------------------------------- */
+/* ---- Calls ----------------------------------------------------------------------------------- */
 
 static void dispatch_bytes(struct caller *caller, const msgpack_sbuffer *buffer)
 {
@@ -155,7 +155,7 @@ static void tear_down(void)
     test_remove_folder(folder);
 }
 
-/* ---- Methods ------------------------------------------------------------------------------------ */
+/* ---- Methods --------------------------------------------------------------------------------- */
 
 /* A request [0, MSGID, name, {field: 1}]. */
 static enum answer_kind call_by_name(struct caller *caller, const char *name, const char *field)
@@ -211,7 +211,7 @@ START_TEST(test_dispatch_wants_hello_before_every_other_method)
 }
 END_TEST
 
-/* ---- Hello -------------------------------------------------------------------------------------- */
+/* ---- Hello ----------------------------------------------------------------------------------- */
 
 START_TEST(test_hello_begins_a_session_and_says_the_limits)
 {
@@ -303,7 +303,7 @@ START_TEST(test_hello_without_descriptors_leaves_no_session)
 }
 END_TEST
 
-/* ---- Looking -------------------------------------------------------------------------------------- */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 START_TEST(test_ping_says_who_answers)
 {
@@ -432,7 +432,7 @@ START_TEST(test_pool_that_is_not_there_is_named)
 }
 END_TEST
 
-/* ---- Making pools --------------------------------------------------------------------------------- */
+/* ---- Making pools ---------------------------------------------------------------------------- */
 
 START_TEST(test_pool_create_gives_the_pool_to_the_caller)
 {
@@ -485,7 +485,7 @@ START_TEST(test_pool_create_refuses_a_taken_name)
 }
 END_TEST
 
-/* ---- Opening -------------------------------------------------------------------------------------- */
+/* ---- Opening --------------------------------------------------------------------------------- */
 
 START_TEST(test_pool_open_says_what_the_pool_is)
 {
@@ -653,7 +653,7 @@ START_TEST(test_pool_close_frees_what_the_session_held)
 }
 END_TEST
 
-/* ---- Destroying ----------------------------------------------------------------------------------- */
+/* ---- Destroying ------------------------------------------------------------------------------ */
 
 START_TEST(test_pool_destroy_is_for_its_owner_and_the_daemons)
 {
@@ -692,7 +692,7 @@ START_TEST(test_pool_destroy_refuses_while_slots_are_allocated)
 }
 END_TEST
 
-/* ---- Slots ---------------------------------------------------------------------------------------- */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 
 START_TEST(test_allocate_needs_a_pool_that_is_open_to_write)
 {

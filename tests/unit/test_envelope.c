@@ -44,7 +44,7 @@ static void check_method(const char *expected)
     ck_assert_mem_eq(envelope.method.data, expected, strlen(expected));
 }
 
-/* ---- Frames ------------------------------------------------------------------------------------------- */
+/* ---- Frames ---------------------------------------------------------------------------------- */
 
 START_TEST(test_envelope_decodes_a_request)
 {
@@ -162,7 +162,7 @@ START_TEST(test_envelope_uses_its_memory_again)
 }
 END_TEST
 
-/* ---- There and back ------------------------------------------------------------------------------------ */
+/* ---- There and back -------------------------------------------------------------------------- */
 
 START_TEST(test_envelope_request_round_trips_for_every_method)
 {
@@ -261,7 +261,7 @@ START_TEST(test_envelope_frames_follow_each_other_in_one_buffer)
 }
 END_TEST
 
-/* ---- Errors -------------------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 /* The error map that these bytes are, decoded. */
 static bool decode_error(const char *bytes, size_t size)
@@ -351,7 +351,7 @@ START_TEST(test_envelope_error_that_is_none_is_refused_and_touches_nothing)
 }
 END_TEST
 
-/* ---- Without memory ------------------------------------------------------------------------------------ */
+/* ---- Without memory -------------------------------------------------------------------------- */
 
 /* From now on this process gets no more address space, or again all that it wants. */
 static void limit_memory(bool limited)

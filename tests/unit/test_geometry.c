@@ -170,7 +170,7 @@ START_TEST(test_geometry_small_pools_have_room_for_holders)
 }
 END_TEST
 
-/* ---- The entries of the arrays behind the head --------------------------------------------------- */
+/* ---- The entries of the arrays behind the head ----------------------------------------------- */
 
 START_TEST(test_ledger_entry_holds_member_and_request)
 {

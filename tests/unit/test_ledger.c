@@ -193,7 +193,7 @@ START_TEST(test_ledger_knows_nothing_of_a_member_that_was_never_added)
 }
 END_TEST
 
-/* ---- The checker can fail ----------------------------------------------------------------------- */
+/* ---- The checker can fail -------------------------------------------------------------------- */
 
 static void check(const void *object)
 {

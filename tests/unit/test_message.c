@@ -8,7 +8,7 @@
 #include "tests/unit/suite.h"
 #include "tests/unit/wire.h"
 
-/* ---- Every message of the list, by its table -------------------------------------------------------- */
+/* ---- Every message of the list, by its table ------------------------------------------------- */
 
 #define TYPE_OF(name, fields) &name##_type,
 static const struct message_type *const types[] = {PROTOCOL_MESSAGES(TYPE_OF)};
@@ -205,7 +205,7 @@ START_TEST(test_message_encode_leaves_out_optional_fields_that_are_empty)
 }
 END_TEST
 
-/* ---- Refusals, field by field ------------------------------------------------------------------------ */
+/* ---- Refusals, field by field ---------------------------------------------------------------- */
 
 /* A value for a field, that it may take or not. */
 static void pack_nil(struct wire *wire, uint64_t number)
@@ -416,7 +416,7 @@ START_TEST(test_message_needs_its_required_fields_and_no_others)
 }
 END_TEST
 
-/* ---- Unknown fields, other shapes --------------------------------------------------------------------- */
+/* ---- Unknown fields, other shapes ------------------------------------------------------------ */
 
 static bool decode_ping_with(const char *key, size_t length, bool strict, struct error *error)
 {
@@ -510,7 +510,7 @@ START_TEST(test_message_decode_clears_what_is_not_sent)
 }
 END_TEST
 
-/* ---- Methods -------------------------------------------------------------------------------------------- */
+/* ---- Methods --------------------------------------------------------------------------------- */
 
 START_TEST(test_method_is_found_by_its_name)
 {

@@ -68,7 +68,7 @@ static void create_other(uint64_t object_size, uint64_t capacity)
     pool_check(pool);
 }
 
-/* ---- Configuration ------------------------------------------------------------------------------ */
+/* ---- Configuration --------------------------------------------------------------------------- */
 
 static bool accepts(uint64_t object_size, uint32_t alignment, uint64_t capacity)
 {
@@ -136,7 +136,7 @@ START_TEST(test_pool_geometry_limits_the_address_space)
 }
 END_TEST
 
-/* ---- Creation ----------------------------------------------------------------------------------- */
+/* ---- Creation -------------------------------------------------------------------------------- */
 
 START_TEST(test_pool_create_fills_the_head)
 {
@@ -268,7 +268,7 @@ START_TEST(test_pool_create_without_descriptors_names_the_errno)
 }
 END_TEST
 
-/* ---- End ---------------------------------------------------------------------------------------- */
+/* ---- End ------------------------------------------------------------------------------------- */
 
 START_TEST(test_pool_destroy_makes_every_handle_stale_in_running_members)
 {
@@ -301,7 +301,7 @@ START_TEST(test_pool_free_keeps_the_objects)
 }
 END_TEST
 
-/* ---- Descriptors -------------------------------------------------------------------------------- */
+/* ---- Descriptors ----------------------------------------------------------------------------- */
 
 START_TEST(test_pool_descriptors_are_read_only_but_for_data_to_write)
 {
@@ -338,7 +338,7 @@ START_TEST(test_pool_descriptor_of_a_missing_object_is_an_errno)
 }
 END_TEST
 
-/* ---- Members ------------------------------------------------------------------------------------ */
+/* ---- Members --------------------------------------------------------------------------------- */
 
 START_TEST(test_pool_join_gives_the_lowest_free_number)
 {
@@ -382,7 +382,7 @@ START_TEST(test_pool_leave_takes_back_what_the_member_holds_and_no_more)
 }
 END_TEST
 
-/* ---- Slots -------------------------------------------------------------------------------------- */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 
 static uint32_t member;
 
@@ -569,7 +569,7 @@ START_TEST(test_pool_marks_work_in_every_word_of_them)
 }
 END_TEST
 
-/* ---- Counters ----------------------------------------------------------------------------------- */
+/* ---- Counters -------------------------------------------------------------------------------- */
 
 START_TEST(test_pool_counts_what_happens)
 {
@@ -602,7 +602,7 @@ START_TEST(test_pool_refused_free_changes_no_counter)
 }
 END_TEST
 
-/* ---- The checker can fail ----------------------------------------------------------------------- */
+/* ---- The checker can fail -------------------------------------------------------------------- */
 
 static void check(const void *object)
 {

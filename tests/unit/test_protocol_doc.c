@@ -19,7 +19,7 @@
 #define LINE_SIZE 2048
 #define EXAMPLE_SIZE 8192
 
-/* ---- The list, as tables ------------------------------------------------------------------------------- */
+/* ---- The list, as tables --------------------------------------------------------------------- */
 
 #define TYPE_OF(name, fields) &name##_type,
 static const struct message_type *const types[] = {PROTOCOL_MESSAGES(TYPE_OF)};
@@ -57,7 +57,7 @@ static const struct {
 };
 #define LIMITS (sizeof(limits) / sizeof(limits[0]))
 
-/* ---- The checker --------------------------------------------------------------------------------------- */
+/* ---- The checker ----------------------------------------------------------------------------- */
 
 struct checker {
     FILE *report;
@@ -95,7 +95,7 @@ static void expect_text(struct checker *checker, const char *where, const char *
            said, meant);
 }
 
-/* ---- Tables of fields ---------------------------------------------------------------------------------- */
+/* ---- Tables of fields ------------------------------------------------------------------------ */
 
 static void describe_type(const struct message_field *field, char *text, size_t size)
 {
@@ -184,7 +184,7 @@ static void check_field_table(struct checker *checker, const char *head, const c
     check_fields(checker, &error_type, text, false);
 }
 
-/* ---- The other tables ---------------------------------------------------------------------------------- */
+/* ---- The other tables ------------------------------------------------------------------------ */
 
 static void describe_detail(const struct message_type *type, char *text, size_t size)
 {
@@ -238,7 +238,7 @@ static void check_table(struct checker *checker, const struct document_row *head
         check_limits(checker, text);
 }
 
-/* ---- Examples: as values ------------------------------------------------------------------------------- */
+/* ---- Examples: as values --------------------------------------------------------------------- */
 
 static void render(FILE *out, const msgpack_object *object);
 
@@ -318,7 +318,7 @@ static void check_values(struct checker *checker, const uint8_t *bytes, size_t s
     msgpack_unpacked_destroy(&unpacked);
 }
 
-/* ---- Examples: as messages ----------------------------------------------------------------------------- */
+/* ---- Examples: as messages ------------------------------------------------------------------- */
 
 union any_message {
 #define ANY_MEMBER(name, fields) struct name name;
@@ -450,7 +450,7 @@ static void check_example(struct checker *checker, const char **text)
     check_message(checker, bytes, size, said);
 }
 
-/* ---- The whole document -------------------------------------------------------------------------------- */
+/* ---- The whole document ---------------------------------------------------------------------- */
 
 static void check_heading(struct checker *checker, const char *heading)
 {

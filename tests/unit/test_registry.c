@@ -50,7 +50,7 @@ static void make_file(const void *bytes, size_t size, off_t length)
     close(fd);
 }
 
-/* ---- Creation ----------------------------------------------------------------------------------- */
+/* ---- Creation -------------------------------------------------------------------------------- */
 
 START_TEST(test_registry_create_makes_a_private_file_of_this_version)
 {
@@ -107,7 +107,7 @@ START_TEST(test_registry_nonce_is_never_zero_and_seldom_the_same)
 }
 END_TEST
 
-/* ---- Entries ------------------------------------------------------------------------------------ */
+/* ---- Entries --------------------------------------------------------------------------------- */
 
 START_TEST(test_registry_pool_entry_is_new_and_in_the_making)
 {
@@ -185,7 +185,7 @@ START_TEST(test_registry_does_not_reuse_an_entry_that_is_ending)
 }
 END_TEST
 
-/* ---- What a dead instance left ------------------------------------------------------------------ */
+/* ---- What a dead instance left --------------------------------------------------------------- */
 
 static void make_object(const uint8_t key[SEGMENT_KEY_SIZE], const char *part)
 {

@@ -9,7 +9,7 @@
 
 #include "tests/unit/suite.h"
 
-/* ---- Messages that end where readable memory ends -------------------------------------------------- */
+/* ---- Messages that end where readable memory ends -------------------------------------------- */
 
 #define PAGE 4096u
 #define ROOM (SCAN_MESSAGE_MAX + 2 * PAGE)
@@ -84,7 +84,7 @@ static enum scan_result scan_filled(const char *head, size_t head_size, uint8_t 
     return scan_whole(filled, head_size + count, NULL);
 }
 
-/* ---- What it lets through --------------------------------------------------------------------------- */
+/* ---- What it lets through -------------------------------------------------------------------- */
 
 struct sample {
     const char *bytes;
@@ -236,7 +236,7 @@ START_TEST(test_scan_does_not_walk_a_long_string_that_drips_in)
 }
 END_TEST
 
-/* ---- Every first byte -------------------------------------------------------------------------------- */
+/* ---- Every first byte ------------------------------------------------------------------------ */
 
 /* By the MessagePack specification: what one byte alone is. */
 static enum scan_result expected_of_byte(unsigned byte)
@@ -291,7 +291,7 @@ START_TEST(test_scan_and_msgpack_agree_on_the_length_behind_every_first_byte)
 }
 END_TEST
 
-/* ---- Limits ------------------------------------------------------------------------------------------- */
+/* ---- Limits ---------------------------------------------------------------------------------- */
 
 START_TEST(test_scan_takes_a_message_of_the_largest_size_and_no_larger)
 {
@@ -422,7 +422,7 @@ START_TEST(test_scan_takes_keys_of_255_bytes_and_no_longer)
 }
 END_TEST
 
-/* ---- Keys --------------------------------------------------------------------------------------------- */
+/* ---- Keys ------------------------------------------------------------------------------------ */
 
 START_TEST(test_scan_refuses_keys_that_are_no_strings)
 {
@@ -492,7 +492,7 @@ START_TEST(test_scan_takes_the_same_key_in_another_map)
 }
 END_TEST
 
-/* ---- Against msgpack-c ---------------------------------------------------------------------------------- */
+/* ---- Against msgpack-c ----------------------------------------------------------------------- */
 
 /* splitmix64: the same numbers everywhere. */
 static uint64_t random_state;
@@ -593,7 +593,7 @@ START_TEST(test_scan_lets_the_largest_arrays_reach_msgpack)
 }
 END_TEST
 
-/* ---- Texts ---------------------------------------------------------------------------------------------- */
+/* ---- Texts ----------------------------------------------------------------------------------- */
 
 static void check_text(enum scan_result result, unsigned limit)
 {

@@ -18,7 +18,7 @@
 #define PAGE UINT64_C(4096)
 #define SMALL_SHM (UINT64_C(1) << 20)
 
-/* ---- A /dev/shm of the test's own ----------------------------------------------------------------- */
+/* ---- A /dev/shm of the test's own ------------------------------------------------------------ */
 
 static bool write_text(const char *path, const char *text)
 {
@@ -79,7 +79,7 @@ static bool name_exists(void)
     return lstat(path, &status) == 0;
 }
 
-/* ---- Names ---------------------------------------------------------------------------------------- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 START_TEST(test_segment_name_is_the_key_and_the_part)
 {
@@ -91,7 +91,7 @@ START_TEST(test_segment_name_is_the_key_and_the_part)
 }
 END_TEST
 
-/* ---- Creating and opening ------------------------------------------------------------------------- */
+/* ---- Creating and opening -------------------------------------------------------------------- */
 
 START_TEST(test_segment_create_reserves_all_its_memory)
 {
@@ -249,7 +249,7 @@ START_TEST(test_segment_lives_on_without_its_name)
 }
 END_TEST
 
-/* ---- A full /dev/shm ------------------------------------------------------------------------------ */
+/* ---- A full /dev/shm ------------------------------------------------------------------------- */
 
 START_TEST(test_segment_create_in_a_full_shm_is_enospc_and_leaves_nothing)
 {
@@ -285,7 +285,7 @@ START_TEST(test_segment_memory_comes_back_with_the_last_mapping)
 }
 END_TEST
 
-/* ---- In use? -------------------------------------------------------------------------------------- */
+/* ---- In use? --------------------------------------------------------------------------------- */
 
 /* Maps the segment as a client does its witness, and closes the descriptor. */
 static void *map_witness(void)

@@ -74,7 +74,7 @@ static void *map_witness(void)
     return mapping;
 }
 
-/* ---- Begin -------------------------------------------------------------------------------------- */
+/* ---- Begin ----------------------------------------------------------------------------------- */
 
 START_TEST(test_session_begins_with_nothing)
 {
@@ -137,7 +137,7 @@ START_TEST(test_session_takes_the_last_page_for_its_witness)
 }
 END_TEST
 
-/* ---- Pools -------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 START_TEST(test_session_joins_a_pool_once)
 {
@@ -216,7 +216,7 @@ START_TEST(test_session_forgets_a_pool_that_goes)
 }
 END_TEST
 
-/* ---- Alive? ------------------------------------------------------------------------------------- */
+/* ---- Alive? ---------------------------------------------------------------------------------- */
 
 START_TEST(test_session_without_a_witness_is_never_alive)
 {

@@ -131,7 +131,7 @@ START_TEST(test_slot_whose_generations_are_used_up_is_retired)
 }
 END_TEST
 
-/* ---- The view follows what the words say --------------------------------------------------------- */
+/* ---- The view follows what the words say ----------------------------------------------------- */
 
 #define POOL 3u
 #define NONCE 0xbeefu

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libfastalloc for those who look after pools rather than use them: make, list and destroy pools, see the
- * sessions. Nothing is mapped. What <fastalloc/fastalloc.h> says of results, errors and threads holds here.
+ * libfastalloc for those who look after pools rather than use them: make, list and destroy pools,
+ * see the sessions. Nothing is mapped. What <fastalloc/fastalloc.h> says of results, errors and
+ * threads holds here.
  */
 #ifndef FASTALLOC_ADMIN_H
 #define FASTALLOC_ADMIN_H
@@ -14,7 +15,7 @@
 extern "C" {
 #endif
 
-/* ---- Daemon ------------------------------------------------------------------------------------- */
+/* ---- Daemon ---------------------------------------------------------------------------------- */
 
 typedef struct fastalloc_daemon_info {
     size_t size;
@@ -23,19 +24,14 @@ typedef struct fastalloc_daemon_info {
     char instance[FASTALLOC_NAME_MAX + 1]; /* "default" */
 } fastalloc_daemon_info_t;
 
-#ifdef __cplusplus
-#define FASTALLOC_DAEMON_INFO_INIT (fastalloc_daemon_info_t{sizeof(fastalloc_daemon_info_t)})
-#else
-#define FASTALLOC_DAEMON_INFO_INIT                                                                 \
-    ((fastalloc_daemon_info_t){.size = sizeof(fastalloc_daemon_info_t)})
-#endif
+#define FASTALLOC_DAEMON_INFO_INIT FASTALLOC_SIZED(fastalloc_daemon_info_t)
 
 /* One round trip to the daemon, which says who it is. */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_ping(fastalloc_connection_t *connection,
                                                          fastalloc_daemon_info_t *info,
                                                          fastalloc_error_t *error);
 
-/* ---- Pools -------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 typedef struct fastalloc_pool_config {
     size_t size;
@@ -46,26 +42,23 @@ typedef struct fastalloc_pool_config {
     const char *type;     /* what the objects are; NULL = no type */
 } fastalloc_pool_config_t;
 
-#ifdef __cplusplus
-#define FASTALLOC_POOL_CONFIG_INIT (fastalloc_pool_config_t{sizeof(fastalloc_pool_config_t)})
-#else
-#define FASTALLOC_POOL_CONFIG_INIT                                                                 \
-    ((fastalloc_pool_config_t){.size = sizeof(fastalloc_pool_config_t)})
-#endif
+#define FASTALLOC_POOL_CONFIG_INIT FASTALLOC_SIZED(fastalloc_pool_config_t)
 
 /*
  * Makes a pool, owned by the caller's uid and gid.
  *
  * FASTALLOC_ERR_POOL_EXISTS, FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_INVALID_ALIGNMENT,
- * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_SHARED_MEMORY_FULL, FASTALLOC_ERR_LIMIT_EXCEEDED.
+ * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_SHARED_MEMORY_FULL,
+ * FASTALLOC_ERR_LIMIT_EXCEEDED.
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
 fastalloc_pool_create(fastalloc_connection_t *connection, const char *name,
                       const fastalloc_pool_config_t *config, fastalloc_error_t *error);
 
 /*
- * Destroys a pool: by its owner, the daemon's user, or root. With `force` even while slots are allocated or
- * processes have it open: their handles are stale at once, and the memory goes when they close it.
+ * Destroys a pool: by its owner, the daemon's user, or root. With `force` even while slots are
+ * allocated or processes have it open: their handles are stale at once, and the memory goes when
+ * they close it.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_POOL_IN_USE.
  */
@@ -90,11 +83,7 @@ typedef struct fastalloc_pool_info {
     char type[FASTALLOC_NAME_MAX + 1];
 } fastalloc_pool_info_t;
 
-#ifdef __cplusplus
-#define FASTALLOC_POOL_INFO_INIT (fastalloc_pool_info_t{sizeof(fastalloc_pool_info_t)})
-#else
-#define FASTALLOC_POOL_INFO_INIT ((fastalloc_pool_info_t){.size = sizeof(fastalloc_pool_info_t)})
-#endif
+#define FASTALLOC_POOL_INFO_INIT FASTALLOC_SIZED(fastalloc_pool_info_t)
 
 /* One pool, by name. FASTALLOC_ERR_NO_SUCH_POOL. */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_show(fastalloc_connection_t *connection,
@@ -103,8 +92,9 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_show(fastalloc_connecti
                                                               fastalloc_error_t *error);
 
 /*
- * Calls `visit` for each pool, oldest first. The info is good during the call. A visitor that returns other than 0 ends the
- * walk, and that is what the function returns. The visitor may use the connection.
+ * Calls `visit` for each pool, oldest first. The info is good during the call. A visitor that
+ * returns other than 0 ends the walk, and that is what the function returns. The visitor may use
+ * the connection.
  */
 typedef int (*fastalloc_pool_visitor_t)(const fastalloc_pool_info_t *info, void *context);
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_list(fastalloc_connection_t *connection,
@@ -112,7 +102,7 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_list(fastalloc_connecti
                                                               void *context,
                                                               fastalloc_error_t *error);
 
-/* ---- Sessions ----------------------------------------------------------------------------------- */
+/* ---- Sessions -------------------------------------------------------------------------------- */
 
 typedef struct fastalloc_session_info {
     size_t size;

@@ -2,10 +2,11 @@
 /*
  * libfastalloc: pools of fixed-size objects in shared memory, across processes.
  *
- * A daemon, fastallocd, owns the pools. A process connects to it, opens a pool by name, allocates objects
- * and gets a handle for each: a plain 16-byte value that names the object in every process. Whoever opened the
- * same pool follows the handle to the object in place, with no copy and no system call. When a
- * process dies, by whatever signal, what it had allocated is free again within a moment.
+ * A daemon, fastallocd, owns the pools. A process connects to it, opens a pool by name, allocates
+ * objects and gets a handle for each: a plain 16-byte value that names the object in every process.
+ * Whoever opened the same pool follows the handle to the object in place, with no copy and no
+ * system call. When a process dies, by whatever signal, what it had allocated is free again within
+ * a moment.
  *
  *     fastalloc_connection_t *connection;
  *     fastalloc_pool_t *pool;
@@ -23,27 +24,33 @@
  *     struct particle *particle = fastalloc_get(pool, handle);
  *
  * Conventions
- *   Results.  0, or a negative code: -1 to -4095 is a negated errno of this machine, the FASTALLOC_ERR_
- *             codes lie below -10000. Results come last and are untouched on failure.
- *   Errors.   Each call that can fail takes a fastalloc_error_t *, which may be NULL: the caller's, filled in on
- *             failure, untouched on success.
- *   Times.    Nanoseconds, as int64_t: FASTALLOC_NOWAIT, FASTALLOC_FOREVER (any negative), or how long,
- *             as in 20 * FASTALLOC_MILLISECOND.
- *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT macro, so
- *             that programs built today go on working with later versions of the library.
- *   Threads.  Every function may be called by any thread, on the same connection or pool too; requests of
- *             several threads travel side by side. Only closing needs that nobody uses the thing any more.
- *   Fork.     A child doesn't inherit a session: in it, calls fail with FASTALLOC_ERR_FORKED, handles give
- *             NULL, and objects are not mapped (touching a pointer of the parent's is a SIGSEGV). It
- *             connects by itself, and may (need not) close what it has of its parent's.
+ *   Results.  0, or a negative code: -1 to -4095 is a negated errno of this machine, the
+ *             FASTALLOC_ERR_ codes lie below -10000. Results come last, untouched on failure.
+ *   Errors.   Each call that can fail takes a fastalloc_error_t *, which may be NULL: the caller's,
+ *             filled in on failure, untouched on success.
+ *   Times.    Nanoseconds, as int64_t: FASTALLOC_NOWAIT, FASTALLOC_FOREVER (any negative), or how
+ *             long, as in 20 * FASTALLOC_MILLISECOND. A wait never ends early. Every call is a
+ *             request to the daemon, NOWAIT too: should the daemon hang, it fails with
+ *             FASTALLOC_ERR_NO_REPLY once its own time and the connection's reply_limit are over.
+ *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT
+ *             macro, so that programs built today go on working with later versions of the library.
+ *             The macros are for automatic variables.
+ *   Threads.  Every function may be called by any thread, on the same connection or pool too;
+ *             requests of several threads travel side by side. Only closing needs that nobody uses
+ *             the thing any more. No function is a cancellation point.
+ *   Fork.     A child doesn't inherit a session: in it, calls fail with FASTALLOC_ERR_FORKED,
+ *             handles give NULL, and nothing of the pools is mapped: a pointer of the parent's must
+ *             not be touched. It connects by itself, and may (need not) close what it has of its
+ *             parent's. While one thread is in fastalloc_connect() or fastalloc_open(), another one
+ *             must not fork a child that goes on without exec: it could keep the session alive.
  *   Signals.  The library installs no handler, starts no thread and raises no SIGPIPE.
  *
  * Caveats
  *   An object's bytes are what the last user left in them.
- *   A pointer is good until its object is freed, by whoever may. Who doesn't own an object reads it, then asks
- *   fastalloc_still_valid(), and only then believes what was read.
- *   Members with write access to a pool share its bytes and can overwrite each other's objects. They can't
- *   touch other pools, nor what is allocated and what is free.
+ *   A pointer is good until its object is freed, by whoever may. Who does not own it reads first,
+ *   then asks fastalloc_still_valid(), and only then believes what was read.
+ *   Members with write access to a pool share its bytes and can overwrite one another there. They
+ *   can't touch other pools, nor what is allocated and what is free.
  */
 #ifndef FASTALLOC_H
 #define FASTALLOC_H
@@ -62,6 +69,18 @@ extern "C" {
 #define FASTALLOC_PUBLIC __attribute__((visibility("default")))
 #define FASTALLOC_MUST_CHECK __attribute__((warn_unused_result))
 
+/* A struct of the type, all zero but its size: what the _INIT macros are made of. */
+#ifdef __cplusplus
+#define FASTALLOC_SIZED(type)                                                                      \
+    ([] {                                                                                          \
+        type sized = type();                                                                       \
+        sized.size = sizeof(type);                                                                 \
+        return sized;                                                                              \
+    }())
+#else
+#define FASTALLOC_SIZED(type) ((type){.size = sizeof(type)})
+#endif
+
 typedef struct fastalloc_connection fastalloc_connection_t;
 typedef struct fastalloc_pool fastalloc_pool_t;
 
@@ -77,63 +96,65 @@ typedef struct fastalloc_pool fastalloc_pool_t;
 #define FASTALLOC_NAME_MAX 63
 
 /*
- * Errors. In brackets the fields of fastalloc_error_t that are set; all of these codes set `message`.
+ * Errors. In brackets the fields of fastalloc_error_t that are set; all of these codes set
+ * `message`.
  */
 enum fastalloc_result {
-    /* Somebody broke the protocol: this library, the daemon, or something else that answers at the socket. */
+    /* The daemon or this library broke the protocol, or something else answers at the socket. */
     FASTALLOC_ERR_MALFORMED = -10001,
     FASTALLOC_ERR_UNKNOWN_METHOD = -10002,
-    FASTALLOC_ERR_PROTOCOL_MISMATCH =
-        -10004, /* [requested, actual] daemon and library of other ages */
     FASTALLOC_ERR_HELLO_REQUIRED = -10005,
+
+    /* Daemon and library are of different ages. [requested, actual] */
+    FASTALLOC_ERR_PROTOCOL_MISMATCH = -10004,
 
     FASTALLOC_ERR_INVALID_ARGUMENT = -10003, /* [field] */
     FASTALLOC_ERR_NOT_PERMITTED = -10006,    /* [pool] */
     FASTALLOC_ERR_LIMIT_EXCEEDED = -10007,   /* [max] */
-    FASTALLOC_ERR_OUT_OF_MEMORY = -10008,    /* the daemon's, not shared memory */
-    FASTALLOC_ERR_SYSTEM = -10009,           /* [system_error] a system call failed in the daemon */
+    FASTALLOC_ERR_OUT_OF_MEMORY = -10008,    /* the daemon's own, not shared memory */
+    FASTALLOC_ERR_SYSTEM = -10009,           /* a system call of the daemon failed [system_error] */
     FASTALLOC_ERR_SHUTTING_DOWN = -10010,
 
     FASTALLOC_ERR_NO_SUCH_POOL = -10020,   /* [pool] */
     FASTALLOC_ERR_POOL_EXISTS = -10021,    /* [pool] */
     FASTALLOC_ERR_POOL_IN_USE = -10022,    /* [pool, allocated, members] */
-    FASTALLOC_ERR_POOL_DESTROYED = -10023, /* [pool] while this call waited */
-    FASTALLOC_ERR_NOT_A_MEMBER =
-        -10024, /* [pool] the session hasn't opened it, or only for reading */
+    FASTALLOC_ERR_POOL_DESTROYED = -10023, /* while this call waited [pool] */
 
-    FASTALLOC_ERR_INVALID_CAPACITY = -10030, /* [capacity, max] */
-    FASTALLOC_ERR_INVALID_ALIGNMENT =
-        -10031, /* [alignment, max] not a power of two, or above max */
-    FASTALLOC_ERR_INVALID_OBJECT_SIZE = -10032,  /* [requested, max] */
+    /* The session hasn't opened the pool, or for reading only, or it was destroyed. [pool] */
+    FASTALLOC_ERR_NOT_A_MEMBER = -10024,
+
+    FASTALLOC_ERR_INVALID_CAPACITY = -10030,    /* [capacity, max] */
+    FASTALLOC_ERR_INVALID_ALIGNMENT = -10031,   /* no power of two, or above max [alignment, max] */
+    FASTALLOC_ERR_INVALID_OBJECT_SIZE = -10032, /* [requested, max] */
     FASTALLOC_ERR_OBJECT_SIZE_MISMATCH = -10033, /* [pool, requested, actual] */
     FASTALLOC_ERR_ALIGNMENT_MISMATCH = -10034,   /* [pool, requested, actual] */
     FASTALLOC_ERR_TYPE_MISMATCH = -10035,        /* [pool, requested_type, actual_type] */
-    FASTALLOC_ERR_SHARED_MEMORY_FULL = -10036,   /* [needed, available] bytes */
+    FASTALLOC_ERR_SHARED_MEMORY_FULL = -10036,   /* bytes [needed, available] */
 
     FASTALLOC_ERR_POOL_EXHAUSTED = -10040, /* [pool, capacity, allocated, requested, waiters] */
     FASTALLOC_ERR_TIMEOUT = -10041,        /* [pool, capacity, allocated, requested, waiters] */
-    FASTALLOC_ERR_STALE_HANDLE = -10042,   /* [pool, position] already freed, or never given out */
-    FASTALLOC_ERR_WRONG_POOL = -10043,     /* [pool, position] the handle is another pool's */
-    FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* [pool, position] twice in one call */
+    FASTALLOC_ERR_STALE_HANDLE = -10042,   /* freed already, or never given out [pool, position] */
+    FASTALLOC_ERR_WRONG_POOL = -10043,     /* the handle is another pool's [pool, position] */
+    FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* twice in one call [pool, position] */
 
     /* Decided here, without the daemon. */
-    FASTALLOC_ERR_UNREACHABLE = -10100,  /* [system_error] no daemon answers at the socket */
+    FASTALLOC_ERR_UNREACHABLE = -10100,  /* no daemon answers at the socket [system_error] */
     FASTALLOC_ERR_DISCONNECTED = -10101, /* the connection is gone; close it and connect anew */
-    FASTALLOC_ERR_NO_REPLY =
-        -10102, /* the daemon didn't answer in time; the connection is given up */
-    FASTALLOC_ERR_FORKED = -10103,      /* the connection or pool is the parent process' */
-    FASTALLOC_ERR_SOCKET_PATH = -10104, /* [max] too long for a Unix socket */
+    FASTALLOC_ERR_NO_REPLY = -10102,     /* the daemon didn't answer in time; as above */
+    FASTALLOC_ERR_FORKED = -10103,       /* the connection or pool is the parent process's */
+    FASTALLOC_ERR_SOCKET_PATH = -10104,  /* empty, or too long for a Unix socket [max] */
 };
 
 /*
- * "FASTALLOC_ERR_POOL_EXHAUSTED", "ENOMEM", ...; "OK" for 0, "unknown" for what is in no list. Never
- * NULL, never to be freed.
+ * "FASTALLOC_ERR_POOL_EXHAUSTED", "ENOMEM", ...; "OK" for 0, "unknown" for what is in no list.
+ * Never NULL, never to be freed.
  */
 FASTALLOC_PUBLIC const char *fastalloc_result_name(int result);
 
 /*
  * What went wrong. `message` is one line: what failed, where, why, and what to do next. Fields that
- * the code doesn't have are zero. Sizes are in bytes, capacity, allocated, requested (by an allocation) in slots.
+ * the code doesn't have are zero. Sizes are in bytes, capacity, allocated, requested (by an
+ * allocation) in slots.
  */
 typedef struct fastalloc_error {
     size_t size;
@@ -157,13 +178,9 @@ typedef struct fastalloc_error {
     char message[512];
 } fastalloc_error_t;
 
-#ifdef __cplusplus
-#define FASTALLOC_ERROR_INIT (fastalloc_error_t{sizeof(fastalloc_error_t)})
-#else
-#define FASTALLOC_ERROR_INIT ((fastalloc_error_t){.size = sizeof(fastalloc_error_t)})
-#endif
+#define FASTALLOC_ERROR_INIT FASTALLOC_SIZED(fastalloc_error_t)
 
-/* ---- Connection --------------------------------------------------------------------------------- */
+/* ---- Connection ------------------------------------------------------------------------------ */
 
 typedef struct fastalloc_connect_options {
     size_t size;
@@ -179,16 +196,14 @@ typedef struct fastalloc_connect_options {
 } fastalloc_connect_options_t;
 
 /* Tries for one second, waits thirty for a reply. */
-#ifdef __cplusplus
-#define FASTALLOC_CONNECT_OPTIONS_INIT                                                             \
-    (fastalloc_connect_options_t{sizeof(fastalloc_connect_options_t), nullptr, nullptr,            \
-                                 FASTALLOC_SECOND, 30 * FASTALLOC_SECOND})
-#else
-#define FASTALLOC_CONNECT_OPTIONS_INIT                                                             \
-    ((fastalloc_connect_options_t){.size = sizeof(fastalloc_connect_options_t),                    \
-                                   .connect_limit = FASTALLOC_SECOND,                              \
-                                   .reply_limit = 30 * FASTALLOC_SECOND})
-#endif
+static inline fastalloc_connect_options_t fastalloc_connect_options_init(void)
+{
+    fastalloc_connect_options_t options = FASTALLOC_SIZED(fastalloc_connect_options_t);
+    options.connect_limit = FASTALLOC_SECOND;
+    options.reply_limit = 30 * FASTALLOC_SECOND;
+    return options;
+}
+#define FASTALLOC_CONNECT_OPTIONS_INIT fastalloc_connect_options_init()
 
 /*
  * Connects to a daemon and begins a session. `options` may be NULL for the defaults.
@@ -201,15 +216,15 @@ fastalloc_connect(const fastalloc_connect_options_t *options, fastalloc_connecti
                   fastalloc_error_t *error);
 
 /*
- * Ends the session: closes its pools, after which everything it had allocated is free. Nothing happens on NULL. No other
- * thread may use the connection or its pools any more.
+ * Ends the session: closes its pools, after which everything it had allocated is free. Nothing
+ * happens on NULL. No other thread may use the connection or its pools any more.
  */
 FASTALLOC_PUBLIC void fastalloc_disconnect(fastalloc_connection_t *connection);
 
 /* The session's number, as `fastallocctl sessions` shows it. */
 FASTALLOC_PUBLIC uint64_t fastalloc_session(const fastalloc_connection_t *connection);
 
-/* ---- Pools -------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 enum fastalloc_access {
     FASTALLOC_WRITE = 0, /* allocate, free, read and write objects */
@@ -218,7 +233,7 @@ enum fastalloc_access {
 
 typedef struct fastalloc_open_options {
     size_t size;
-    enum fastalloc_access access;
+    int32_t access;       /* enum fastalloc_access */
     bool create;          /* make the pool, of what follows, if there is none of that name */
     uint64_t object_size; /* bytes. Compared with the pool's unless 0; needed to create */
     uint32_t alignment;   /* a power of two up to 4096. Compared likewise; 0 creates with 16 */
@@ -227,21 +242,17 @@ typedef struct fastalloc_open_options {
     const char *type;  /* what the objects are. Compared likewise unless NULL */
 } fastalloc_open_options_t;
 
-#ifdef __cplusplus
-#define FASTALLOC_OPEN_OPTIONS_INIT (fastalloc_open_options_t{sizeof(fastalloc_open_options_t)})
-#else
-#define FASTALLOC_OPEN_OPTIONS_INIT                                                                \
-    ((fastalloc_open_options_t){.size = sizeof(fastalloc_open_options_t)})
-#endif
+#define FASTALLOC_OPEN_OPTIONS_INIT FASTALLOC_SIZED(fastalloc_open_options_t)
 
 /*
- * Opens a pool and maps it. `options` may be NULL: an existing pool, for writing, whatever it holds.
- * A pool that the connection has open already (with the same access) is opened once more: the same
- * pointer, to be closed as often.
+ * Opens a pool and maps it. `options` may be NULL: an existing pool, for writing, whatever it
+ * holds. A pool that the connection has open already (with the same access) is opened once more:
+ * the same pointer, to be closed as often.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_OBJECT_SIZE_MISMATCH,
- * FASTALLOC_ERR_ALIGNMENT_MISMATCH, FASTALLOC_ERR_TYPE_MISMATCH; to create: FASTALLOC_ERR_INVALID_CAPACITY,
- * FASTALLOC_ERR_INVALID_ALIGNMENT, FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_SHARED_MEMORY_FULL.
+ * FASTALLOC_ERR_ALIGNMENT_MISMATCH, FASTALLOC_ERR_TYPE_MISMATCH; to create:
+ * FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_INVALID_ALIGNMENT,
+ * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_SHARED_MEMORY_FULL.
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t *connection,
                                                          const char *name,
@@ -250,9 +261,9 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t 
                                                          fastalloc_error_t *error);
 
 /*
- * Unmaps the pool. What this session still has allocated in it is freed, unless it has the pool open
- * with the other access too: then at that close. Nothing happens on NULL. No other thread may use the
- * pool any more.
+ * Unmaps the pool. What this session still has allocated in it is freed, unless it has the pool
+ * open with the other access too: then at that close. Nothing happens on NULL. No other thread may
+ * use the pool any more.
  */
 FASTALLOC_PUBLIC void fastalloc_close(fastalloc_pool_t *pool);
 
@@ -263,15 +274,15 @@ FASTALLOC_PUBLIC uint64_t fastalloc_pool_object_size(const fastalloc_pool_t *poo
 FASTALLOC_PUBLIC uint64_t fastalloc_pool_stride(const fastalloc_pool_t *pool);
 FASTALLOC_PUBLIC uint64_t fastalloc_pool_capacity(const fastalloc_pool_t *pool);
 
-/* ---- Objects ------------------------------------------------------------------------------------ */
+/* ---- Objects --------------------------------------------------------------------------------- */
 
 /*
- * Allocates one object, or `count` of them, all or none. When the pool has no room it waits, in the daemon's
- * queue and in turn, for as long as `timeout` says.
+ * Allocates one object, or `count` of them, all or none. When the pool has no room it waits, in the
+ * daemon's queue and in turn, for as long as `timeout` says.
  *
- * FASTALLOC_ERR_POOL_EXHAUSTED (FASTALLOC_NOWAIT, or more than the pool's capacity), FASTALLOC_ERR_TIMEOUT,
- * FASTALLOC_ERR_POOL_DESTROYED, FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count),
- * FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
+ * FASTALLOC_ERR_POOL_EXHAUSTED (FASTALLOC_NOWAIT, or more than the pool's capacity),
+ * FASTALLOC_ERR_TIMEOUT, FASTALLOC_ERR_POOL_DESTROYED, FASTALLOC_ERR_NOT_A_MEMBER,
+ * FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_allocate(fastalloc_pool_t *pool,
                                                              int64_t timeout,
@@ -288,12 +299,12 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_try_allocate(fastalloc_pool_
                                                                  fastalloc_error_t *error);
 
 /*
- * Frees one object, or `count` of them, all or none; by any member with write access, not only the one that
- * allocated it. Afterwards every copy of the handle is stale, in every process.
+ * Frees one object, or `count` of them, all or none; by any member with write access, not only the
+ * one that allocated it. Afterwards every copy of the handle is stale, in every process.
  *
  * FASTALLOC_ERR_STALE_HANDLE, FASTALLOC_ERR_WRONG_POOL, FASTALLOC_ERR_DUPLICATE_HANDLE,
- * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT (a
- * count of 0).
+ * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT
+ * (a count of 0).
  */
 FASTALLOC_PUBLIC int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle,
                                     fastalloc_error_t *error);
@@ -301,21 +312,25 @@ FASTALLOC_PUBLIC int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc
                                          size_t count, fastalloc_error_t *error);
 
 /*
- * The object, or NULL if the handle is stale or of another pool. Wait-free, no system call. Where it counts, take
- * the view once and use the inline fastalloc_view_get() and fastalloc_view_still_valid().
+ * The object, or NULL if the handle is stale or of another pool. Wait-free, no system call. Where
+ * it counts, take the view once and use the inline fastalloc_view_get() and
+ * fastalloc_view_still_valid().
  */
 FASTALLOC_PUBLIC void *fastalloc_get(const fastalloc_pool_t *pool, fastalloc_handle_t handle);
 FASTALLOC_PUBLIC bool fastalloc_still_valid(const fastalloc_pool_t *pool,
                                             fastalloc_handle_t handle);
 FASTALLOC_PUBLIC const fastalloc_view_t *fastalloc_pool_view(const fastalloc_pool_t *pool);
 
-/* The text form of a handle, for shells and logs: "pool:index:tag", and back (-EINVAL if it isn't one). */
+/*
+ * The text form of a handle, for shells and logs: "pool:index:tag", and back (-EINVAL if it isn't
+ * one).
+ */
 FASTALLOC_PUBLIC void fastalloc_handle_format(fastalloc_handle_t handle,
                                               char text[FASTALLOC_HANDLE_TEXT_SIZE]);
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_handle_parse(const char *text,
                                                                  fastalloc_handle_t *handle);
 
-/* ---- Statistics --------------------------------------------------------------------------------- */
+/* ---- Statistics ------------------------------------------------------------------------------ */
 
 /* Numbers of slots, or of calls since the pool was made. */
 typedef struct fastalloc_stats {
@@ -332,11 +347,7 @@ typedef struct fastalloc_stats {
     uint64_t waiters;   /* requests waiting now */
 } fastalloc_stats_t;
 
-#ifdef __cplusplus
-#define FASTALLOC_STATS_INIT (fastalloc_stats_t{sizeof(fastalloc_stats_t)})
-#else
-#define FASTALLOC_STATS_INIT ((fastalloc_stats_t){.size = sizeof(fastalloc_stats_t)})
-#endif
+#define FASTALLOC_STATS_INIT FASTALLOC_SIZED(fastalloc_stats_t)
 
 /* Allocated share of the capacity, 0 to 1. */
 static inline double fastalloc_stats_utilization_rate(const fastalloc_stats_t *stats)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A handle names one allocation: the pool, the slot's index in it, and the generation that the slot
- * had when it was allocated. It is a plain value: copy it, store it, send it to another process by any
- * means; there it names the same object. Once the slot is freed the handle is stale for ever.
+ * had when it was allocated. It is a plain value: copy it, store it, send it to another process by
+ * any means; there it names the same object. Once the slot is freed the handle is stale for ever.
  *
  * It owns nothing. Looking through it is fastalloc_get(), or fastalloc_view_get() where it counts.
  */
@@ -17,9 +17,10 @@ extern "C" {
 #endif
 
 /*
- * 16 bytes. The tag holds the instance's nonce in its top 16 bits and the slot's generation in the 48
- * below, so that a handle of another instance, or of one before a reboot, is refused as well (with
- * 65,534 in 65,535). Treat the fields as opaque; only equality has a meaning outside of this library.
+ * 16 bytes. The tag holds the instance's nonce in its top 16 bits and the slot's generation in the
+ * 48 below, so that a handle of another instance, or of one before a reboot, is refused as well
+ * (with 65,534 in 65,535). Treat the fields as opaque; only equality has a meaning outside of this
+ * library.
  */
 typedef struct fastalloc_handle {
     uint32_t pool;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The view: what a process needs to follow handles of one pool, and the inline functions that do so.
+ * The view: what a process needs to follow handles of one pool, and the inline functions that do
+ * so.
  *
  * Every slot has one 64-bit word in shared memory, `generation : 48 | member : 13 | state : 3`. A
  * handle is valid while the word's generation equals its own and the word says that the slot is
- * allocated. Following a handle is two loads and two comparisons: wait-free, no system call, no lock.
+ * allocated. Following a handle is two loads and two comparisons: wait-free, no system call, no
+ * lock.
  *
- * Take the view from fastalloc_pool_view(). It lives as long as the pool is open. Any thread may use
- * it. In a forked child it reads as all zero, so that each handle is refused there.
+ * Take the view from fastalloc_pool_view(). It lives as long as the pool is open. Any thread may
+ * use it. In a forked child it reads as all zero, so that each handle is refused there.
  */
 #ifndef FASTALLOC_VIEW_H
 #define FASTALLOC_VIEW_H
@@ -39,9 +41,10 @@ typedef struct fastalloc_view {
 } fastalloc_view_t;
 
 /*
- * The object that the handle names, or NULL when it is stale, of another pool or instance, or was never
- * given out. The memory is the pool's: it may be used until the object is freed. A reader that doesn't
- * own the object asks fastalloc_view_still_valid() after reading and discards what it read if not.
+ * The object that the handle names, or NULL when it is stale, of another pool or instance, or was
+ * never given out. The memory is the pool's: it may be used until the object is freed. A reader
+ * that doesn't own the object asks fastalloc_view_still_valid() after reading and discards what it
+ * read if not.
  */
 static inline void *fastalloc_view_get(const fastalloc_view_t *view, fastalloc_handle_t handle)
 {
@@ -63,8 +66,8 @@ static inline void *fastalloc_view_get(const fastalloc_view_t *view, fastalloc_h
 }
 
 /*
- * Whether what was just read through the handle was the object's own: true if the object had not been
- * freed by now. For readers that don't own the object; reading first, asking after.
+ * Whether what was just read through the handle was the object's own: true if the object had not
+ * been freed by now. For readers that don't own the object; reading first, asking after.
  */
 static inline bool fastalloc_view_still_valid(const fastalloc_view_t *view,
                                               fastalloc_handle_t handle)
