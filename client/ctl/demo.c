@@ -12,6 +12,7 @@
 
 #include "demo_report.h"
 #include "demo_wc.h"
+#include "failure.h"
 #include "report.h"
 #include "text.h"
 
@@ -19,10 +20,8 @@ int demo_fail(struct demo *demo, int result, const char *format, ...)
 {
     va_list arguments;
 
-    demo->error = FASTALLOC_ERROR_INIT;
-    demo->error.code = result;
     va_start(arguments, format);
-    vsnprintf(demo->error.message, sizeof(demo->error.message), format, arguments);
+    failure_set_list(&demo->error, result, format, arguments);
     va_end(arguments);
     return result;
 }

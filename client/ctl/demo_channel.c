@@ -3,8 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <sys/socket.h>
+
+#include "failure.h"
 
 int channel_pair(int fds[2])
 {
@@ -63,9 +64,8 @@ int channel_fail(int fd, const fastalloc_error_t *error)
 
 int channel_fail_text(int fd, int result, const char *text)
 {
-    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    fastalloc_error_t error;
 
-    error.code = result;
-    snprintf(error.message, sizeof(error.message), "%s", text);
+    failure_set(&error, result, "%s", text);
     return channel_fail(fd, &error);
 }

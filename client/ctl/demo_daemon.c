@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "demo_process.h"
+#include "failure.h"
 
 #define DAEMON_NAME "fastallocd"
 #define START_LIMIT 50 /* tries of START_SLICE: 5 s */
@@ -21,19 +21,7 @@
 #define EXIT_IDLE "5"   /* s */
 #define STOP_LIMIT 5000 /* ms */
 
-static __attribute__((format(printf, 3, 4))) int fail(fastalloc_error_t *error, int result,
-                                                      const char *format, ...)
-{
-    va_list arguments;
-
-    error->code = result;
-    va_start(arguments, format);
-    vsnprintf(error->message, sizeof(error->message), format, arguments);
-    va_end(arguments);
-    return result;
-}
-
-/* ---- Finding it --------------------------------------------------------------------------------- */
+/* ---- Finding it ------------------------------------------------------------------------------ */
 
 static bool is_program(const char *path)
 {
@@ -70,7 +58,7 @@ static bool find_on_path(char path[PATH_MAX])
     return false;
 }
 
-/* ---- Its directory ------------------------------------------------------------------------------ */
+/* ---- Its directory --------------------------------------------------------------------------- */
 
 static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
 {
@@ -103,7 +91,7 @@ static int make_directory(struct private_daemon *daemon)
     return 0;
 }
 
-/* ---- Its process -------------------------------------------------------------------------------- */
+/* ---- Its process ----------------------------------------------------------------------------- */
 
 /*
  * A group of its own keeps the terminal's Ctrl-C away from it: the demo needs it for cleaning up. If the
@@ -149,7 +137,7 @@ void private_daemon_stop(struct private_daemon *daemon, const struct signals *si
     remove_directory(daemon);
 }
 
-/* ---- Its start ---------------------------------------------------------------------------------- */
+/* ---- Its start ------------------------------------------------------------------------------- */
 
 static bool has_ended(struct private_daemon *daemon)
 {
@@ -175,7 +163,8 @@ static int fail_ended(const struct private_daemon *daemon, fastalloc_error_t *er
     while (length > 0 && log[length - 1] == '\n')
         log[--length] = '\0';
     const char *newline = strrchr(log, '\n');
-    return fail(error, -ECHILD, "fastallocd ended while starting: %s", newline ? newline + 1 : log);
+    return failure_set(error, -ECHILD, "fastallocd ended while starting: %s",
+                       newline ? newline + 1 : log);
 }
 
 static int await_answer(struct private_daemon *daemon, struct signals *signals,
@@ -196,7 +185,7 @@ static int await_answer(struct private_daemon *daemon, struct signals *signals,
         if (has_ended(daemon))
             return fail_ended(daemon, error);
         if (signals_poll(signals, &entry, 1, 0) == -EINTR)
-            return fail(error, -EINTR, "interrupted");
+            return failure_set(error, -EINTR, "interrupted");
     }
     return result;
 }
@@ -205,17 +194,18 @@ int private_daemon_start(struct private_daemon *daemon, struct signals *signals,
                          fastalloc_error_t *error)
 {
     if (!find_beside(daemon->program) && !find_on_path(daemon->program))
-        return fail(
+        return failure_set(
             error, -ENOENT,
             "no daemon answers, and there is no fastallocd to start, neither beside fastallocctl "
             "nor on PATH");
     int result = make_directory(daemon);
     if (result < 0)
-        return fail(error, result, "cannot make a directory for the daemon: %s", strerror(-result));
+        return failure_set(error, result, "cannot make a directory for the daemon: %s",
+                           strerror(-result));
     result = spawn(daemon, signals, EXIT_IDLE);
     if (result < 0) {
         remove_directory(daemon);
-        return fail(error, result, "cannot start fastallocd: %s", strerror(-result));
+        return failure_set(error, result, "cannot start fastallocd: %s", strerror(-result));
     }
     result = await_answer(daemon, signals, error);
     if (result < 0)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "demo_writer.h"
+#include "failure.h"
 
 static size_t room_of(const struct delivery *delivery)
 {
@@ -43,7 +44,7 @@ static int send_packet(struct writer *writer, struct delivery *delivery)
 
     queue_push(&delivery->sent, handles, count);
     if (result < 0 && result != -EPIPE)
-        return writer_fail(writer, result, "handles can't be sent to a reader");
+        return failure_set(&writer->error, result, "handles can't be sent to a reader");
     return 0;
 }
 
@@ -66,7 +67,7 @@ int writer_send(struct writer *writer)
         if (result < 0 || writer->ready.count == 0)
             break;
         if (living_readers(writer) == 0)
-            return writer_fail(writer, -ECHILD, "every reader is gone, and lines are left");
+            return failure_set(&writer->error, -ECHILD, "every reader is gone, and lines are left");
         unsigned reader = pick_reader(writer);
         if (reader == DEMO_READERS)
             break;
@@ -116,7 +117,7 @@ int writer_receive(struct writer *writer, unsigned reader)
         if (got == 0)
             return lose(writer, reader);
         if (got != sizeof(packet))
-            return writer_fail(writer, got < 0 ? (int)got : -EPROTO,
+            return failure_set(&writer->error, got < 0 ? (int)got : -EPROTO,
                                "a reader's acknowledgement can't be understood");
         delivery->totals = packet.totals;
         queue_move(&delivery->sent, &writer->finished, (size_t)packet.pieces);

@@ -3,18 +3,12 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PROGRESS_STEP (UINT64_C(1) << 20) /* bytes */
+#include "failure.h"
 
-int writer_fail(struct writer *writer, int result, const char *text)
-{
-    writer->error.code = result;
-    snprintf(writer->error.message, sizeof(writer->error.message), "%s", text);
-    return result;
-}
+#define PROGRESS_STEP (UINT64_C(1) << 20) /* bytes */
 
 static void put_line(fastalloc_pool_t *pool, fastalloc_handle_t handle, const struct piece *piece)
 {
@@ -32,7 +26,7 @@ int writer_stage(struct writer *writer)
     ssize_t count = source_take(&writer->source, pieces);
 
     if (count < 0)
-        return writer_fail(writer, (int)count, "the file can't be read any further");
+        return failure_set(&writer->error, (int)count, "the file can't be read any further");
     writer->end = count == 0;
     if (writer->end)
         return 0;

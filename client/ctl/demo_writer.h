@@ -51,7 +51,4 @@ int writer_send(struct writer *writer);
 /* Takes in a reader's acknowledgements, or its end. */
 int writer_receive(struct writer *writer, unsigned reader);
 
-/* Fills in writer->error, for what isn't the library's. Returns `result`. */
-int writer_fail(struct writer *writer, int result, const char *text);
-
 #endif

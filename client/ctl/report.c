@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "failure.h"
 #include "json.h"
 #include "text.h"
 
@@ -155,24 +156,22 @@ int report_error(const struct call *call, const fastalloc_error_t *error)
 
 int report_usage(const struct call *call, const char *format, ...)
 {
-    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    fastalloc_error_t error;
     va_list arguments;
 
-    error.code = -EINVAL;
     va_start(arguments, format);
-    vsnprintf(error.message, sizeof(error.message), format, arguments);
+    failure_set_list(&error, -EINVAL, format, arguments);
     va_end(arguments);
     return report(call, &error, STATUS_USAGE);
 }
 
 int report_failure(const struct call *call, int result, const char *format, ...)
 {
-    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    fastalloc_error_t error;
     va_list arguments;
 
-    error.code = result ? result : -ECANCELED;
     va_start(arguments, format);
-    vsnprintf(error.message, sizeof(error.message), format, arguments);
+    failure_set_list(&error, result ? result : -ECANCELED, format, arguments);
     va_end(arguments);
     return report(call, &error, STATUS_FAILED);
 }
