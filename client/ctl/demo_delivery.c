@@ -83,7 +83,9 @@ static int keep_totals(struct writer *writer, const struct totals *totals, fasta
 
     if (result < 0)
         return result;
-    struct totals *kept = fastalloc_get(writer->pool, *slot);
+    struct totals *kept = writer_get(writer, *slot);
+    if (!kept)
+        return writer->error.code;
     *kept = *totals;
     queue_push(&writer->kept, slot, 1);
     return 0;

@@ -22,7 +22,7 @@ uint64_t demo_now(void)
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/* ---- Starting ----------------------------------------------------------------------------------- */
+/* ---- Starting -------------------------------------------------------------------------------- */
 
 /* A worker that is gone already shows when its channel is read. */
 static int start_worker(struct demo *demo, unsigned worker)
@@ -52,7 +52,7 @@ static int start_writer(struct demo *demo)
     return start_worker(demo, TEAM_WRITER);
 }
 
-/* ---- The kill ----------------------------------------------------------------------------------- */
+/* ---- The kill -------------------------------------------------------------------------------- */
 
 /* Waits until the handle of the victim's own slot is stale: the slot is the pool's again. */
 static int await_reclaim(struct demo *demo, fastalloc_handle_t slot, uint64_t killed)
@@ -120,7 +120,7 @@ static int try_to_kill(struct demo *demo, uint64_t piece)
     return 0;
 }
 
-/* ---- What workers say --------------------------------------------------------------------------- */
+/* ---- What workers say ------------------------------------------------------------------------ */
 
 static int take_ready(struct demo *demo, unsigned worker, const struct message *message)
 {
@@ -217,7 +217,7 @@ static int take_from(struct demo *demo, unsigned worker)
     return 0;
 }
 
-/* ---- The end ------------------------------------------------------------------------------------ */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 static bool is_over(const struct demo *demo)
 {
@@ -245,6 +245,14 @@ static bool read_totals(struct demo *demo)
     return true;
 }
 
+/* What has no totals to read must be a reader that is gone, not the pool. */
+static int check_pool(struct demo *demo)
+{
+    fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
+
+    return fastalloc_pool_stats(demo->connection, demo->pool_name, &stats, &demo->error);
+}
+
 static int turn(struct demo *demo)
 {
     struct pollfd entries[TEAM_SIZE + 1];
@@ -266,8 +274,15 @@ int demo_pass(struct demo *demo)
 
     for (unsigned i = 0; i < DEMO_READERS && result == 0; i++)
         result = start_worker(demo, i);
-    while (result == 0 && !(is_over(demo) && read_totals(demo)))
-        result = turn(demo);
+    while (result == 0) {
+        bool over = is_over(demo);
+        if (over && read_totals(demo))
+            break;
+        if (over)
+            result = check_pool(demo);
+        if (result == 0)
+            result = turn(demo);
+    }
     report_clear(demo);
     return result;
 }

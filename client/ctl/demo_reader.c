@@ -113,7 +113,8 @@ static int serve(struct reader *reader)
     reader->view = fastalloc_pool_view(reader->pool);
     reader->published = fastalloc_get(reader->pool, ready.slot);
     if (!reader->published)
-        return channel_fail_text(job->control, -ESTALE, "a slot just allocated is gone");
+        return channel_fail_text(job->control, -ESTALE,
+                                 "a slot just allocated is gone: is the pool destroyed?");
     *reader->published = reader->totals;
     if (channel_send(job->control, &ready, sizeof(ready)) < 0)
         return 1;

@@ -10,13 +10,26 @@
 
 #define PROGRESS_STEP (UINT64_C(1) << 20) /* bytes */
 
-static void put_line(fastalloc_pool_t *pool, fastalloc_handle_t handle, const struct piece *piece)
+void *writer_get(struct writer *writer, fastalloc_handle_t handle)
 {
-    struct line *line = fastalloc_get(pool, handle);
+    void *object = fastalloc_get(writer->pool, handle);
 
+    if (!object)
+        failure_set(&writer->error, -ESTALE,
+                    "a slot just allocated is gone: is the pool destroyed?");
+    return object;
+}
+
+static int put_line(struct writer *writer, fastalloc_handle_t handle, const struct piece *piece)
+{
+    struct line *line = writer_get(writer, handle);
+
+    if (!line)
+        return writer->error.code;
     line->length = (uint32_t)piece->length;
     line->inside_word = piece->inside_word;
     memcpy(line->text, piece->text, piece->length);
+    return 0;
 }
 
 int writer_stage(struct writer *writer)
@@ -34,8 +47,10 @@ int writer_stage(struct writer *writer)
                                          &writer->error);
     if (result < 0)
         return result;
-    for (ssize_t i = 0; i < count; i++)
-        put_line(writer->pool, handles[i], &pieces[i]);
+    for (ssize_t i = 0; i < count && result == 0; i++)
+        result = put_line(writer, handles[i], &pieces[i]);
+    if (result < 0)
+        return result;
     queue_push(&writer->ready, handles, (size_t)count);
     writer->pieces += (uint64_t)count;
     return 0;

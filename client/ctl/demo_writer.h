@@ -51,4 +51,7 @@ int writer_send(struct writer *writer);
 /* Takes in a reader's acknowledgements, or its end. */
 int writer_receive(struct writer *writer, unsigned reader);
 
+/* What a handle of the writer's own names; NULL, with writer->error filled in, if it is gone. */
+void *writer_get(struct writer *writer, fastalloc_handle_t handle);
+
 #endif
