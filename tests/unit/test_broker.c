@@ -29,7 +29,7 @@ static struct error error;
 static struct allocate_reply reply;
 static uint64_t requests;
 
-/* ---- Answers that came later -------------------------------------------------------------------- */
+/* ---- Answers that came later ----------------------------------------------------------------- */
 
 static struct answered {
     const char *connection;
@@ -66,7 +66,7 @@ static void check_answer(size_t number, const char *connection, uint32_t msgid,
     ck_assert_int_eq(answers[number].code, code);
 }
 
-/* ---- A broker with one pool and two sessions in it ------------------------------------------------ */
+/* ---- A broker with one pool and two sessions in it ------------------------------------------- */
 
 static char alice_name[] = "alice", bob_name[] = "bob";
 
@@ -163,7 +163,7 @@ static bool free_from(uint32_t first, uint32_t count)
     return freed;
 }
 
-/* ---- Sessions ----------------------------------------------------------------------------------- */
+/* ---- Sessions -------------------------------------------------------------------------------- */
 
 START_TEST(test_broker_sessions_have_ids_in_order)
 {
@@ -296,7 +296,7 @@ START_TEST(test_broker_close_frees_and_refuses_what_waits_there)
 }
 END_TEST
 
-/* ---- Pools -------------------------------------------------------------------------------------- */
+/* ---- Pools ----------------------------------------------------------------------------------- */
 
 START_TEST(test_broker_finds_pools_by_name)
 {
@@ -394,7 +394,7 @@ START_TEST(test_broker_pool_of_a_name_that_was_destroyed_is_another)
 }
 END_TEST
 
-/* ---- Slots -------------------------------------------------------------------------------------- */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 
 START_TEST(test_broker_allocates_one_when_no_count_is_given)
 {
@@ -497,7 +497,7 @@ START_TEST(test_broker_lets_a_writer_free_what_another_holds)
 }
 END_TEST
 
-/* ---- Time --------------------------------------------------------------------------------------- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 START_TEST(test_broker_expires_at_the_deadline_and_not_before)
 {
@@ -561,7 +561,7 @@ START_TEST(test_broker_timeout_beyond_all_time_is_for_ever)
 }
 END_TEST
 
-/* ---- Limits ------------------------------------------------------------------------------------- */
+/* ---- Limits ---------------------------------------------------------------------------------- */
 
 START_TEST(test_broker_has_a_limit_of_waiting_requests_a_session)
 {
@@ -604,13 +604,12 @@ START_TEST(test_broker_has_a_limit_of_waiting_requests)
 }
 END_TEST
 
-/* ---- The end ------------------------------------------------------------------------------------ */
+/* ---- The end --------------------------------------------------------------------------------- */
 
 START_TEST(test_broker_deinit_keeps_everything_for_a_session_that_is_alive)
 {
     uint32_t pools, sessions;
-    int fd = session_witness(alice);
-    allocate(alice, 1);
+    int fd = session_witness(alice); /* it holds no slot, and yet has all mapped */
     end(&bob);
     broker_disconnect(&broker, alice);
     ck_assert(!broker_deinit(&broker, &pools, &sessions));
@@ -637,7 +636,7 @@ START_TEST(test_broker_init_needs_its_registry)
 }
 END_TEST
 
-/* ---- The checker can fail ----------------------------------------------------------------------- */
+/* ---- The checker can fail -------------------------------------------------------------------- */
 
 static void check(const void *object)
 {

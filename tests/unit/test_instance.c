@@ -52,7 +52,7 @@ static void check_places(const char *name, const char *socket, const char *direc
     ck_assert_int_eq(instance.lock_fd, -1);
 }
 
-/* ---- Where it is -------------------------------------------------------------------------------- */
+/* ---- Where it is ----------------------------------------------------------------------------- */
 
 START_TEST(test_instance_is_the_systems_default_one)
 {
@@ -192,7 +192,7 @@ START_TEST(test_instance_locate_touches_nothing)
 }
 END_TEST
 
-/* ---- The lock ----------------------------------------------------------------------------------- */
+/* ---- The lock -------------------------------------------------------------------------------- */
 
 static bool lock(void)
 {
@@ -264,6 +264,48 @@ START_TEST(test_instance_lock_ends_with_the_process)
     int status;
     ck_assert_int_eq(waitpid(child, &status, 0), child);
     ck_assert_int_eq(status, 0);
+    ck_assert(lock());
+    instance_unlock(&instance, true);
+}
+END_TEST
+
+#define RACERS 4
+#define RACES 300
+
+/* In a process of its own: has the lock again and again, and makes a file that only one can make. */
+static _Noreturn void race(void)
+{
+    char path[80];
+    snprintf(path, sizeof(path), "%s/held", folder);
+    for (int i = 0; i < RACES; i++) {
+        if (!locate_socket(socket_path))
+            _exit(1);
+        if (!instance_lock(&instance, text)) {
+            if (!strstr(text, "running already"))
+                _exit(2);
+            continue;
+        }
+        int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+        if (fd < 0)
+            _exit(3);
+        close(fd);
+        unlink(path);
+        instance_unlock(&instance, true);
+    }
+    _exit(0);
+}
+
+START_TEST(test_instance_lock_is_had_by_one_alone_while_others_remove_it)
+{
+    pid_t racers[RACERS];
+    for (int i = 0; i < RACERS; i++)
+        if ((racers[i] = fork()) == 0)
+            race();
+    for (int i = 0; i < RACERS; i++) {
+        int status;
+        ck_assert_int_eq(waitpid(racers[i], &status, 0), racers[i]);
+        ck_assert_msg(status == 0, "racer %d ended with %#x", i, (unsigned)status);
+    }
     ck_assert(lock());
     instance_unlock(&instance, true);
 }
@@ -365,8 +407,9 @@ SUITE_MAIN_WITH(
     test_instance_counts_the_runtime_directorys_bytes_too, test_instance_locate_touches_nothing,
     test_instance_lock_makes_private_places, test_instance_lock_makes_the_sockets_folder,
     test_instance_lock_says_the_pid, test_instance_lock_is_had_by_one_alone,
-    test_instance_lock_ends_with_the_process, test_instance_unlock_leaves_nothing_if_asked,
-    test_instance_unlock_keeps_the_registry_else,
+    test_instance_lock_ends_with_the_process,
+    test_instance_lock_is_had_by_one_alone_while_others_remove_it,
+    test_instance_unlock_leaves_nothing_if_asked, test_instance_unlock_keeps_the_registry_else,
     test_instance_lock_refuses_a_folder_that_others_may_enter,
     test_instance_lock_refuses_another_users_folder,
     test_instance_lock_refuses_a_planted_link_or_file, test_instance_lock_follows_no_link,
