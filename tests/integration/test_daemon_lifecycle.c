@@ -348,7 +348,7 @@ static int serve_there(int type)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
-    strcpy(address.sun_path, socket_path);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", socket_path);
     ck_assert_int_eq(bind(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
     if (type != SOCK_DGRAM)
         ck_assert_int_eq(listen(fd, 1), 0);

@@ -150,13 +150,14 @@ static uint8_t held[64 * HANDLE_WIRE_SIZE];
 static void allocate(struct session *session, uint32_t count)
 {
     ck_assert_int_eq(ask(session, count, 0, 0), BROKER_DONE);
-    ck_assert_uint_eq(reply.handles.size, count * HANDLE_WIRE_SIZE);
+    ck_assert_uint_eq(reply.handles.size, (size_t)count * HANDLE_WIRE_SIZE);
     memcpy(held, reply.handles.data, reply.handles.size);
 }
 
 static bool free_from(uint32_t first, uint32_t count)
 {
-    struct bytes handles = {held + (size_t)first * HANDLE_WIRE_SIZE, count * HANDLE_WIRE_SIZE};
+    struct bytes handles = {held + (size_t)first * HANDLE_WIRE_SIZE,
+                            (size_t)count * HANDLE_WIRE_SIZE};
     memset(&error, 0, sizeof(error));
     bool freed = broker_free(&broker, alices ? alices : bobs, &handles, &error);
     broker_check(&broker);

@@ -147,11 +147,11 @@ static void model_free(unsigned pool, uint32_t index)
 /* What the operation at hand was answered, in order. */
 static struct answered {
     void *connection;
-    uint32_t msgid;
     struct bytes handles; /* if it was served */
-    uint8_t bytes[ASKED * HANDLE_WIRE_SIZE];
-    enum error_code code;
     uint64_t allocated, waiters;
+    uint32_t msgid;
+    enum error_code code;
+    uint8_t bytes[ASKED * HANDLE_WIRE_SIZE];
 } answers[WAITERS];
 static unsigned answer_count, answers_seen;
 

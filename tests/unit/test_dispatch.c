@@ -10,6 +10,7 @@
 
 #include "daemon/access.h"
 #include "daemon/log.h"
+#include "daemon/name.h"
 #include "proto/scan.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/suite.h"
@@ -106,7 +107,7 @@ static uint32_t create(struct caller *caller, const char *name)
 {
     struct pool_create_request request = {
         .object_size = 40, .capacity = CAPACITY, .type = "frame", .mode = 0640};
-    strcpy(request.name, name);
+    name_copy(request.name, name);
     check_reply(call(caller, METHOD_POOL_CREATE, &request));
     return answer.reply.pool_create.pool;
 }
@@ -756,7 +757,7 @@ START_TEST(test_allocate_is_answered_later_when_it_waits)
     ck_assert_ptr_eq(later.connection, &bob);
     ck_assert_uint_eq(later.msgid, MSGID);
     ck_assert_int_eq(later.code, ERROR_NONE);
-    ck_assert_uint_eq(later.size, 2 * HANDLE_WIRE_SIZE);
+    ck_assert_uint_eq(later.size, 2 * (size_t)HANDLE_WIRE_SIZE);
 }
 END_TEST
 

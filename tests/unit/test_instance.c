@@ -172,12 +172,14 @@ START_TEST(test_instance_counts_the_runtime_directorys_bytes_too)
     const struct options options = {.user = true};
     memset(base, 'r', sizeof(base));
     base[0] = '/';
-    base[107 - strlen("/fastalloc/default.sock")] = '\0';
+    char *end = base + 107 - strlen("/fastalloc/default.sock");
+    *end = '\0';
 
     setenv("XDG_RUNTIME_DIR", base, 1);
     ck_assert(locate(&options));
     ck_assert_uint_eq(strlen(instance.socket), 107);
-    strcat(base, "r");
+    *end = 'r';
+    end[1] = '\0';
     setenv("XDG_RUNTIME_DIR", base, 1);
     ck_assert(!locate(&options));
     ck_assert_ptr_nonnull(strstr(text, "108"));

@@ -20,12 +20,19 @@
 #define ID 7u
 #define NONCE 0xbeefu
 #define CAPACITY 8u
+#define ALIGNMENT_ABOVE UINT32_C(8192)
 
 static const uint8_t key[SEGMENT_KEY_SIZE] = {1, 2, 3};
 static struct pool_config config;
 static struct pool *pool;
 static struct error error;
 static uint8_t wire[CAPACITY * HANDLE_WIRE_SIZE];
+
+/* Where the handle of that number stands. */
+static uint8_t *at(uint8_t *handles, size_t position)
+{
+    return handles + position * HANDLE_WIRE_SIZE;
+}
 
 static bool create(void)
 {
@@ -95,10 +102,11 @@ END_TEST
 START_TEST(test_pool_geometry_limits_the_alignment)
 {
     ck_assert(accepts(1, 1, 1));
+    ck_assert_uint_eq(GEOMETRY_ALIGNMENT_MAX, ALIGNMENT_ABOVE / 2);
     ck_assert(accepts(1, GEOMETRY_ALIGNMENT_MAX, 1));
-    ck_assert(!accepts(1, 2 * GEOMETRY_ALIGNMENT_MAX, 1));
+    ck_assert(!accepts(1, ALIGNMENT_ABOVE, 1));
     ck_assert_int_eq(error.code, ERROR_INVALID_ALIGNMENT);
-    ck_assert_uint_eq(error.alignment, 2 * GEOMETRY_ALIGNMENT_MAX);
+    ck_assert_uint_eq(error.alignment, ALIGNMENT_ABOVE);
     ck_assert_uint_eq(error.max, GEOMETRY_ALIGNMENT_MAX);
     ck_assert(!accepts(1, 24, 1));
     ck_assert_uint_eq(error.alignment, 24);
@@ -371,13 +379,13 @@ START_TEST(test_pool_leave_takes_back_what_the_member_holds_and_no_more)
 {
     uint32_t first = pool_join(pool, 1), second = pool_join(pool, 2);
     pool_allocate(pool, first, 1, 3, wire);
-    pool_allocate(pool, second, 1, 2, wire + 3 * HANDLE_WIRE_SIZE);
+    pool_allocate(pool, second, 1, 2, at(wire, 3));
 
     ck_assert_uint_eq(pool_leave(pool, first), 3);
     pool_check(pool);
     ck_assert_uint_eq(pool_usage(pool), 2);
     ck_assert(!pool_free_handles(pool, wire, 3, &error));
-    ck_assert(pool_free_handles(pool, wire + 3 * HANDLE_WIRE_SIZE, 2, &error));
+    ck_assert(pool_free_handles(pool, at(wire, 3), 2, &error));
     ck_assert_uint_eq(pool_leave(pool, second), 0);
 }
 END_TEST
@@ -397,12 +405,12 @@ static void allocate(uint32_t count)
 
 static fastalloc_handle_t handle_at(uint32_t position)
 {
-    return handle_from_wire(wire + (size_t)position * HANDLE_WIRE_SIZE);
+    return handle_from_wire(at(wire, position));
 }
 
 static void put_at(uint32_t position, fastalloc_handle_t handle)
 {
-    handle_to_wire(handle, wire + (size_t)position * HANDLE_WIRE_SIZE);
+    handle_to_wire(handle, at(wire, position));
 }
 
 static bool free_handles(uint32_t count)
@@ -560,7 +568,7 @@ START_TEST(test_pool_marks_work_in_every_word_of_them)
     static uint8_t many[130 * HANDLE_WIRE_SIZE];
     create_other(1, 130);
     pool_allocate(pool, pool_join(pool, 1), 1, 130, many);
-    memcpy(many + 128 * HANDLE_WIRE_SIZE, many + 64 * HANDLE_WIRE_SIZE, HANDLE_WIRE_SIZE);
+    memcpy(at(many, 128), at(many, 64), HANDLE_WIRE_SIZE);
     ck_assert(!pool_free_handles(pool, many, 130, &error));
     ck_assert_int_eq(error.code, ERROR_DUPLICATE_HANDLE);
     ck_assert_uint_eq(error.position, 128);
