@@ -31,14 +31,7 @@ static int prepare(struct demo *demo)
 {
     int result = demo_open_input(demo);
 
-    if (result < 0)
-        return result;
-    result = wc_probe(&demo->signals, &demo->rule);
-    if (result == -EINTR)
-        return demo_fail(demo, result, "interrupted");
-    if (result < 0)
-        return demo_fail(demo, result, "cannot run wc to compare with: %s", strerror(-result));
-    return 0;
+    return result < 0 ? result : wc_probe(&demo->signals, &demo->rule, &demo->error);
 }
 
 static int assemble(struct demo *demo)

@@ -80,12 +80,10 @@ int demo_exhaust(struct demo *demo)
 
 int demo_count(struct demo *demo)
 {
-    int result = wc_count(&demo->signals, demo->fd, &demo->wc);
-    if (result == -EINTR)
-        return demo_fail(demo, -EINTR, "interrupted");
+    int result = wc_count(&demo->signals, demo->fd, &demo->wc, &demo->error);
+
     if (result < 0)
-        return demo_fail(demo, result, "cannot count %s with wc: %s", demo->file,
-                         strerror(-result));
+        return result;
     demo->agree = counts_equal(&demo->total, &demo->wc);
     return 0;
 }

@@ -5,8 +5,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "failure.h"
 
 static void become_wc(const struct signals *signals, int input, int output)
 {
@@ -57,51 +60,67 @@ static int parse_answer(const char *answer, struct counts *counts)
     return 0;
 }
 
-static int run_wc(struct signals *signals, int input, struct counts *counts)
+/* What is wrong with how it ran, or with how it ended. */
+static int check_end(int result, int status, fastalloc_error_t *error)
+{
+    if (result == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 127)
+        result = -ENOENT;
+    if (result == -EINTR)
+        return failure_set(error, result, "interrupted");
+    if (result < 0)
+        return failure_set(error, result, "cannot run wc: %s", strerror(-result));
+    if (WIFSIGNALED(status))
+        return failure_set(error, -ECHILD, "wc failed (signal %d)", WTERMSIG(status));
+    if (WEXITSTATUS(status) != 0)
+        return failure_set(error, -ECHILD, "wc failed (status %d)", WEXITSTATUS(status));
+    return 0;
+}
+
+static int run_wc(struct signals *signals, int input, struct counts *counts,
+                  fastalloc_error_t *error)
 {
     char answer[128];
     int fds[2];
     int status = 0;
 
     if (pipe2(fds, O_CLOEXEC) < 0)
-        return -errno;
+        return check_end(-errno, 0, error);
     pid_t pid = fork();
     if (pid == 0)
         become_wc(signals, input, fds[1]);
     close(fds[1]);
     int result = pid < 0 ? -errno : read_answer(signals, fds[0], answer, sizeof(answer));
     close(fds[0]);
-    if (pid < 0)
-        return result;
-    if (result < 0)
+    if (pid > 0 && result < 0)
         kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    if (result == 0 && status != 0)
-        result = WIFEXITED(status) && WEXITSTATUS(status) == 127 ? -ENOENT : -ECHILD;
-    return result == 0 ? parse_answer(answer, counts) : result;
+    result = check_end(result, status, error);
+    if (result == 0 && parse_answer(answer, counts) < 0)
+        result = failure_set(error, -EPROTO, "wc says what nobody understands");
+    return result;
 }
 
-int wc_probe(struct signals *signals, enum word_rule *rule)
+int wc_probe(struct signals *signals, enum word_rule *rule, fastalloc_error_t *error)
 {
     struct counts counts;
     int fds[2];
 
     if (pipe2(fds, O_CLOEXEC) < 0)
-        return -errno;
-    int result = write(fds[1], "\001", 1) == 1 ? 0 : -errno;
+        return check_end(-errno, 0, error);
+    int result = write(fds[1], "\001", 1) == 1 ? 0 : check_end(-errno, 0, error);
     close(fds[1]);
     if (result == 0)
-        result = run_wc(signals, fds[0], &counts);
+        result = run_wc(signals, fds[0], &counts, error);
     close(fds[0]);
     if (result == 0)
         *rule = counts.words ? WORD_ANY : WORD_PRINTABLE;
     return result;
 }
 
-int wc_count(struct signals *signals, int file, struct counts *counts)
+int wc_count(struct signals *signals, int file, struct counts *counts, fastalloc_error_t *error)
 {
     if (lseek(file, 0, SEEK_SET) < 0)
-        return -errno;
-    return run_wc(signals, file, counts);
+        return check_end(-errno, 0, error);
+    return run_wc(signals, file, counts, error);
 }

@@ -5,13 +5,17 @@
 #ifndef CTL_DEMO_WC_H
 #define CTL_DEMO_WC_H
 
+#include <fastalloc/fastalloc.h>
+
 #include "demo_lines.h"
 #include "demo_signals.h"
 
-/* Asks it what begins a word. 0 or a negated errno. */
-int wc_probe(struct signals *signals, enum word_rule *rule);
+/* Each returns 0, or a negated errno with `error` filled in. */
 
-/* Lets it count the file, from its beginning. 0 or a negated errno. */
-int wc_count(struct signals *signals, int file, struct counts *counts);
+/* Asks it what begins a word. */
+int wc_probe(struct signals *signals, enum word_rule *rule, fastalloc_error_t *error);
+
+/* Lets it count the file, from its beginning. */
+int wc_count(struct signals *signals, int file, struct counts *counts, fastalloc_error_t *error);
 
 #endif
