@@ -79,6 +79,16 @@ static int play(struct demo *demo)
     return result == 0 ? demo_leave(demo) : result;
 }
 
+/* A signal that came while the daemon was waited for is why that was given up. */
+static int explain(struct demo *demo, int result)
+{
+    struct pollfd entry;
+
+    if (result < 0 && signals_poll(&demo->signals, &entry, 1, 0) == -EINTR)
+        return demo_fail(demo, -EINTR, "interrupted");
+    return result;
+}
+
 /* Leaves nothing behind, however far it came. */
 static void clean_up(struct demo *demo)
 {
@@ -125,7 +135,7 @@ int demo_run(const struct call *call)
         free(demo);
         return report_failure(call, result, "cannot watch for signals: %s", strerror(-result));
     }
-    result = play(demo);
+    result = explain(demo, play(demo));
     clean_up(demo);
     int status = report_result(demo, result);
     signals_deinit(&demo->signals);

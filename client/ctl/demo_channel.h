@@ -20,6 +20,9 @@
 #include "demo_lines.h"
 
 #define PACKET_HANDLES 128
+/* How long the daemon may take to reply: whoever waits for it doesn't look at signals. */
+#define DEMO_REPLY_LIMIT (2 * FASTALLOC_SECOND)
+
 #define CHANNEL_SOCKET_SIZE 108 /* of a Unix socket's path */
 
 /* What a reader has counted; also a slot of the pool, which holds it for the parent. */

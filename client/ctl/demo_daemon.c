@@ -131,6 +131,7 @@ void private_daemon_stop(struct private_daemon *daemon, const struct signals *si
     if (daemon->pid == 0)
         return;
     kill(daemon->pid, SIGTERM);
+    kill(daemon->pid, SIGCONT); /* somebody may have stopped it */
     if (process_await(daemon->pid, STOP_LIMIT) != 0 && spawn(daemon, signals, "0") == 0)
         (void)process_await(daemon->pid, STOP_LIMIT);
     daemon->pid = 0;
@@ -177,6 +178,7 @@ static int await_answer(struct private_daemon *daemon, struct signals *signals,
 
     options.socket = daemon->socket;
     options.connect_limit = START_SLICE;
+    options.reply_limit = DEMO_REPLY_LIMIT;
     for (int i = 0; i < START_LIMIT; i++) {
         result = fastalloc_connect(&options, &connection, error);
         fastalloc_disconnect(connection);

@@ -321,6 +321,18 @@ class TestEarlyDeaths(DemoCase):
         self.assertIsNone(demo["killed"])
         self.assertEqual(demo["readers"][1]["slots"], demo["slots"])
 
+    def test_a_signal_ends_it_while_the_daemon_is_stopped(self):
+        daemon = self.start_daemon()
+        self.assert_status(self.run_ctl("ping"), OK)
+        daemon.send_signal(signal.SIGSTOP)
+        self.addCleanup(daemon.send_signal, signal.SIGCONT)
+        demo = self.popen("demo", self.file(LICENCE))
+        self.until(lambda: self.workers(demo))
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=20)
+        self.assertEqual(demo.returncode, -signal.SIGINT)
+        self.assertEqual((out, err), (b"", b"fastallocctl: interrupted\n"))
+
     def test_no_reader_at_all_is_a_failure(self):
         result = self.demo_without(*READERS)
         self.assert_status(result, FAILED)
@@ -460,6 +472,15 @@ class TestDeaths(DemoCase):
             os.killpg(demo.pid, number) if number == signal.SIGINT else demo.send_signal(number)
             self.finish(demo, -number)
             self.assert_nothing_left()
+
+    def test_a_signal_ends_it_while_its_own_daemon_is_stopped(self):
+        demo, pids = self.hold()
+        self.stop(pids["fastallocd"])
+        demo.send_signal(signal.SIGINT)
+        out, err = demo.communicate(timeout=20)
+        self.assertEqual(demo.returncode, -signal.SIGINT)
+        self.assertEqual((out[:1], err), (b"{", b"fastallocctl: interrupted\n"))
+        self.assert_nothing_left()
 
     def test_the_demo_itself_killed_leaves_no_process_and_no_memory(self):
         demo, _ = self.hold()
