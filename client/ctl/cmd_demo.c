@@ -8,11 +8,14 @@ const struct command command_demo = {
     .summary = "Show the service at work: pass a text file through a pool",
     .description =
         "\n"
-        "A writer puts every line of FILE (default: the GPL) into a slot of shared memory and sends\n"
-        "only its handle on; three readers, processes of their own, count lines, words and bytes in\n"
-        "place. One of them is killed on the way; the totals still agree with those of wc.\n"
+        "A writer puts every line of FILE (default: the GPL) into a slot of shared memory and\n"
+        "sends only its handle on; three readers, processes of their own, count lines, words\n"
+        "and bytes in place. One of them is killed on the way; the totals still agree with\n"
+        "those of wc.\n"
         "\n"
-        "When no daemon answers, and none is named with --socket, it starts one of its own, which\n"
-        "needs no rights. It leaves nothing behind: no process, no shared memory, no file.\n",
+        "When no daemon answers, and none is named with --socket, it starts one of its own,\n"
+        "which needs no rights. It leaves nothing behind: no process, no shared memory, no\n"
+        "file. Only when it is killed with SIGKILL does its pool, demo-*, stay at a daemon that\n"
+        "was there before.\n",
     .run = demo_run,
 };

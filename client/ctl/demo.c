@@ -89,23 +89,50 @@ static int explain(struct demo *demo, int result)
     return result;
 }
 
-/* Leaves nothing behind, however far it came. */
-static void clean_up(struct demo *demo)
+static bool remove_pool(struct demo *demo)
 {
-    team_kill_all(&demo->team);
+    int result = 0;
+
     fastalloc_close(demo->pool);
     if (demo->pool_made)
-        (void)!fastalloc_pool_destroy(demo->connection, demo->pool_name, true, NULL);
+        result = fastalloc_pool_destroy(demo->connection, demo->pool_name, true, NULL);
+    return result == 0 || result == FASTALLOC_ERR_NO_SUCH_POOL;
+}
+
+/*
+ * Leaves nothing behind, however far it came; what is left all the same goes to demo->left. Only
+ * SIGKILL spares the demo this: a pool at a daemon that isn't its own stays then.
+ */
+static void clean_up(struct demo *demo)
+{
+    bool private = demo->daemon.pid > 0;
+
+    team_kill_all(&demo->team);
+    bool removed = remove_pool(demo);
     fastalloc_disconnect(demo->connection);
-    private_daemon_stop(&demo->daemon, &demo->signals);
+    if (!private_daemon_stop(&demo->daemon, &demo->signals))
+        snprintf(demo->left, sizeof(demo->left), "%s and what has its name", demo->daemon.socket);
+    else if (!private && !removed)
+        snprintf(demo->left, sizeof(demo->left), "the pool %s", demo->pool_name);
     if (demo->fd >= 0)
         close(demo->fd);
+}
+
+static int report_failed(struct demo *demo)
+{
+    fastalloc_error_t *error = &demo->error;
+    size_t length = strlen(error->message);
+
+    if (*demo->left)
+        snprintf(error->message + length, sizeof(error->message) - length, "; what may be left: %s",
+                 demo->left);
+    return report_error(demo->call, error);
 }
 
 static int report_result(struct demo *demo, int result)
 {
     if (result < 0)
-        return report_error(demo->call, &demo->error);
+        return report_failed(demo);
     if (demo->call->json) {
         report_json(demo);
     } else {
@@ -115,7 +142,9 @@ static int report_result(struct demo *demo, int result)
     if (!demo->agree)
         fprintf(stderr, "fastallocctl: the totals don't agree%s\n",
                 demo->total.bytes != demo->file_size ? "; did the file change meanwhile?" : "");
-    return demo->agree ? STATUS_OK : STATUS_FAILED;
+    if (*demo->left)
+        fprintf(stderr, "fastallocctl: what may be left: %s\n", demo->left);
+    return demo->agree && !*demo->left ? STATUS_OK : STATUS_FAILED;
 }
 
 int demo_run(const struct call *call)

@@ -42,6 +42,7 @@ struct demo {
     fastalloc_pool_t *pool;
     char pool_name[FASTALLOC_NAME_MAX + 1];
     fastalloc_error_t error; /* what made the demo fail */
+    char left[160];          /* what couldn't be taken away, for the user; "": nothing is left */
 
     const char *file;
     int fd;

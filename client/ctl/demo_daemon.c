@@ -3,11 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -58,44 +59,38 @@ static bool find_on_path(char path[PATH_MAX])
     return false;
 }
 
-/* ---- Its directory --------------------------------------------------------------------------- */
+/* ---- Its socket ------------------------------------------------------------------------------ */
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
+/* In $TMPDIR, unless a socket's path has no room there. */
+static int choose_socket(struct private_daemon *daemon)
 {
-    (void)status;
-    (void)kind;
-    (void)walk;
-    (void)remove(path);
-    return 0;
-}
-
-static void remove_directory(struct private_daemon *daemon)
-{
-    (void)nftw(daemon->directory, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-/* Below $TMPDIR, unless a socket's path has no room there. */
-static int make_directory(struct private_daemon *daemon)
-{
-    static const char pattern[] = "fastalloc-demo-XXXXXX";
+    static const char longest[] = "/fastalloc-demo-12345678.sock";
     const char *parent = getenv("TMPDIR");
+    uint32_t number = 0;
 
-    if (!parent || *parent != '/' ||
-        strlen(parent) + sizeof(pattern) + 1 > sizeof(daemon->directory))
+    if (!parent || *parent != '/' || strlen(parent) + sizeof(longest) > sizeof(daemon->socket))
         parent = "/tmp";
-    snprintf(daemon->directory, sizeof(daemon->directory), "%s/%s", parent, pattern);
-    if (!mkdtemp(daemon->directory))
+    if (access(parent, W_OK | X_OK) < 0 || getrandom(&number, sizeof(number), 0) < 0)
         return -errno;
-    snprintf(daemon->socket, sizeof(daemon->socket), "%s/demo.sock", daemon->directory);
-    snprintf(daemon->log, sizeof(daemon->log), "%s/log", daemon->directory);
+    snprintf(daemon->socket, sizeof(daemon->socket), "%s/fastalloc-demo-%08x.sock", parent, number);
     return 0;
+}
+
+/* The socket, or the folder that the daemon has beside it. */
+static bool is_left(const struct private_daemon *daemon)
+{
+    char folder[CHANNEL_SOCKET_SIZE];
+    int stem = (int)(strlen(daemon->socket) - strlen(".sock"));
+
+    snprintf(folder, sizeof(folder), "%.*s.d", stem, daemon->socket);
+    return access(daemon->socket, F_OK) == 0 || access(folder, F_OK) == 0;
 }
 
 /* ---- Its process ----------------------------------------------------------------------------- */
 
 /*
  * A group of its own keeps the terminal's Ctrl-C away from it: the demo needs it for cleaning up. If the
- * demo is killed it ends by itself, once the workers' memory is gone too.
+ * demo is killed it ends by itself, once the workers' memory is gone too, and removes its files.
  */
 static void become_daemon(const struct private_daemon *daemon, const struct signals *signals,
                           const char *exit_idle)
@@ -103,8 +98,7 @@ static void become_daemon(const struct private_daemon *daemon, const struct sign
     if (setpgid(0, 0) < 0)
         _exit(127);
     int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    int log = open(daemon->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    if (dup2(input, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
+    if (dup2(input, 0) < 0 || dup2(daemon->log, 1) < 0 || dup2(daemon->log, 2) < 0)
         _exit(127);
     sigprocmask(SIG_SETMASK, &signals->old, NULL);
     execl(daemon->program, DAEMON_NAME, "--socket", daemon->socket, "--exit-idle", exit_idle,
@@ -126,16 +120,17 @@ static int spawn(struct private_daemon *daemon, const struct signals *signals,
     return 0;
 }
 
-void private_daemon_stop(struct private_daemon *daemon, const struct signals *signals)
+bool private_daemon_stop(struct private_daemon *daemon, const struct signals *signals)
 {
     if (daemon->pid == 0)
-        return;
+        return true;
     kill(daemon->pid, SIGTERM);
     kill(daemon->pid, SIGCONT); /* somebody may have stopped it */
     if (process_await(daemon->pid, STOP_LIMIT) != 0 && spawn(daemon, signals, "0") == 0)
         (void)process_await(daemon->pid, STOP_LIMIT);
     daemon->pid = 0;
-    remove_directory(daemon);
+    close(daemon->log);
+    return !is_left(daemon);
 }
 
 /* ---- Its start ------------------------------------------------------------------------------- */
@@ -152,15 +147,10 @@ static bool has_ended(struct private_daemon *daemon)
 static int fail_ended(const struct private_daemon *daemon, fastalloc_error_t *error)
 {
     char log[300] = "";
-    size_t length = 0;
+    const off_t room = sizeof(log) - 1;
+    off_t size = lseek(daemon->log, 0, SEEK_END);
+    ssize_t length = pread(daemon->log, log, (size_t)room, size > room ? size - room : 0);
 
-    FILE *file = fopen(daemon->log, "re");
-    if (file) {
-        if (fseek(file, -(long)(sizeof(log) - 1), SEEK_END) < 0)
-            rewind(file);
-        length = fread(log, 1, sizeof(log) - 1, file);
-        fclose(file);
-    }
     while (length > 0 && log[length - 1] == '\n')
         log[--length] = '\0';
     const char *newline = strrchr(log, '\n');
@@ -200,17 +190,15 @@ int private_daemon_start(struct private_daemon *daemon, struct signals *signals,
             error, -ENOENT,
             "no daemon answers, and there is no fastallocd to start, neither beside fastallocctl "
             "nor on PATH");
-    int result = make_directory(daemon);
+    int result = choose_socket(daemon);
     if (result < 0)
-        return failure_set(error, result, "cannot make a directory for the daemon: %s",
+        return failure_set(error, result, "cannot find a place for the daemon's socket: %s",
                            strerror(-result));
-    result = spawn(daemon, signals, EXIT_IDLE);
+    daemon->log = memfd_create("fastallocd-log", MFD_CLOEXEC);
+    result = daemon->log < 0 ? -errno : spawn(daemon, signals, EXIT_IDLE);
     if (result < 0) {
-        remove_directory(daemon);
+        close(daemon->log);
         return failure_set(error, result, "cannot start fastallocd: %s", strerror(-result));
     }
-    result = await_answer(daemon, signals, error);
-    if (result < 0)
-        private_daemon_stop(daemon, signals);
-    return result;
+    return await_answer(daemon, signals, error);
 }

@@ -15,7 +15,7 @@
 #define LABEL_WIDTH 11
 #define LINE_WIDTH 78
 
-/* ---- Lines -------------------------------------------------------------------------------------- */
+/* ---- Lines ----------------------------------------------------------------------------------- */
 
 /* Emphasis, on terminals that can show it. */
 static const char *style(const char *code)
@@ -88,7 +88,7 @@ static const char *ordinal(uint64_t number, char buffer[TEXT_NUMBER_SIZE])
     return buffer;
 }
 
-/* ---- Steps -------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 void report_opening(const struct demo *demo)
 {
@@ -180,7 +180,7 @@ void report_passed(const struct demo *demo)
                    lines, pieces, duration, rate);
 }
 
-/* ---- Totals ------------------------------------------------------------------------------------- */
+/* ---- Totals ---------------------------------------------------------------------------------- */
 
 static void add_counts(struct table *table, const struct counts *counts, const char *note)
 {
@@ -254,7 +254,10 @@ void report_end(const struct demo *demo)
 {
     putchar('\n');
     stats_write(demo->pool_name, &demo->stats, stdout, 0);
-    printf("\nNothing is left of it: no process, no shared memory, no file. To go on:\n\n");
+    putchar('\n');
+    if (!*demo->left)
+        printf("Nothing is left of it: no process, no shared memory, no file. ");
+    printf("To go on:\n\n");
     if (demo->daemon_is_private)
         write_next_daemon(demo->call);
     printf("  ");
@@ -262,7 +265,7 @@ void report_end(const struct demo *demo)
     printf(" pool create things --size 64 --capacity 1000\n");
 }
 
-/* ---- Progress ----------------------------------------------------------------------------------- */
+/* ---- Progress -------------------------------------------------------------------------------- */
 
 void report_progress(struct demo *demo, uint64_t bytes)
 {

@@ -482,12 +482,32 @@ class TestDeaths(DemoCase):
         self.assertEqual((out[:1], err), (b"{", b"fastallocctl: interrupted\n"))
         self.assert_nothing_left()
 
-    def test_the_demo_itself_killed_leaves_no_process_and_no_memory(self):
+    def test_the_demo_itself_killed_leaves_nothing(self):
         demo, _ = self.hold()
         demo.kill()
         self.finish(demo, -signal.SIGKILL)
         self.until(lambda: self.processes() == [])
-        self.assert_no_memory_left()
+        self.assert_nothing_left()
+
+    def test_what_may_be_left_is_told(self):
+        daemon = self.start_daemon()
+        demo, _ = self.hold()
+        daemon.send_signal(signal.SIGSTOP)
+        demo.terminate()
+        try:
+            result = self.finish(demo, -signal.SIGTERM)
+        finally:
+            daemon.send_signal(signal.SIGCONT)
+        self.assertRegex(result.err,
+                         r"\Afastallocctl: interrupted; what may be left: the pool demo-\w+\n\Z")
+
+    def test_files_that_its_daemon_left_are_told(self):
+        demo, _ = self.hold()
+        for folder in self.tmp.glob("*.d"):
+            (folder / "in the way").touch()
+        demo.terminate()
+        result = self.finish(demo, -signal.SIGTERM)
+        self.assertRegex(result.err, r"; what may be left: \S+\.sock and what has its name\n\Z")
 
     def test_a_file_that_changes_meanwhile_is_noticed(self):
         demo, pids = self.hold()
