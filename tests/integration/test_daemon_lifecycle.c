@@ -382,10 +382,8 @@ START_TEST(test_planted_folder_is_refused)
     ck_assert_int_eq(chmod(directory, 0755), 0);
     refuses(1, directory, DAEMON("--socket", socket_path));
     ck_assert_int_eq(chmod(directory, 0700), 0);
-    if (geteuid() == 0) {
-        ck_assert_int_eq(chown(directory, 12345, (gid_t)-1), 0);
+    if (chown(directory, 12345, (gid_t)-1) == 0) /* which only the machine's root can */
         refuses(1, directory, DAEMON("--socket", socket_path));
-    }
     ck_assert_int_eq(rmdir(directory), 0); /* still empty */
 }
 END_TEST
