@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "stats_table.h"
@@ -14,6 +15,8 @@
 
 #define LABEL_WIDTH 11
 #define LINE_WIDTH 78
+#define BAR_WIDTH 40
+#define PROGRESS_WIDTH (LABEL_WIDTH + BAR_WIDTH + 8) /* "[", "]" and " 100 %" too */
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
 
@@ -237,17 +240,24 @@ static void write_daemon_program(const struct call *call)
     fputs("fastallocd", stdout);
 }
 
-/* What this user would type for a daemon that stays. */
+/* What this user would type for a daemon that stays, and that is then found. */
 static void write_next_daemon(const struct call *call)
 {
+    const char *socket = getenv("FASTALLOC_SOCKET");
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    bool own = runtime && *runtime;
+    const char *place = " --socket \"$FASTALLOC_SOCKET\"";
 
-    if (!own && geteuid() != 0)
-        printf("  export FASTALLOC_SOCKET=/tmp/fastalloc.sock\n");
+    if (!socket || !*socket) {
+        if (runtime && *runtime)
+            place = " --user";
+        else if (geteuid() == 0)
+            place = "";
+        else
+            printf("  export FASTALLOC_SOCKET=/tmp/fastalloc.sock\n");
+    }
     printf("  ");
     write_daemon_program(call);
-    printf("%s &\n", own ? " --user" : geteuid() == 0 ? "" : " --socket $FASTALLOC_SOCKET");
+    printf("%s &\n", place);
 }
 
 void report_end(const struct demo *demo)
@@ -267,15 +277,23 @@ void report_end(const struct demo *demo)
 
 /* ---- Progress -------------------------------------------------------------------------------- */
 
+/* Whether standard error is a terminal, of a width that is unknown or enough. */
+static bool has_room(void)
+{
+    struct winsize size = {.ws_col = 0};
+
+    return isatty(2) &&
+           (ioctl(2, TIOCGWINSZ, &size) < 0 || size.ws_col == 0 || size.ws_col > PROGRESS_WIDTH);
+}
+
 void report_progress(struct demo *demo, uint64_t bytes)
 {
-    static const char full[] = "########################################";
-    int width = (int)sizeof(full) - 1;
+    static const char full[BAR_WIDTH + 1] = "########################################";
 
-    if (!isatty(2) || demo->file_size == 0 || bytes > demo->file_size)
+    if (!has_room() || demo->file_size == 0 || bytes > demo->file_size)
         return;
-    int done = (int)((double)bytes / (double)demo->file_size * width);
-    fprintf(stderr, "\r%*s[%.*s%*s] %3.0f %%", LABEL_WIDTH, "", done, full, width - done, "",
+    int done = (int)((double)bytes / (double)demo->file_size * BAR_WIDTH);
+    fprintf(stderr, "\r%*s[%.*s%*s] %3.0f %%", LABEL_WIDTH, "", done, full, BAR_WIDTH - done, "",
             (double)bytes / (double)demo->file_size * 100);
     demo->progress = true;
 }
@@ -283,6 +301,6 @@ void report_progress(struct demo *demo, uint64_t bytes)
 void report_clear(struct demo *demo)
 {
     if (demo->progress)
-        fputs("\r\033[K", stderr);
+        fprintf(stderr, "\r%*s\r", PROGRESS_WIDTH, "");
     demo->progress = false;
 }

@@ -153,26 +153,41 @@ class TestShow(DemoCase):
         self.assertLessEqual(len(result.out.splitlines()), 45)
         self.assert_nothing_left()
 
-    def test_next_commands_work_as_printed(self):
+    def check_next_commands(self, place):
         out = self.run_ctl("demo").out
         commands = [line.strip() for line in out.splitlines() if line.startswith("  /")]
         self.assertEqual(len(commands), 2)
-        socket = self.directory / "fastalloc" / "default.sock"
-        script = (f"{commands[0]} pid=$!; until test -S {socket}; do :; done; "
-                  f"{commands[1]}; status=$?; kill $pid; wait $pid; exit $status")
+        self.assertIn(f"fastallocd {place} &", commands[0])
+        script = f"{commands[0]} pid=$!; {commands[1]}; status=$?; kill $pid; wait $pid; exit $status"
         run = subprocess.run(["sh", "-c", script], env=self.env, check=False, capture_output=True,
                              text=True)
         self.assertEqual(run.returncode, 0, run.stderr)
         self.assertIn("Made pool things", run.stdout)
 
-    def test_bar_is_for_terminals_alone(self):
-        path = self.file(LICENCE * 90)
-        script = f"script -qec '{CTL} demo {path} >/dev/null' {self.directory}/typescript"
-        run = subprocess.run(["sh", "-c", script], env=self.env, check=False,
+    def test_next_commands_work_as_printed(self):
+        self.check_next_commands("--user")
+
+    def test_next_commands_work_where_the_environment_names_the_socket(self):
+        self.env["FASTALLOC_SOCKET"] = str(self.directory / "a place" / "x.sock")
+        self.check_next_commands('--socket "$FASTALLOC_SOCKET"')
+
+    def on_terminal(self, columns):
+        """What the demo writes to standard error, on a terminal of that width."""
+        command = f"stty cols {columns} <&2; {CTL} demo {self.file(LICENCE * 90)} >/dev/null"
+        run = subprocess.run(["script", "-qec", command, "/dev/null"], env=self.env, check=False,
                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.assertEqual(run.returncode, 0)
-        self.assertIn(b" %", run.stdout)
-        self.assertEqual(self.run_ctl("demo", path).err, "")
+        return run.stdout
+
+    def test_bar_is_for_terminals_that_have_room(self):
+        bar = self.on_terminal(60)
+        self.assertIn(b" %", bar)
+        self.assertNotIn(b"\033", bar)
+        self.assertLess(max(map(len, bar.split(b"\r"))), 60)
+        self.assertRegex(bar, rb"\r {59}\r\Z")
+        self.assertIn(b" %", self.on_terminal(0))
+        self.assertEqual(self.on_terminal(59), b"")
+        self.assertEqual(self.run_ctl("demo", self.file(LICENCE * 90)).err, "")
 
     def test_output_that_cant_be_written_is_a_failure(self):
         with open("/dev/full", "wb") as full:
