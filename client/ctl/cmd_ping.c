@@ -1,21 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
-#include <time.h>
 
 #include <fastalloc/admin.h>
 
+#include "clock.h"
 #include "command.h"
 #include "json.h"
 #include "report.h"
 #include "text.h"
-
-static uint64_t now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 static void write_json(const fastalloc_daemon_info_t *info, uint64_t duration)
 {
@@ -48,13 +40,13 @@ static int run(const struct call *call)
 
     if (status != STATUS_OK)
         return status;
-    uint64_t start = now();
+    uint64_t start = clock_now();
     if (fastalloc_ping(connection, &info, &error) < 0)
         status = report_error(call, &error);
     else if (call->json)
-        write_json(&info, now() - start);
+        write_json(&info, clock_now() - start);
     else
-        write_line(&info, now() - start);
+        write_line(&info, clock_now() - start);
     fastalloc_disconnect(connection);
     return status;
 }

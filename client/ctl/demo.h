@@ -88,6 +88,4 @@ int demo_leave(struct demo *demo);
 /* demo_pass.c: from the first line to the last acknowledgement, with the kill on the way. */
 int demo_pass(struct demo *demo);
 
-uint64_t demo_now(void);
-
 #endif

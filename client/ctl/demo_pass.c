@@ -9,18 +9,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "clock.h"
 #include "demo.h"
 #include "demo_report.h"
 
 #define RECLAIM_LIMIT UINT64_C(5000000000) /* ns; a few hundred thousand are usual */
-
-uint64_t demo_now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 /* ---- Starting -------------------------------------------------------------------------------- */
 
@@ -48,7 +41,7 @@ static int start_writer(struct demo *demo)
     if (demo->writer_started)
         return 0;
     demo->writer_started = true;
-    demo->start = demo_now();
+    demo->start = clock_now();
     return start_worker(demo, TEAM_WRITER);
 }
 
@@ -61,11 +54,11 @@ static int await_reclaim(struct demo *demo, fastalloc_handle_t slot, uint64_t ki
 
     while (fastalloc_get(demo->pool, slot)) {
         nanosleep(&pause, NULL);
-        if (demo_now() - killed > RECLAIM_LIMIT)
+        if (clock_now() - killed > RECLAIM_LIMIT)
             return demo_fail(demo, -ETIMEDOUT,
                              "the slot of the killed reader did not come back within 5 s");
     }
-    demo->kill.reclaim_duration = demo_now() - killed;
+    demo->kill.reclaim_duration = clock_now() - killed;
     return 0;
 }
 
@@ -91,7 +84,7 @@ static int kill_victim(struct demo *demo, uint64_t piece)
     struct demo_reader *victim = &demo->readers[DEMO_VICTIM];
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
 
-    uint64_t now = demo_now();
+    uint64_t now = clock_now();
     team_kill(&demo->team, DEMO_VICTIM);
     victim->gone = true;
     demo->kill.done = true;
@@ -145,7 +138,7 @@ static int take_lost(struct demo *demo, const struct message *message)
 static int take_done(struct demo *demo, const struct message *message)
 {
     demo->writer_done = true;
-    demo->duration = demo_now() - demo->start;
+    demo->duration = clock_now() - demo->start;
     demo->pieces = message->amount;
     return try_to_kill(demo, 0);
 }

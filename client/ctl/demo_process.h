@@ -7,7 +7,10 @@
 
 #include <sys/types.h>
 
-/* Waits until the child has ended, killing it after `limit` milliseconds. Its status, as of waitpid(). */
+/*
+ * Waits until the child has ended, killing it after `limit` milliseconds. Its status, as of
+ * waitpid().
+ */
 int process_await(pid_t pid, int limit);
 
 #endif
