@@ -139,14 +139,26 @@ START_TEST(test_a_child_may_disconnect_with_pools_open)
 END_TEST
 
 /* Something of the child's own lies where the parent has its objects. */
-static void map_there_and_close(int control, const void *argument)
+static char *map_there(void)
 {
     char *place = object - (uintptr_t)object % 4096;
     char *own = mmap(place, 4096, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     child_require(own == place);
     memcpy(own, "mine", sizeof("mine"));
+    return own;
+}
+
+static void map_there_and_close(int control, const void *argument)
+{
+    const char *own = map_there();
     fastalloc_close(pool);
+    child_require(strcmp(own, "mine") == 0);
+}
+
+static void map_there_and_disconnect(int control, const void *argument)
+{
+    const char *own = map_there();
     fastalloc_disconnect(connection);
     child_require(strcmp(own, "mine") == 0);
 }
@@ -154,6 +166,12 @@ static void map_there_and_close(int control, const void *argument)
 START_TEST(test_closing_in_a_child_unmaps_nothing_of_its_own)
 {
     expect_good_child(map_there_and_close);
+}
+END_TEST
+
+START_TEST(test_disconnecting_in_a_child_unmaps_nothing_of_its_own)
+{
+    expect_good_child(map_there_and_disconnect);
 }
 END_TEST
 
@@ -242,6 +260,7 @@ static int run_suite(void)
         test_a_child_may_close_what_it_has_of_its_parents,
         test_a_child_may_disconnect_with_pools_open,
         test_closing_in_a_child_unmaps_nothing_of_its_own,
+        test_disconnecting_in_a_child_unmaps_nothing_of_its_own,
         test_a_child_connects_by_itself_and_sees_the_object,
         test_a_child_that_lives_on_doesnt_keep_its_parents_session,
         test_a_fork_while_other_threads_call_harms_neither,

@@ -185,6 +185,32 @@ START_TEST(test_a_second_reply_is_refused)
 }
 END_TEST
 
+static int ended_pipe[2];
+
+static void answer_bad_byte_and_tell(struct peer *peer)
+{
+    answer_bad_byte(peer);
+    peer_wait_for_end(peer);
+    peer_require(write(ended_pipe[1], "", 1) == 1);
+}
+
+START_TEST(test_a_broken_connection_ends_for_the_daemon_before_it_is_closed)
+{
+    struct test_peer test;
+    fastalloc_connection_t *connection;
+    char byte;
+    ck_assert_int_eq(pipe(ended_pipe), 0);
+    test_peer_start(&test, answer_bad_byte_and_tell);
+    close(ended_pipe[1]);
+    ck_assert_int_eq(connect_to(&test, &connection, NULL), 0);
+    ck_assert_int_eq(ping(connection, NULL), FASTALLOC_ERR_MALFORMED);
+    ck_assert_int_eq(read(ended_pipe[0], &byte, 1), 1);
+    close(ended_pipe[0]);
+    fastalloc_disconnect(connection);
+    test_peer_join(&test);
+}
+END_TEST
+
 /* ---- Fields ---------------------------------------------------------------------------------- */
 
 /* Begins of [1, 2, ...: the ping is the second request. */
@@ -536,6 +562,7 @@ SUITE_MAIN(
     test_a_key_that_comes_twice_is_refused, test_a_message_that_is_no_frame_is_refused,
     test_a_message_that_is_no_array_is_refused, test_a_request_from_the_daemon_is_refused,
     test_a_reply_to_no_request_is_refused, test_a_second_reply_is_refused,
+    test_a_broken_connection_ends_for_the_daemon_before_it_is_closed,
     test_a_result_that_is_no_map_is_refused, test_a_reply_with_neither_error_nor_result_is_refused,
     test_a_field_that_is_missing_is_refused, test_a_field_of_the_wrong_type_is_refused,
     test_a_string_with_control_characters_is_refused, test_an_error_that_is_no_map_is_refused,

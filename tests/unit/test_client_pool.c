@@ -3,8 +3,10 @@
 #include <fastalloc/fastalloc.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/lib/fd_count.h"
@@ -18,6 +20,15 @@ static fastalloc_connection_t *connect_to(const struct test_peer *test)
     options.socket = test->socket;
     ck_assert_int_eq(fastalloc_connect(&options, &connection, NULL), 0);
     return connection;
+}
+
+/* The library's call of pread(), with a descriptor just arrived, comes here. */
+static int kept_over_exec;
+
+__attribute__((visibility("default"))) ssize_t pread(int fd, void *buf, size_t nbytes, off_t offset)
+{
+    kept_over_exec += !(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    return syscall(SYS_pread64, fd, buf, nbytes, offset);
 }
 
 /* ---- What is right --------------------------------------------------------------------------- */
@@ -38,6 +49,7 @@ START_TEST(test_an_open_pool_knows_what_it_is_and_keeps_no_descriptor)
     unsigned before = test_fd_count();
     ck_assert_int_eq(fastalloc_open(connection, "pool", NULL, &pool, NULL), 0);
     ck_assert_uint_eq(test_fd_count(), before);
+    ck_assert_int_eq(kept_over_exec, 0);
     ck_assert_str_eq(fastalloc_pool_name(pool), "pool");
     ck_assert_str_eq(fastalloc_pool_type(pool), "");
     ck_assert_uint_eq(fastalloc_pool_object_size(pool), PEER_POOL_OBJECT);
