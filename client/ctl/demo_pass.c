@@ -162,7 +162,9 @@ static int take_message(struct demo *demo, unsigned worker, const struct message
 {
     switch (message->kind) {
     case MESSAGE_READY:
-        return worker < DEMO_READERS ? take_ready(demo, worker, message) : -EPROTO;
+        if (worker == TEAM_WRITER)
+            return demo_fail(demo, -EPROTO, "the writer says that it is a reader");
+        return take_ready(demo, worker, message);
     case MESSAGE_PAUSED:
         return try_to_kill(demo, message->amount + 1);
     case MESSAGE_PROGRESS:

@@ -49,7 +49,8 @@ int status_of(const fastalloc_error_t *error)
     case FASTALLOC_ERR_NOT_PERMITTED:
         return STATUS_NOT_PERMITTED;
     case FASTALLOC_ERR_UNREACHABLE:
-        return error->system_error == EACCES ? STATUS_NOT_PERMITTED : STATUS_UNREACHABLE;
+        return error->system_error == EACCES || error->system_error == EPERM ? STATUS_NOT_PERMITTED
+                                                                             : STATUS_UNREACHABLE;
     case FASTALLOC_ERR_DISCONNECTED:
     case FASTALLOC_ERR_NO_REPLY:
     case FASTALLOC_ERR_SHUTTING_DOWN:
