@@ -19,9 +19,9 @@ static const char options_text[] =
     "  --socket PATH       the daemon's socket; without it $FASTALLOC_SOCKET, else\n"
     "                      $XDG_RUNTIME_DIR/fastalloc/default.sock if there is one, else\n"
     "                      /run/fastalloc/default.sock\n"
-    "  --json              JSON instead of tables; a failure is {\"error\": {\"code\", \"name\",\n"
-    "                      \"message\", \"status\", ...}} on standard output, besides the one line\n"
-    "                      on standard error\n"
+    "  --json              JSON instead of text, except for help; a failure is {\"error\":\n"
+    "                      {\"code\", \"name\", \"message\", \"status\", ...}} on standard\n"
+    "                      output, besides the one line on standard error\n"
     "  --help              this text, or that of a command\n"
     "  --version           the version\n";
 

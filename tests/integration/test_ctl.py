@@ -272,6 +272,14 @@ class TestWithoutDaemon(Case):
             for line in self.run_ctl("help", *command).out.splitlines():
                 self.assertLessEqual(len(line), 100)
 
+    def test_help_is_text_with_json_too_and_says_so(self):
+        text = self.run_ctl("--help").out
+        self.assertIn("JSON instead of text, except for help;", text)
+        for arguments in (["--help", "--json"], ["help", "--json"]):
+            result = self.run_ctl(*arguments)
+            self.assert_status(result, OK)
+            self.assertEqual(result.out, text)
+
     def test_version_is_told(self):
         self.assertRegex(self.run_ctl("--version").out, r"\Afastallocctl \d+\.\d+\.\d+\n\Z")
         self.assertRegex(self.run_ctl("--json", "--version").json()["version"], r"\A\d+\.\d+\.\d+\Z")
