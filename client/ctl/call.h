@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A call: what the user typed, understood. It is made by command_parse() and handed to the command.
+ * A call: what the user typed, understood. It is made by parse_arguments() and handed to the command.
  *
  * It owns nothing: the strings are those of argv.
  */

@@ -13,8 +13,8 @@
 #include "demo_report.h"
 #include "demo_wc.h"
 #include "failure.h"
+#include "must.h"
 #include "report.h"
-#include "text.h"
 
 int demo_fail(struct demo *demo, int result, const char *format, ...)
 {

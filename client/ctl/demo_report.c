@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "must.h"
 #include "stats_table.h"
 #include "table.h"
 #include "text.h"

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "must.h"
 #include "text.h"
 
 json_t *json_new(void)

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "must.h"
 #include "text.h"
 
 #define TABLE_COLUMNS_MAX 16

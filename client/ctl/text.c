@@ -6,14 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void *must(void *pointer)
-{
-    if (!pointer) {
-        fputs("fastallocctl: out of memory\n", stderr);
-        exit(1);
-    }
-    return pointer;
-}
+#include "must.h"
 
 /* The length of the UTF-8 sequence that begins here, and its code point; 0 if it is none. */
 static size_t decode(const unsigned char *text, uint32_t *code_point)

@@ -32,7 +32,4 @@ const char *text_size(uint64_t bytes, char buffer[TEXT_NUMBER_SIZE]);
 /* "850 us", "12.3 ms", "4.56 s". */
 const char *text_duration(uint64_t nanoseconds, char buffer[TEXT_NUMBER_SIZE]);
 
-/* `pointer`, or the end of the program with a message if it is NULL. */
-void *must(void *pointer);
-
 #endif

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "client/ctl/must.c"  // NOLINT(bugprone-suspicious-include): part of a program
 #include "client/ctl/table.c" // NOLINT(bugprone-suspicious-include): part of a program
 #include "client/ctl/text.c"  // NOLINT(bugprone-suspicious-include): part of a program
 
