@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A call: what the user typed, understood. It is made by parse_arguments() and handed to the command.
+ * A call: what the user typed, understood. It is made by parse_arguments() and handed to the
+ * command.
  *
  * It owns nothing: the strings are those of argv.
  */

@@ -112,7 +112,7 @@ const struct command command_stats = {
     .operands = "[POOL]",
     .summary = "Show the statistics of a pool, or of all",
     .description =
-        "With --json the share of the capacity that is in use is a ratio, 0 to 1; for people it is\n"
-        "in percent. \"Reclaimed\" are slots whose process ended without freeing them.\n",
+        "With --json the share of the capacity that is in use is a ratio, 0 to 1; for people it\n"
+        "is in percent. \"Reclaimed\" are slots whose process ended without freeing them.\n",
     .run = run,
 };

@@ -26,7 +26,9 @@ int demo_fail(struct demo *demo, int result, const char *format, ...)
     return result;
 }
 
-/* Everything that can be wrong with the machine or the file is found before a process is started. */
+/*
+ * Everything that can be wrong with the machine or the file is found before a process is started.
+ */
 static int prepare(struct demo *demo)
 {
     int result = demo_open_input(demo);

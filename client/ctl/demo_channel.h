@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the demo's processes say to each other, over socket pairs that keep packets whole. No line of the
- * text is ever in a packet: only handles are.
+ * What the demo's processes say to each other, over socket pairs that keep packets whole. No line
+ * of the text is ever in a packet: only handles are.
  *
  *   writer to reader   a packet of handles, up to PACKET_HANDLES
  *   reader to writer   struct acknowledgement

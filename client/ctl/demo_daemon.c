@@ -89,8 +89,9 @@ static bool is_left(const struct private_daemon *daemon)
 /* ---- Its process ----------------------------------------------------------------------------- */
 
 /*
- * A group of its own keeps the terminal's Ctrl-C away from it: the demo needs it for cleaning up. If the
- * demo is killed it ends by itself, once the workers' memory is gone too, and removes its files.
+ * A group of its own keeps the terminal's Ctrl-C away from it: the demo needs it for cleaning up.
+ * If the demo is killed it ends by itself, once the workers' memory is gone too, and removes its
+ * files.
  */
 static void become_daemon(const struct private_daemon *daemon, const struct signals *signals,
                           const char *exit_idle)

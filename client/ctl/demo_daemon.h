@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A daemon of the demo's own: it is there when no other can be reached, and leaves nothing behind. It
- * ends by itself, and removes what it made, when the demo is killed; no file of ours is to be left then.
+ * A daemon of the demo's own: it is there when no other can be reached, and leaves nothing behind.
+ * When the demo is killed it ends by itself and removes its files; the demo makes none for it.
  */
 #ifndef CTL_DEMO_DAEMON_H
 #define CTL_DEMO_DAEMON_H
@@ -21,15 +21,15 @@ struct private_daemon {
 };
 
 /*
- * Starts fastallocd, from beside this program or from PATH, and waits until it answers. 0, or a negative
- * code with `error` filled in. It is to be stopped in either case.
+ * Starts fastallocd, from beside this program or from PATH, and waits until it answers. 0, or a
+ * negative code with `error` filled in. It is to be stopped in either case.
  */
 int private_daemon_start(struct private_daemon *daemon, struct signals *signals,
                          fastalloc_error_t *error);
 
 /*
- * Ends it. If somebody else killed it, another one takes away what it left. Whether nothing is left;
- * also when none was started.
+ * Ends it. If somebody else killed it, another one takes away what it left. Whether nothing is
+ * left; also when none was started.
  */
 bool private_daemon_stop(struct private_daemon *daemon, const struct signals *signals);
 

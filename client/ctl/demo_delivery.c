@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The writer's side towards its readers: handles out in turn, acknowledgements in, and what happens when a
- * reader is lost.
+ * The writer's side towards its readers: handles out in turn, acknowledgements in, and what
+ * happens when a reader is lost.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -14,7 +14,10 @@ static size_t room_of(const struct delivery *delivery)
     return delivery->fd < 0 ? 0 : WRITER_WINDOW - delivery->sent.count;
 }
 
-/* Packets begin with one handle and double each round, so that every reader gets some of a short file. */
+/*
+ * Packets begin with one handle and double each round, so that every reader gets some of a short
+ * file.
+ */
 static size_t packet_size(const struct writer *writer)
 {
     return writer->round < 7 ? (size_t)1 << writer->round : PACKET_HANDLES;
@@ -33,7 +36,9 @@ static unsigned pick_reader(struct writer *writer)
     return DEMO_READERS;
 }
 
-/* What can't be sent any more, because the reader is gone, is found when its end of stream comes. */
+/*
+ * What can't be sent any more, because the reader is gone, is found when its end of stream comes.
+ */
 static int send_packet(struct writer *writer, struct delivery *delivery)
 {
     fastalloc_handle_t handles[PACKET_HANDLES];

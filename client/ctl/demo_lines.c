@@ -8,7 +8,10 @@ static bool is_space(unsigned char byte)
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-/* Whether the byte, which is no space, begins a word. In the C locale, whatever the process' own is. */
+/*
+ * Whether the byte, which is no space, begins a word. In the C locale, whatever the process' own
+ * is.
+ */
 static bool begins_word(unsigned char byte, enum word_rule rule)
 {
     return rule == WORD_ANY || (byte > ' ' && byte < 0x7f);

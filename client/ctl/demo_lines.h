@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lines as the demo passes them: cut into pieces that fit into a slot, and counted as wc counts. Each piece
- * carries what is needed to count it alone, so that any reader may take any piece. Pure.
+ * Lines as the demo passes them: cut into pieces that fit into a slot, and counted as wc counts.
+ * Each piece carries what is needed to count it alone, so that any reader may take any piece.
+ * Pure.
  */
 #ifndef CTL_DEMO_LINES_H
 #define CTL_DEMO_LINES_H
@@ -34,7 +35,9 @@ struct line {
 
 _Static_assert(sizeof(struct line) == LINE_SLOT_SIZE, "a line fills a slot");
 
-/* The length of the piece that the text begins with: up to and with the newline, at most `limit`. */
+/*
+ * The length of the piece that the text begins with: up to and with the newline, at most `limit`.
+ */
 size_t piece_length(const unsigned char *text, size_t length, size_t limit);
 
 /* How many pieces the text makes, but no more than `most`. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The parent while the lines pass: it listens to its workers, kills the victim when that is in the middle of
- * a line, and reads the totals in place at the end.
+ * The parent while the lines pass: it listens to its workers, kills the victim when that is in the
+ * middle of a line, and reads the totals in place at the end.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -143,7 +143,9 @@ static int take_done(struct demo *demo, const struct message *message)
     return try_to_kill(demo, 0);
 }
 
-/* A reader that sees lines vanish is right, but that the writer is gone is the better explanation. */
+/*
+ * A reader that sees lines vanish is right, but that the writer is gone is the better explanation.
+ */
 static int take_failed(struct demo *demo, unsigned worker, const struct message *message)
 {
     int status = 0;
@@ -223,7 +225,10 @@ static bool is_over(const struct demo *demo)
     return demo->writer_done;
 }
 
-/* Reads the totals where they lie and adds them up. False: a reader is gone after all, and its slot with it. */
+/*
+ * Reads the totals where they lie and adds them up. False: a reader is gone after all, and its
+ * slot with it.
+ */
 static bool read_totals(struct demo *demo)
 {
     for (unsigned i = 0; i < DEMO_READERS; i++) {

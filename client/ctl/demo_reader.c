@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A reader: follows each handle to its line, counts it where it lies, keeps its totals in a slot of its own,
- * and acknowledges. It leaves when the parent's channel ends.
+ * A reader: follows each handle to its line, counts it where it lies, keeps its totals in a slot
+ * of its own, and acknowledges. It leaves when the parent's channel ends.
  */
 #include <errno.h>
 #include <poll.h>
@@ -47,8 +47,8 @@ static void pause_in(struct reader *reader, const struct line *line)
 }
 
 /*
- * Counts a line in place. It is the writer's: that it was still there after reading is what makes the count
- * good.
+ * Counts a line in place. It is the writer's: that it was still there after reading is what makes
+ * the count good.
  */
 static int read_line(struct reader *reader, fastalloc_handle_t handle)
 {

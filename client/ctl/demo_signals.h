@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ctrl-C and its like, as a descriptor: the demo looks at it wherever it waits, and cleans up before it ends.
+ * Ctrl-C and its like, as a descriptor: the demo looks at it wherever it waits, and cleans up
+ * before it ends.
  */
 #ifndef CTL_DEMO_SIGNALS_H
 #define CTL_DEMO_SIGNALS_H
@@ -21,8 +22,9 @@ int signals_init(struct signals *signals);
 void signals_deinit(struct signals *signals);
 
 /*
- * poll() on the entries, the last of which is the function's own. 0 when one of them is ready, -EINTR when a
- * signal was caught, -ETIMEDOUT, or another negated errno. `limit` in milliseconds, negative: for ever.
+ * poll() on the entries, the last of which is the function's own. 0 when one of them is ready,
+ * -EINTR when a signal was caught, -ETIMEDOUT, or another negated errno. `limit` in milliseconds,
+ * negative: for ever.
  */
 int signals_poll(struct signals *signals, struct pollfd *entries, unsigned count, int limit);
 

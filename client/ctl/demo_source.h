@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text file as a stream of pieces. It reads with pread(), so the descriptor's own position stays where it
- * is. It owns its buffer, not the descriptor.
+ * The text file as a stream of pieces. It reads with pread(), so the descriptor's own position
+ * stays where it is. It owns its buffer, not the descriptor.
  */
 #ifndef CTL_DEMO_SOURCE_H
 #define CTL_DEMO_SOURCE_H
@@ -33,8 +33,8 @@ struct source {
 void source_init(struct source *source, int fd, enum word_rule rule);
 
 /*
- * The next pieces, SOURCE_BATCH of them unless the file ends before. They stay good until the next call. Returns
- * how many, 0 at the end of the file, or a negated errno.
+ * The next pieces, SOURCE_BATCH of them unless the file ends before. They stay good until the next
+ * call. Returns how many, 0 at the end of the file, or a negated errno.
  */
 ssize_t source_take(struct source *source, struct piece pieces[SOURCE_BATCH]);
 

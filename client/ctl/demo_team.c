@@ -67,7 +67,10 @@ static int take(int *fd)
     return taken;
 }
 
-/* In the child: takes the ends that are its own and closes all others, so that each end has one holder. */
+/*
+ * In the child: takes the ends that are its own and closes all others, so that each end has one
+ * holder.
+ */
 static int work(struct plumbing *plumbing, const struct team_plan *plan, unsigned place)
 {
     int lines[DEMO_READERS] = {-1, -1, -1};

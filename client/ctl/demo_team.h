@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The demo's processes, as the parent has them: one writer and the readers, each forked before any connection
- * is made and tied to the parent by a channel. None outlives the parent.
+ * The demo's processes, as the parent has them: one writer and the readers, each forked before any
+ * connection is made and tied to the parent by a channel. None outlives the parent.
  */
 #ifndef CTL_DEMO_TEAM_H
 #define CTL_DEMO_TEAM_H
@@ -36,7 +36,10 @@ int team_start(struct team *team, const struct team_plan *plan);
 /* Kills a worker and waits for it. */
 void team_kill(struct team *team, unsigned worker);
 
-/* Closes the channel, upon which a worker that still lives leaves, and waits for it (2 s; then it is killed). */
+/*
+ * Closes the channel, upon which a worker that still lives leaves, and waits for it (2 s; then it
+ * is killed).
+ */
 void team_reap(struct team *team, unsigned worker);
 
 /* Lets them leave by themselves, and waits. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a worker of the demo, reader or writer, is given when it is forked, and how it begins: it waits for the
- * parent's word and then makes a connection of its own.
+ * What a worker of the demo, reader or writer, is given when it is forked, and how it begins: it
+ * waits for the parent's word and then makes a connection of its own.
  */
 #ifndef CTL_DEMO_WORKER_H
 #define CTL_DEMO_WORKER_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The writer: puts each line into a slot and sends the readers nothing but handles. A line stays the
- * writer's until a reader acknowledges it; what a lost reader hadn't acknowledged goes to the others, and
- * its last acknowledged totals into a slot of the writer's.
+ * The writer: puts each line into a slot and sends the readers nothing but handles. A line stays
+ * the writer's until a reader acknowledges it; what a lost reader hadn't acknowledged goes to the
+ * others, and its last acknowledged totals into a slot of the writer's.
  */
 #ifndef CTL_DEMO_WRITER_H
 #define CTL_DEMO_WRITER_H

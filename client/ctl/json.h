@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * JSON for programs, with the names of the public structs. Building never fails: out of memory ends the
- * program.
+ * JSON for programs, with the names of the public structs. Building never fails: out of memory
+ * ends the program.
  */
 #ifndef CTL_JSON_H
 #define CTL_JSON_H

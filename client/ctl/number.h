@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Numbers as people type them: nothing before, after or between the digits, no sign, no overflow. Pure.
- * Each returns 0, -EINVAL (no such number) or -ERANGE (too large).
+ * Numbers as people type them: nothing before, after or between the digits, no sign, no overflow.
+ * Pure. Each returns 0, -EINVAL (no such number) or -ERANGE (too large).
  */
 #ifndef CTL_NUMBER_H
 #define CTL_NUMBER_H

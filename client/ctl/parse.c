@@ -112,7 +112,10 @@ static int parse_operand(struct parser *parser, const char *word)
     return STATUS_OK;
 }
 
-/* Counts the operands that the command's help names: all of them, and those that aren't in brackets. */
+/*
+ * Counts the operands that the command's help names: all of them, and those that aren't in
+ * brackets.
+ */
 static void count_operands(const struct command *command, size_t *least, size_t *most)
 {
     *least = 0;

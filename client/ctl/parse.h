@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading the command line: global options anywhere, those of the command after its name, `--option value`
- * or `--option=value`, and nothing but operands after `--`. Options are never abbreviated.
+ * Reading the command line: global options anywhere, those of the command after its name,
+ * `--option value` or `--option=value`, and nothing but operands after `--`. Options are never
+ * abbreviated.
  */
 #ifndef CTL_PARSE_H
 #define CTL_PARSE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A table for people: cells come in row by row, and are made harmless; columns are aligned when it is
- * printed.
+ * A table for people: cells come in row by row, and are made harmless; columns are aligned when it
+ * is printed.
  */
 #ifndef CTL_TABLE_H
 #define CTL_TABLE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Text for people: strings of others made harmless, numbers and sizes made readable. JSON has nothing to
- * do with it.
+ * Text for people: strings of others made harmless, numbers and sizes made readable. JSON has
+ * nothing to do with it.
  */
 #ifndef CTL_TEXT_H
 #define CTL_TEXT_H
@@ -12,8 +12,8 @@
 #define TEXT_NUMBER_SIZE 32 /* room for any number or size */
 
 /*
- * A copy in which control characters, what turns the direction of writing, and bytes that are no UTF-8 stand
- * as \xNN. To be freed.
+ * A copy in which control characters, what turns the direction of writing, and bytes that are no
+ * UTF-8 stand as \xNN. To be freed.
  */
 char *text_clean(const char *text);
 

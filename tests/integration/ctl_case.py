@@ -1,4 +1,4 @@
-"""What the tests of fastallocctl share: running it, a daemon to run it against, and what is left after."""
+"""What the tests of fastallocctl share: running it, a daemon for it, and what is left after."""
 
 import json
 import os
@@ -49,7 +49,7 @@ class Result:
 
 
 class Case(unittest.TestCase):
-    """A directory of the test's own; every process that was started in it must be gone at the end."""
+    """A directory of the test's own; each process started in it must be gone at the end."""
 
     def setUp(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ctl-"))

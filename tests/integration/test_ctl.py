@@ -37,10 +37,12 @@ class WithDaemon(Case):
 class TestPools(WithDaemon):
     def test_create_says_what_was_made(self):
         self.assertRegex(self.create().out,
-                         r"\AMade pool things: 1,000 slots of 4 KiB, [\d.]+ MiB of shared memory\.\n")
+                         r"\AMade pool things: 1,000 slots of 4 KiB, [\d.]+ MiB of shared "
+                         r"memory\.\n")
 
     def test_create_honours_each_option(self):
-        pool = self.create("a", "--align", "64", "--type=particle", "--mode", "0640", "--json").json()
+        pool = self.create("a", "--align", "64", "--type=particle", "--mode", "0640",
+                           "--json").json()
         self.assertEqual(set(pool), POOL_FIELDS)
         self.assertEqual({key: pool[key] for key in ("name", "object_size", "capacity", "alignment",
                                                      "type", "mode", "allocated")},
@@ -49,7 +51,8 @@ class TestPools(WithDaemon):
 
     def test_create_takes_no_name_twice(self):
         self.create()
-        result = self.run_ctl("pool", "create", "things", "--size", "1", "--capacity", "1", "--json")
+        result = self.run_ctl("pool", "create", "things", "--size", "1", "--capacity", "1",
+                              "--json")
         self.assert_status(result, FAILED)
         self.assertEqual(result.json()["error"]["name"], "FASTALLOC_ERR_POOL_EXISTS")
         self.assertEqual(result.json()["error"]["pool"], "things")
@@ -181,8 +184,8 @@ class TestOthers(WithDaemon):
 
     def test_closed_streams_are_no_file_of_ours(self):
         for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-            run = subprocess.run(["sh", "-c", f'"$0" ping {closed}', CTL], env=self.env, check=False,
-                                 capture_output=True)
+            run = subprocess.run(["sh", "-c", f'"$0" ping {closed}', CTL], env=self.env,
+                                 check=False, capture_output=True)
             self.assertEqual(run.returncode, FAILED if ">&-" in closed.replace("2>&-", "") else OK)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs another user")
@@ -282,7 +285,8 @@ class TestWithoutDaemon(Case):
 
     def test_version_is_told(self):
         self.assertRegex(self.run_ctl("--version").out, r"\Afastallocctl \d+\.\d+\.\d+\n\Z")
-        self.assertRegex(self.run_ctl("--json", "--version").json()["version"], r"\A\d+\.\d+\.\d+\Z")
+        version = self.run_ctl("--json", "--version").json()["version"]
+        self.assertRegex(version, r"\A\d+\.\d+\.\d+\Z")
 
     def test_no_daemon_is_unreachable(self):
         self.env["FASTALLOC_SOCKET"] = str(self.directory / "none.sock")

@@ -158,7 +158,8 @@ class TestShow(DemoCase):
         commands = [line.strip() for line in out.splitlines() if line.startswith("  /")]
         self.assertEqual(len(commands), 2)
         self.assertIn(f"fastallocd {place} &", commands[0])
-        script = f"{commands[0]} pid=$!; {commands[1]}; status=$?; kill $pid; wait $pid; exit $status"
+        script = (f"{commands[0]} pid=$!; {commands[1]}; status=$?; "
+                  "kill $pid; wait $pid; exit $status")
         run = subprocess.run(["sh", "-c", script], env=self.env, check=False, capture_output=True,
                              text=True)
         self.assertEqual(run.returncode, 0, run.stderr)
@@ -360,12 +361,12 @@ class TestEarlyDeaths(DemoCase):
 
 
 class TestDeaths(DemoCase):
-    """A demo that is held up by stopping one of its readers, so that things can happen in the middle of it."""
+    """A demo that is held up by stopping one of its readers, for things to happen meanwhile."""
 
     def hold(self, victim="demo-reader-1"):
         """
-        Starts a demo, and stops one of its readers early enough for more lines to come to it: the demo waits
-        for them.
+        Starts a demo, and stops one of its readers early enough for more lines to come to it: the
+        demo waits for them.
         """
         path = self.file(LICENCE * 400)
         for _ in range(50):
