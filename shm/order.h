@@ -69,12 +69,16 @@ static inline void counter_store(uint64_t *counter, uint64_t value)
 
 /*
  * Around a change of several counters by their one writer: the sequence is odd meanwhile, and who
- * read the same even one before and after has a consistent set. The acquire of the begin keeps the
- * counters' stores behind it, the release of the end before it.
+ * read the same even one before and after has a consistent set. The fence of the begin keeps the
+ * counters' stores behind its own (an acquire wouldn't: it concerns loads), the release of the end
+ * keeps them before it.
  */
 static inline void counters_begin(uint64_t *sequence)
 {
-    __atomic_add_fetch(sequence, 1, __ATOMIC_ACQ_REL);
+    __atomic_store_n(sequence, counter_load(sequence) + 1, __ATOMIC_RELAXED);
+#ifndef __SANITIZE_THREAD__ /* which knows no fences */
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+#endif
 }
 
 static inline void counters_end(uint64_t *sequence)
