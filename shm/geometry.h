@@ -19,6 +19,9 @@
 #define GEOMETRY_OBJECT_MAX (UINT64_C(1) << 32) /* bytes */
 #define GEOMETRY_DATA_MAX (UINT64_C(1) << 40)   /* bytes of address space for one pool's objects */
 
+/* What all of it adds up to must be a size_t too. */
+_Static_assert(sizeof(size_t) == 8, "a pool takes 64-bit addresses");
+
 /*
  * A pool's address space is this many times its maximum capacity, as far as GEOMETRY_DATA_MAX
  * allows.
