@@ -13,7 +13,8 @@
 /*
  * Whether the mode lets the peer look, and, with `write`, allocate and free as well: the owner's
  * bits if it is the owner, else the group's if that is its group, else the others', as with files.
- * root and the daemon's own user may everything.
+ * root and the daemon's own user may everything. Of the peer's groups only the primary one counts,
+ * which is the one that a socket's credentials carry.
  */
 bool access_may_open(const struct layout_ctl *ctl, const struct peer *peer, uid_t daemon,
                      bool write);
