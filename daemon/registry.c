@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -11,6 +12,25 @@
 
 #include "daemon/pool.h"
 #include "shm/order.h"
+
+static int reserve(int fd)
+{
+    int result;
+    do
+        result = posix_fallocate(fd, 0, sizeof(struct registry_file));
+    while (result == EINTR);
+    return -result;
+}
+
+/*
+ * Killed while it reserved the file's room (where the file system can't and the C library writes
+ * instead, a part of it is there): then nothing stands at its beginning yet.
+ */
+static bool is_blank(int fd)
+{
+    uint8_t head[offsetof(struct registry_file, last_pool)] = {0}, blank[sizeof(head)] = {0};
+    return pread(fd, head, sizeof(head), 0) >= 0 && memcmp(head, blank, sizeof(head)) == 0;
+}
 
 static int map_file(struct registry *registry, const char *path, int flags)
 {
@@ -21,11 +41,12 @@ static int map_file(struct registry *registry, const char *path, int flags)
     int result = 0;
     struct stat status;
     if (flags & O_CREAT)
-        result = -posix_fallocate(fd, 0, sizeof(struct registry_file));
+        result = reserve(fd);
     else if (fstat(fd, &status) < 0)
         result = -errno;
     else if (status.st_size != sizeof(struct registry_file))
-        result = status.st_size == 0 ? -ENODATA : -EPROTO;
+        result =
+            status.st_size < (off_t)sizeof(struct registry_file) && is_blank(fd) ? -ENODATA : -EPROTO;
 
     void *mapping = MAP_FAILED;
     if (result == 0)
@@ -76,7 +97,7 @@ int registry_purge(const char *path, struct registry_remains *remains)
         return result;
     assert(registry.file || result < 0);
 
-    /* No bytes or version 0: killed while it made the file, when it had nothing yet. */
+    /* Too short and blank, or version 0: killed while it made the file, when it had nothing yet. */
     bool unfinished = !registry.file || registry.file->version == 0;
     if (!unfinished &&
         (registry.file->magic != REGISTRY_MAGIC || registry.file->version != REGISTRY_VERSION)) {

@@ -282,6 +282,9 @@ START_TEST(test_registry_purge_takes_a_file_that_was_never_finished)
     make_file("", 0, 0);
     purge(0);
     ck_assert_int_eq(file_size(), -1);
+    make_file("", 0, 4097); /* where room is reserved by writing */
+    purge(0);
+    ck_assert_int_eq(file_size(), -1);
     make_file("", 0, sizeof(struct registry_file));
     purge(0);
     ck_assert_int_eq(file_size(), -1);
