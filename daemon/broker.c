@@ -313,6 +313,22 @@ struct pool *broker_find_pool(const struct broker *broker, const char *name)
     return NULL;
 }
 
+static bool refuse_pool(const struct broker *broker, struct error *error)
+{
+    if (registry_has_numbers(&broker->registry)) {
+        error_set(error, ERROR_LIMIT_EXCEEDED,
+                  "the daemon has %u pools, which is its limit; destroy some first",
+                  REGISTRY_POOLS);
+        error->max = REGISTRY_POOLS;
+    } else {
+        error_set(error, ERROR_LIMIT_EXCEEDED,
+                  "the daemon has no numbers left for pools, which aren't used twice; start it "
+                  "again");
+        error->max = UINT32_MAX;
+    }
+    return false;
+}
+
 bool broker_create_pool(struct broker *broker, const struct pool_config *config, struct pool **pool,
                         struct error *error)
 {
@@ -323,13 +339,8 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
         return false;
     }
     struct registry_pool *entry = registry_add_pool(&broker->registry);
-    if (!entry) {
-        error_set(error, ERROR_LIMIT_EXCEEDED,
-                  "the daemon has %u pools, which is its limit; destroy some first",
-                  REGISTRY_POOLS);
-        error->max = REGISTRY_POOLS;
-        return false;
-    }
+    if (!entry)
+        return refuse_pool(broker, error);
     if (!pool_create(config, entry->id, registry_nonce(&broker->registry), entry->key, pool,
                      error)) {
         registry_set_state(&entry->state, REGISTRY_FREE);

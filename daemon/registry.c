@@ -45,8 +45,8 @@ static int map_file(struct registry *registry, const char *path, int flags)
     else if (fstat(fd, &status) < 0)
         result = -errno;
     else if (status.st_size != sizeof(struct registry_file))
-        result =
-            status.st_size < (off_t)sizeof(struct registry_file) && is_blank(fd) ? -ENODATA : -EPROTO;
+        result = status.st_size < (off_t)sizeof(struct registry_file) && is_blank(fd) ? -ENODATA
+                                                                                      : -EPROTO;
 
     void *mapping = MAP_FAILED;
     if (result == 0)
@@ -141,6 +141,11 @@ uint16_t registry_nonce(const struct registry *registry)
     return (uint16_t)registry->file->nonce;
 }
 
+bool registry_has_numbers(const struct registry *registry)
+{
+    return registry->file->last_pool < UINT32_MAX;
+}
+
 void registry_set_state(uint32_t *state, enum registry_state value)
 {
     field32_store(state, value);
@@ -148,6 +153,8 @@ void registry_set_state(uint32_t *state, enum registry_state value)
 
 struct registry_pool *registry_add_pool(struct registry *registry)
 {
+    if (!registry_has_numbers(registry))
+        return NULL;
     for (uint32_t i = 0; i < REGISTRY_POOLS; i++) {
         struct registry_pool *entry = &registry->file->pools[i];
         if (entry->state != REGISTRY_FREE)

@@ -81,8 +81,12 @@ void registry_close(struct registry *registry);
 
 uint16_t registry_nonce(const struct registry *registry);
 
+/* Whether there are numbers left for new pools: none is ever used again. */
+bool registry_has_numbers(const struct registry *registry);
+
 /*
- * A new entry with a new id and random key, in the state MAKING; NULL when there is no more room.
+ * A new entry with a new id and random key, in the state MAKING; NULL when there is no more room,
+ * or no number left.
  */
 struct registry_pool *registry_add_pool(struct registry *registry);
 /* A new entry with a new id and random token and key, READY; NULL when there is no more room. */

@@ -152,6 +152,16 @@ START_TEST(test_registry_never_gives_an_id_again)
 }
 END_TEST
 
+START_TEST(test_registry_never_comes_round_to_an_id_again)
+{
+    create();
+    registry.file->last_pool = UINT32_MAX - 1;
+    ck_assert_uint_eq(registry_add_pool(&registry)->id, UINT32_MAX);
+    ck_assert(!registry_has_numbers(&registry));
+    ck_assert_ptr_null(registry_add_pool(&registry));
+}
+END_TEST
+
 START_TEST(test_registry_takes_its_limit_of_pools_and_no_more)
 {
     create();
@@ -358,7 +368,8 @@ SUITE_MAIN_WITH(
     test_registry_create_without_room_leaves_nothing,
     test_registry_nonce_is_never_zero_and_seldom_the_same,
     test_registry_pool_entry_is_new_and_in_the_making, test_registry_session_entry_is_new_and_ready,
-    test_registry_never_gives_an_id_again, test_registry_takes_its_limit_of_pools_and_no_more,
+    test_registry_never_gives_an_id_again, test_registry_never_comes_round_to_an_id_again,
+    test_registry_takes_its_limit_of_pools_and_no_more,
     test_registry_takes_its_limit_of_sessions_and_no_more,
     test_registry_does_not_reuse_an_entry_that_is_ending, test_registry_purge_of_nothing_is_fine,
     test_registry_purge_removes_all_objects_and_the_file,
