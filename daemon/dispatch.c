@@ -289,8 +289,9 @@ static bool on_pool_open(const struct call *call, const struct pool_open_request
     if (create ? !create_pool_to_open(call, request, &pool) : !pool)
         return false;
 
+    /* As with open(2), who makes it gets what he asks for, whatever the mode lets him have later. */
     struct membership *membership =
-        may_open(call, pool, request) ? join(call, pool, request) : NULL;
+        create || may_open(call, pool, request) ? join(call, pool, request) : NULL;
     if (!membership && create)
         broker_destroy_pool(call->broker, pool);
     if (!membership)
