@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/dispatch.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -152,49 +151,36 @@ static bool on_sessions(const struct call *call, const struct sessions_request *
 
 /* ---- Pools ----------------------------------------------------------------------------------- */
 
-static bool create_pool(const struct call *call, struct pool_config *config, struct pool **pool)
+/* What a pool.create and a pool.open with `create` say of it alike. */
+#define POOL_CONFIG(request)                                                                       \
+    (struct pool_config)                                                                           \
+    {                                                                                              \
+        .name = (request)->name, .type = (request)->type, .object_size = (request)->object_size,   \
+        .capacity = (request)->capacity, .alignment = (request)->alignment,                        \
+        .mode = (request)->mode                                                                    \
+    }
+
+static bool create_pool(const struct call *call, struct pool_config config, struct pool **pool)
 {
-    if (!name_is_valid(config->name)) {
+    if (!name_is_valid(config.name)) {
         refuse_argument(call, "name", "is no name for a pool: " NAME_RULE);
         return false;
     }
-    if (config->mode == 0)
-        config->mode = ACCESS_MODE_DEFAULT;
-    config->uid = call->caller->peer.uid;
-    config->gid = call->caller->peer.gid;
-    return broker_create_pool(call->broker, config, pool, &call->answer->error);
+    if (config.mode == 0)
+        config.mode = ACCESS_MODE_DEFAULT;
+    config.uid = call->caller->peer.uid;
+    config.gid = call->caller->peer.gid;
+    return broker_create_pool(call->broker, &config, pool, &call->answer->error);
 }
 
 static bool on_pool_create(const struct call *call, const struct pool_create_request *request,
                            struct pool_create_reply *reply)
 {
     struct pool *pool;
-    struct pool_config config = {
-        .name = request->name,
-        .type = request->type,
-        .object_size = request->object_size,
-        .capacity = request->capacity,
-        .alignment = request->alignment,
-        .mode = request->mode,
-    };
-    if (!create_pool(call, &config, &pool))
+    if (!create_pool(call, POOL_CONFIG(request), &pool))
         return false;
     reply->pool = pool->id;
     return true;
-}
-
-static bool create_pool_to_open(const struct call *call, const struct pool_open_request *request,
-                                struct pool **pool)
-{
-    struct pool_config config = {
-        .name = request->name,
-        .type = request->type,
-        .object_size = request->object_size,
-        .capacity = request->capacity,
-        .alignment = request->alignment,
-        .mode = request->mode,
-    };
-    return create_pool(call, &config, pool);
 }
 
 static bool refuse_mismatch(const struct call *call, enum error_code code, const struct pool *pool,
@@ -286,7 +272,7 @@ static bool on_pool_open(const struct call *call, const struct pool_open_request
     struct pool *pool = request->create ? broker_find_pool(call->broker, request->name)
                                         : find_pool(call, request->name);
     bool create = !pool && request->create;
-    if (create ? !create_pool_to_open(call, request, &pool) : !pool)
+    if (create ? !create_pool(call, POOL_CONFIG(request), &pool) : !pool)
         return false;
 
     /* As with open(2), who makes it gets what he asks for, whatever the mode lets him have later. */

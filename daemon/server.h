@@ -13,7 +13,7 @@
 
 #include "daemon/broker.h"
 #include "daemon/dispatch.h"
-#include "daemon/instance.h"
+#include "daemon/options.h"
 #include "proto/envelope.h"
 
 struct connection;
