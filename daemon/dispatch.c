@@ -252,14 +252,18 @@ static struct membership *join(const struct call *call, struct pool *pool,
     if (request->map && !add_pool_descriptors(call, pool, request->write))
         return NULL;
     struct membership *membership = session_join(call->caller->session, pool, request->write);
-    if (!membership) {
-        while (call->answer->descriptor_count > 0)
-            close(call->answer->descriptors[--call->answer->descriptor_count]);
+    if (membership)
+        return membership;
+    while (call->answer->descriptor_count > 0)
+        close(call->answer->descriptors[--call->answer->descriptor_count]);
+    if (pool->member_count == POOL_MEMBER_MAX)
         refuse_pool(call, ERROR_LIMIT_EXCEEDED, request->name,
                     "is open in as many sessions as it can be; let some close it")
             ->max = POOL_MEMBER_MAX;
-    }
-    return membership;
+    else
+        refuse_pool(call, ERROR_OUT_OF_MEMORY, request->name,
+                    "can't be opened: the daemon has no memory for another member");
+    return NULL;
 }
 
 static bool on_pool_open(const struct call *call, const struct pool_open_request *request,
