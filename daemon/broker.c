@@ -189,12 +189,18 @@ void broker_expire(struct broker *broker, int64_t now)
 static bool refuse_session(int status, struct error *error)
 {
     if (status == -ENOSPC) {
-        error_set(error, ERROR_SHARED_MEMORY_FULL,
-                  "a session needs one page of shared memory, /dev/shm has %" PRIu64
-                  " bytes left; enlarge it or destroy pools",
-                  segment_space());
-        error->needed = (uint64_t)sysconf(_SC_PAGESIZE);
-        error->available = segment_space();
+        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), space = segment_space();
+        if (page <= space)
+            error_set(error, ERROR_SHARED_MEMORY_FULL,
+                      "a session needs a file in /dev/shm, which takes no more; destroy pools, or "
+                      "let it take more (mount -o remount,nr_inodes=... /dev/shm)");
+        else
+            error_set(error, ERROR_SHARED_MEMORY_FULL,
+                      "a session needs one page of shared memory, /dev/shm has %" PRIu64
+                      " bytes left; enlarge it or destroy pools",
+                      space);
+        error->needed = page;
+        error->available = space;
     } else if (status == -ENOMEM) {
         error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for another session");
     } else {

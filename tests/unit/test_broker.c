@@ -209,6 +209,18 @@ START_TEST(test_broker_session_without_room_for_its_witness_is_refused)
 }
 END_TEST
 
+START_TEST(test_broker_session_without_a_file_for_its_witness_is_told_so)
+{
+    struct session *session;
+    test_private_shm_resize(16 << 20, test_shm_files());
+    ck_assert(!broker_begin_session(&broker, &peer, "", true, alice_name, &session, &error));
+    ck_assert_int_eq(error.code, ERROR_SHARED_MEMORY_FULL);
+    ck_assert_ptr_nonnull(strstr(error.message, "nr_inodes"));
+    ck_assert_uint_ge(error.available, error.needed);
+    test_private_shm_resize(16 << 20, 0);
+}
+END_TEST
+
 START_TEST(test_broker_end_frees_what_the_session_held)
 {
     allocate(bob, 3);
@@ -695,6 +707,7 @@ SUITE_MAIN_WITH(
     "broker", set_up, tear_down, test_broker_sessions_have_ids_in_order,
     test_broker_has_a_limit_of_sessions,
     test_broker_session_without_room_for_its_witness_is_refused,
+    test_broker_session_without_a_file_for_its_witness_is_told_so,
     test_broker_end_frees_what_the_session_held, test_broker_does_not_end_a_session_that_is_alive,
     test_broker_disconnect_drops_waiting_requests_without_an_answer,
     test_broker_disconnect_of_the_first_in_the_queue_lets_the_next_through,
