@@ -79,8 +79,9 @@ bool instance_locate(struct instance *instance, const struct options *options,
     else
         name_copy(instance->name, "default");
     if (!name_is_valid(instance->name))
-        return say(text,
-                   "this can't be an instance's name: " NAME_RULE "; choose one with --instance");
+        return say(
+            text, "'%s' can't give an instance its name: " NAME_RULE "; choose one with --instance",
+            options->instance ? options->instance : options->socket);
     if (!find_base(instance, options, text))
         return false;
 

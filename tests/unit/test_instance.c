@@ -121,8 +121,10 @@ START_TEST(test_instance_refuses_what_cannot_be_a_name)
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         ck_assert_msg(!locate(&(struct options){.instance = wrong[i]}), "%s", wrong[i]);
         ck_assert_ptr_nonnull(strstr(text, "--instance"));
+        ck_assert_ptr_nonnull(strstr(text, wrong[i]));
     }
     ck_assert(!locate_socket("/a/.sock"));
+    ck_assert_ptr_nonnull(strstr(text, "/a/.sock"));
     ck_assert(!locate_socket("/a/"));
     ck_assert(!locate_socket("/a/b c.sock"));
 }
