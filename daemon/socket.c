@@ -31,6 +31,17 @@ static int fail(int fd, const char *what, const char *path, char *text)
     return -1;
 }
 
+/* 0, or the errno of connecting. */
+static int try_connect(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int error =
+        fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
+    if (fd >= 0)
+        close(fd);
+    return error;
+}
+
 /* Whether there is something at the path that must not be removed. */
 static bool is_taken(const struct sockaddr_un *address, char *text)
 {
@@ -42,19 +53,24 @@ static bool is_taken(const struct sockaddr_un *address, char *text)
                  address->sun_path);
         return true;
     }
-    /*
-     * Only "refused" says that nobody is there: a server of another type, or of a user who lets us
-     * not in, is one.
-     */
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool dead = fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-                errno == ECONNREFUSED;
-    if (fd >= 0)
-        close(fd);
-    if (!dead)
+    int error = try_connect(address);
+    switch (error) {
+    case ECONNREFUSED: /* only that says that nobody is there */
+    case ENOENT:       /* it went meanwhile */
+        return false;
+    case 0:
+    case EAGAIN: /* its backlog is full */
+    case EPROTOTYPE:
+    case EACCES:
+    case EPERM:
         snprintf(text, SOCKET_TEXT_SIZE, "another server listens at %s; choose another --socket",
                  address->sun_path);
-    return !dead;
+        return true;
+    default:
+        snprintf(text, SOCKET_TEXT_SIZE, "cannot find out whether a server listens at %s: %s",
+                 address->sun_path, strerror(error));
+        return true;
+    }
 }
 
 int socket_listen(const char *path, bool shared, char text[SOCKET_TEXT_SIZE])
