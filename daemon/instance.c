@@ -105,7 +105,11 @@ bool instance_locate(struct instance *instance, const struct options *options,
 static bool make_base(const struct instance *instance, char *text)
 {
     mode_t mode = instance->shared ? 0755 : 0700;
-    if (mkdir(instance->base, mode) < 0 && errno != EEXIST)
+    int result = mkdir(instance->base, mode);
+    if (result < 0 && errno == EEXIST)
+        return true;
+    /* The umask may have taken away what everybody needs to get at the socket. */
+    if (result < 0 || chmod(instance->base, mode) < 0)
         return say(text, "cannot make %s: %s; try --user, or --socket PATH", instance->base,
                    strerror(errno));
     return true;

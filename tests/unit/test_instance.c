@@ -233,6 +233,20 @@ START_TEST(test_instance_lock_makes_the_sockets_folder)
 }
 END_TEST
 
+START_TEST(test_instance_lock_opens_the_systems_folder_whatever_the_umask)
+{
+    char path[80];
+    snprintf(path, sizeof(path), "%s/new/x.sock", folder);
+    ck_assert(locate_socket(path));
+    instance.shared = true; /* as /run/fastalloc */
+    umask(0077);
+    ck_assert_msg(instance_lock(&instance, text), "%s", text);
+    check_mode(instance.base, S_IFDIR | 0755);
+    check_mode(instance.directory, S_IFDIR | 0700);
+    instance_unlock(&instance, true);
+}
+END_TEST
+
 START_TEST(test_instance_lock_says_the_pid)
 {
     char pid[16] = "", expected[16];
@@ -410,8 +424,8 @@ SUITE_MAIN_WITH(
     test_instance_takes_a_socket_path_of_107_bytes,
     test_instance_counts_the_runtime_directorys_bytes_too, test_instance_locate_touches_nothing,
     test_instance_lock_makes_private_places, test_instance_lock_makes_the_sockets_folder,
-    test_instance_lock_says_the_pid, test_instance_lock_is_had_by_one_alone,
-    test_instance_lock_ends_with_the_process,
+    test_instance_lock_opens_the_systems_folder_whatever_the_umask, test_instance_lock_says_the_pid,
+    test_instance_lock_is_had_by_one_alone, test_instance_lock_ends_with_the_process,
     test_instance_lock_is_had_by_one_alone_while_others_remove_it,
     test_instance_unlock_leaves_nothing_if_asked, test_instance_unlock_keeps_the_registry_else,
     test_instance_lock_refuses_a_folder_that_others_may_enter,
