@@ -30,14 +30,25 @@ static bool __attribute__((format(printf, 2, 3))) say(char *text, const char *fo
 
 /* ---- Where it is ----------------------------------------------------------------------------- */
 
+static const char *file_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Bytes of a socket's file name without its suffix. */
+static size_t stem_length(const char *file)
+{
+    size_t length = strlen(file), suffix = strlen(SOCKET_SUFFIX);
+    return length > suffix && strcmp(file + length - suffix, SOCKET_SUFFIX) == 0 ? length - suffix
+                                                                                 : length;
+}
+
 /* The socket's file name without its suffix; "" if that is no name. */
 static void name_after_socket(struct instance *instance, const char *socket)
 {
-    const char *slash = strrchr(socket, '/');
-    const char *file = slash ? slash + 1 : socket;
-    size_t length = strlen(file), suffix = strlen(SOCKET_SUFFIX);
-    if (length > suffix && strcmp(file + length - suffix, SOCKET_SUFFIX) == 0)
-        length -= suffix;
+    const char *file = file_of(socket);
+    size_t length = stem_length(file);
     snprintf(instance->name, sizeof(instance->name), "%.*s",
              length < sizeof(instance->name) ? (int)length : 0, file);
 }
@@ -93,10 +104,13 @@ bool instance_locate(struct instance *instance, const struct options *options,
     if ((size_t)length > SOCKET_PATH_MAX)
         return say(text, "the socket path has %d bytes, a Unix socket takes at most %zu: %s",
                    length, SOCKET_PATH_MAX, instance->socket);
-    snprintf(instance->directory, sizeof(instance->directory), "%s/%s.d", base, instance->name);
-    snprintf(instance->registry, sizeof(instance->registry), "%s/%s.d/registry", base,
-             instance->name);
-    snprintf(instance->lock, sizeof(instance->lock), "%s/%s.d/lock", base, instance->name);
+    /* After the socket, not the name: two of one socket mustn't both have a lock. */
+    const char *file = file_of(instance->socket);
+    length = (int)(file - instance->socket) + (int)stem_length(file);
+    snprintf(instance->directory, sizeof(instance->directory), "%.*s.d", length, instance->socket);
+    snprintf(instance->registry, sizeof(instance->registry), "%.*s.d/registry", length,
+             instance->socket);
+    snprintf(instance->lock, sizeof(instance->lock), "%.*s.d/lock", length, instance->socket);
     return true;
 }
 
@@ -142,7 +156,7 @@ static bool say_who_has_it(const struct instance *instance, int fd, char *text)
     ssize_t length = pread(fd, pid, sizeof(pid) - 1, 0);
     pid[length > 0 ? length : 0] = '\0';
     pid[strspn(pid, "0123456789")] = '\0';
-    return say(text, "instance '%s' is running already, as pid %s (it holds %s)", instance->name,
+    return say(text, "a daemon of %s is running already, as pid %s (it holds %s)", instance->socket,
                pid[0] ? pid : "unknown", instance->lock);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An instance: where it lives, and the lock that makes it the only one of its name.
+ * An instance: where it lives, and the lock that makes it the only one of its socket. Its private
+ * folder is called after the socket; with --socket, the instance's name is for people only.
  *
- *   SOCKET.sock       the socket that clients connect to
+ *   SOCKET.sock       the socket that clients connect to (or SOCKET, without the suffix)
  *   SOCKET.d/         private to the daemon's user (0700)
  *   SOCKET.d/lock     held with flock while the instance runs; says its pid
  *   SOCKET.d/registry what it owns (daemon/registry.h)

@@ -370,7 +370,7 @@ END_TEST
 START_TEST(test_path_of_a_second_name_for_the_first_is_refused)
 {
     start();
-    refuses(1, "another server", DAEMON("--socket", socket_path, "--instance", "y"));
+    refuses(1, "running already", DAEMON("--socket", socket_path, "--instance", "y"));
     fastalloc_disconnect(connect_to(socket_path));
     stop();
 }

@@ -102,16 +102,18 @@ START_TEST(test_instance_is_called_after_its_socket)
     ck_assert(locate_socket("/a/b/frames"));
     check_places("frames", "/a/b/frames", "/a/b/frames.d");
     ck_assert(locate_socket("frames.sock"));
-    check_places("frames", "frames.sock", "./frames.d");
+    check_places("frames", "frames.sock", "frames.d");
     ck_assert(locate_socket("/frames.sock"));
-    check_places("frames", "/frames.sock", "//frames.d");
+    check_places("frames", "/frames.sock", "/frames.d");
 }
 END_TEST
 
-START_TEST(test_instance_name_wins_over_the_sockets)
+START_TEST(test_instance_name_wins_over_the_sockets_but_the_folder_follows_the_socket)
 {
     ck_assert(locate(&(struct options){.socket = "/a/b/frames.sock", .instance = "other"}));
-    check_places("other", "/a/b/frames.sock", "/a/b/other.d");
+    check_places("other", "/a/b/frames.sock", "/a/b/frames.d");
+    ck_assert(locate(&(struct options){.socket = "/a/b/.sock", .instance = "other"}));
+    check_places("other", "/a/b/.sock", "/a/b/.sock.d");
 }
 END_TEST
 
@@ -419,7 +421,8 @@ SUITE_MAIN_WITH(
     "instance", set_up, tear_down, test_instance_is_the_systems_default_one,
     test_instance_has_the_name_that_was_chosen, test_instance_of_a_user_is_in_the_runtime_directory,
     test_instance_of_a_user_needs_an_absolute_runtime_directory,
-    test_instance_is_called_after_its_socket, test_instance_name_wins_over_the_sockets,
+    test_instance_is_called_after_its_socket,
+    test_instance_name_wins_over_the_sockets_but_the_folder_follows_the_socket,
     test_instance_refuses_what_cannot_be_a_name, test_instance_takes_a_name_of_sixty_three_bytes,
     test_instance_takes_a_socket_path_of_107_bytes,
     test_instance_counts_the_runtime_directorys_bytes_too, test_instance_locate_touches_nothing,
