@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/broker.h"
@@ -46,13 +47,24 @@ static bool clear_remains(const struct instance *instance)
     return status == 0;
 }
 
-static int open_socket(const struct instance *instance)
+static int open_socket(const struct instance *instance, struct stat *identity)
 {
     char text[SOCKET_TEXT_SIZE];
     int fd = socket_listen(instance->socket, instance->shared, text);
     if (fd < 0)
         log_error("%s", text);
+    else if (lstat(instance->socket, identity) < 0)
+        *identity = (struct stat){0};
     return fd;
+}
+
+/* The path's, if it is still ours: somebody may have removed it and another server be there now. */
+static void remove_socket(const struct instance *instance, const struct stat *identity)
+{
+    struct stat now;
+    if (lstat(instance->socket, &now) == 0 && now.st_dev == identity->st_dev &&
+        now.st_ino == identity->st_ino)
+        unlink(instance->socket);
 }
 
 /* The text as one word of a shell's command, cut to the room there is. */
@@ -107,15 +119,16 @@ static int serve(const struct options *options, const struct instance *instance,
 static int run(const struct options *options, struct instance *instance, int inherited)
 {
     bool empty = clear_remains(instance); /* as long as nothing is made */
+    struct stat identity;
     int fd = -1;
 
     if (empty)
-        fd = inherited > 0 ? inherited : open_socket(instance);
+        fd = inherited > 0 ? inherited : open_socket(instance, &identity);
     int status = fd < 0 ? -1 : serve(options, instance, fd, &empty);
+    if (fd >= 0 && inherited == 0)
+        remove_socket(instance, &identity); /* while its inode can't be another's */
     if (fd >= 0)
         close(fd);
-    if (fd >= 0 && inherited == 0)
-        unlink(instance->socket);
     instance_unlock(instance, empty);
     return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

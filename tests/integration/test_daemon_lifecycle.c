@@ -376,6 +376,18 @@ START_TEST(test_path_of_a_second_name_for_the_first_is_refused)
 }
 END_TEST
 
+/* Somebody removed our socket, and another server took the path. */
+START_TEST(test_end_leaves_another_servers_socket)
+{
+    start();
+    ck_assert_int_eq(unlink(socket_path), 0);
+    int fd = serve_there(SOCK_STREAM);
+    stop();
+    ck_assert_int_eq(unlink(socket_path), 0); /* it is still there */
+    close(fd);
+}
+END_TEST
+
 START_TEST(test_planted_folder_is_refused)
 {
     ck_assert_int_eq(mkdir(directory, 0700), 0);
@@ -530,6 +542,7 @@ int main(void)
         test_path_of_a_file_is_refused,
         test_path_of_another_server_is_refused,
         test_path_of_a_second_name_for_the_first_is_refused,
+        test_end_leaves_another_servers_socket,
         test_planted_folder_is_refused,
         test_start_that_finds_no_room_for_its_registry_fails,
         test_socket_is_the_users_own,
