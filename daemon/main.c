@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* fastallocd: takes the instance, clears what a dead one left, serves, and ends in order. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -20,6 +21,17 @@
 #include "daemon/socket.h"
 
 enum { EXIT_USAGE = 2 };
+
+/*
+ * A socket or a registry that got the place of stdin, stdout or stderr would be written to as such.
+ */
+static bool open_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    return true;
+}
 
 /*
  * A broken pipe and a full file are errors of one call, not the end; a lease's break is nobody's.
@@ -139,6 +151,8 @@ int main(int argc, char *argv[])
     struct instance instance;
     char text[INSTANCE_TEXT_SIZE];
 
+    if (!open_standard_descriptors())
+        return EXIT_FAILURE; /* there is nowhere to say so */
     switch (options_parse(&options, argc, argv)) {
     case OPTIONS_RUN:
         break;

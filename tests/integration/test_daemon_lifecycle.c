@@ -308,6 +308,24 @@ START_TEST(test_start_takes_over_a_socket_that_nobody_listens_at)
 }
 END_TEST
 
+START_TEST(test_start_without_standard_descriptors_gives_them_to_nobody)
+{
+    const char *const command[] = {
+        "/bin/sh",   "-c", "exec \"$0\" --socket \"$1\" <&- >&- 2>&-", getenv("FASTALLOCD"),
+        socket_path, NULL,
+    };
+    program_start(&daemon_program, command);
+    fastalloc_disconnect(connect_to(socket_path)); /* it is up */
+    for (int fd = 0; fd < 3; fd++) {
+        char path[64], target[64] = "";
+        snprintf(path, sizeof(path), "/proc/%d/fd/%d", daemon_program.pid, fd);
+        ck_assert_int_ge(readlink(path, target, sizeof(target) - 1), 0);
+        ck_assert_str_eq(target, "/dev/null");
+    }
+    stop();
+}
+END_TEST
+
 /* ---- Who else is there ----------------------------------------------------------------------- */
 
 START_TEST(test_second_instance_says_which_process_is_the_first)
@@ -537,6 +555,7 @@ int main(void)
         test_start_after_a_kill_with_nothing_says_nothing,
         test_registry_of_another_version_is_refused_and_untouched,
         test_start_takes_over_a_socket_that_nobody_listens_at,
+        test_start_without_standard_descriptors_gives_them_to_nobody,
         test_second_instance_says_which_process_is_the_first,
         test_instances_of_other_names_live_side_by_side,
         test_path_of_a_file_is_refused,
