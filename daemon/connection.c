@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/connection.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,38 +16,19 @@
 
 /* ---- End ------------------------------------------------------------------------------------- */
 
-static void destroy(struct connection *connection)
-{
-    free(connection->inbox);
-    msgpack_sbuffer_destroy(&connection->outbox);
-    free(connection);
-}
-
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
     connection->open_handles--;
     if (connection->released && connection->open_handles == 0)
-        destroy(connection);
+        free(connection);
 }
 
-static void close_handle(uv_poll_t *handle, int *fd)
+static void close_descriptor(int *fd)
 {
-    if (*fd < 0)
-        return;
-    uv_close((uv_handle_t *)handle, on_handle_closed);
-    close(*fd);
+    if (*fd >= 0)
+        close(*fd);
     *fd = -1;
-}
-
-static void release(struct connection *connection)
-{
-    server_connection_removed(connection->server, connection);
-    connection->released = true;
-    close_handle(&connection->socket, &connection->socket_fd);
-    close_handle(&connection->process, &connection->pidfd);
-    if (connection->open_handles == 0)
-        destroy(connection);
 }
 
 static void set_uncollected(struct connection *connection, unsigned count)
@@ -58,31 +37,73 @@ static void set_uncollected(struct connection *connection, unsigned count)
     connection->uncollected = count;
 }
 
-bool connection_is_orphan(const struct connection *connection)
+void connection_collect(struct connection *connection)
 {
-    return connection->socket_fd < 0;
+    if (connection->uncollected > 0 && socket_is_read(connection->socket_fd))
+        set_uncollected(connection, 0);
 }
 
-void connection_recheck(struct connection *connection, bool soon)
+static void stop_serving(struct connection *connection)
 {
-    if (connection->caller.session &&
-        !broker_end_session(connection->server->broker, connection->caller.session)) {
-        server_look_again(connection->server, soon);
+    if (!connection->served)
         return;
-    }
-    connection->caller.session = NULL;
-    release(connection);
+    connection->served = false;
+    uv_close((uv_handle_t *)&connection->socket, on_handle_closed);
+    inbox_deinit(&connection->inbox);
+    outbox_deinit(&connection->outbox);
+}
+
+static void stop_watching(struct connection *connection)
+{
+    if (connection->pidfd < 0)
+        return;
+    uv_close((uv_handle_t *)&connection->process, on_handle_closed);
+    close_descriptor(&connection->pidfd);
+}
+
+static void release(struct connection *connection)
+{
+    server_connection_removed(connection->server, connection);
+    connection->released = true;
+    stop_serving(connection);
+    stop_watching(connection);
+    set_uncollected(connection, 0);
+    close_descriptor(&connection->socket_fd);
+    if (connection->open_handles == 0)
+        free(connection);
+}
+
+/* Closes the socket, once nothing that counts against the daemon is on its way in it. */
+static void close_socket(struct connection *connection)
+{
+    connection_collect(connection);
+    if (connection->uncollected == 0)
+        close_descriptor(&connection->socket_fd);
+    else
+        shutdown(connection->socket_fd, SHUT_RDWR);
+}
+
+static void recheck_end(struct connection *connection, bool soon)
+{
+    struct session **session = &connection->caller.session;
+
+    close_socket(connection);
+    if (*session && broker_end_session(connection->server->broker, *session))
+        *session = NULL;
+    if (*session || connection->socket_fd >= 0)
+        server_look_again(connection->server, soon);
+    else
+        release(connection);
 }
 
 void connection_close(struct connection *connection)
 {
     struct server *server = connection->server;
 
-    close_handle(&connection->socket, &connection->socket_fd);
-    set_uncollected(connection, 0);
+    stop_serving(connection);
     if (connection->caller.session)
         broker_disconnect(server->broker, connection->caller.session);
-    connection_recheck(connection, true);
+    recheck_end(connection, true);
     server_arm(server);
 }
 
@@ -101,50 +122,21 @@ static void cut_off(struct connection *connection)
 
 /* ---- Output ---------------------------------------------------------------------------------- */
 
-static void on_socket(uv_poll_t *handle, int status, int events);
-
-static void set_writing(struct connection *connection, bool writing)
-{
-    if (connection->writing == writing)
-        return;
-    connection->writing = writing;
-    uv_poll_start(&connection->socket, UV_READABLE | (writing ? UV_WRITABLE : 0), on_socket);
-}
-
-static size_t pending(const struct connection *connection)
-{
-    return connection->outbox.size - connection->outbox_sent;
-}
-
-/* Notes what was sent; returns whether the connection is still good. */
-static bool take_sent(struct connection *connection, ssize_t sent)
-{
-    if (sent == -EAGAIN)
-        sent = 0;
-    if (sent < 0) {
-        cut_off(connection);
-        return false;
-    }
-    connection->outbox_sent += (size_t)sent;
-    if (pending(connection) == 0) {
-        msgpack_sbuffer_clear(&connection->outbox);
-        connection->outbox_sent = 0;
-    }
-    set_writing(connection, pending(connection) > 0);
-    return true;
-}
-
 static void flush(struct connection *connection)
 {
-    if (connection->doomed || pending(connection) == 0)
+    unsigned carried;
+    size_t before = outbox_pending(&connection->outbox);
+    if (connection->doomed || before == 0)
         return;
-    ssize_t sent =
-        socket_send(connection->socket_fd, connection->outbox.data + connection->outbox_sent,
-                    pending(connection), NULL, 0);
-    if (!take_sent(connection, sent) || pending(connection) <= CONNECTION_OUTBOX_MAX)
+    int status = outbox_flush(&connection->outbox, connection->socket_fd, &carried);
+    set_uncollected(connection, connection->uncollected + carried);
+    if (connection->held_since > 0 && outbox_pending(&connection->outbox) < before)
+        connection->held_since = uv_now(&connection->server->loop);
+    if (status == 0)
         return;
-    log_warning("cut off: more than %u bytes of replies that it doesn't read " PEER_FORMAT,
-                CONNECTION_OUTBOX_MAX, PEER_ARGUMENTS(connection));
+    if (status != -EPIPE && status != -ECONNRESET) /* which is but a client that went */
+        log_warning("cut off: it can't be sent a reply: %s " PEER_FORMAT, strerror(-status),
+                    PEER_ARGUMENTS(connection));
     cut_off(connection);
 }
 
@@ -161,236 +153,287 @@ static void check_encoded(struct connection *connection, int status)
 static void say_farewell(struct connection *connection, const struct error *error)
 {
     log_warning("cut off: %s " PEER_FORMAT, error->message, PEER_ARGUMENTS(connection));
-    envelope_encode_farewell(&connection->outbox, error);
+    envelope_encode_farewell(&connection->outbox.bytes, error);
     flush(connection);
     cut_off(connection);
 }
 
-void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply *reply,
-                       const struct error *error)
+static void reply_error(struct connection *connection, uint32_t msgid, const struct error *error)
 {
-    struct connection *connection = asker;
-    if (connection->doomed)
-        return;
-    check_encoded(connection, error ? envelope_encode_error(&connection->outbox, msgid, error)
-                                    : envelope_encode_reply(&connection->outbox, msgid,
-                                                            METHOD_ALLOCATE, reply));
-    flush(connection);
+    log_debug("refused: %s " PEER_FORMAT, error->message, PEER_ARGUMENTS(connection));
+    check_encoded(connection, envelope_encode_error(&connection->outbox.bytes, msgid, error));
 }
 
-/* ---- Descriptors ----------------------------------------------------------------------------- */
-
-void connection_collect(struct connection *connection)
+static void reply(struct connection *connection, uint32_t msgid, const struct answer *answer)
 {
-    if (connection->uncollected > 0 && socket_is_read(connection->socket_fd))
-        set_uncollected(connection, 0);
-}
-
-/* Undelivered descriptors count against the daemon, so few are let be on their way. */
-static bool may_send_descriptors(struct connection *connection, unsigned count)
-{
-    struct server *server = connection->server;
-    struct error error;
-
-    connection_collect(connection);
-    if (server->uncollected + count > server->uncollected_max)
-        server_collect(server);
-    if (connection->uncollected + count > CONNECTION_UNCOLLECTED_MAX || pending(connection) > 0) {
-        error_set(&error, ERROR_LIMIT_EXCEEDED,
-                  "the client asks for more descriptors than it receives; read replies first");
-        error.max = CONNECTION_UNCOLLECTED_MAX;
-    } else if (server->uncollected + count > server->uncollected_max) {
-        error_set(&error, ERROR_LIMIT_EXCEEDED,
-                  "the clients have %u descriptors waiting that they don't receive; try later",
-                  server->uncollected);
-        error.max = server->uncollected_max;
-    } else {
-        return true;
-    }
-    say_farewell(connection, &error);
-    return false;
-}
-
-/* The reply's first byte carries the descriptors, so nothing else may be waiting before it. */
-static void send_with_descriptors(struct connection *connection, const struct answer *answer)
-{
-    ssize_t sent =
-        socket_send(connection->socket_fd, connection->outbox.data, connection->outbox.size,
-                    answer->descriptors, answer->descriptor_count);
-    if (sent > 0)
-        set_uncollected(connection, connection->uncollected + answer->descriptor_count);
-    else if (sent != -EPIPE) /* which is but a client that went */
-        log_warning("cut off: it can't be sent descriptors: %s " PEER_FORMAT, strerror((int)-sent),
-                    PEER_ARGUMENTS(connection));
-    take_sent(connection, sent > 0 ? sent : -EPIPE);
-}
-
-static void reply_with_descriptors(struct connection *connection, uint32_t msgid,
-                                   const struct answer *answer)
-{
-    flush(connection);
-    if (!connection->doomed && may_send_descriptors(connection, answer->descriptor_count)) {
-        check_encoded(connection, envelope_encode_reply(&connection->outbox, msgid, answer->method,
-                                                        &answer->reply));
-        if (!connection->doomed)
-            send_with_descriptors(connection, answer);
-    }
-    for (unsigned i = 0; i < answer->descriptor_count; i++)
-        close(answer->descriptors[i]);
+    if (answer->descriptor_count > 0)
+        outbox_attach(&connection->outbox, answer->descriptors, answer->descriptor_count);
+    check_encoded(connection, envelope_encode_reply(&connection->outbox.bytes, msgid,
+                                                    answer->method, &answer->reply));
 }
 
 /* ---- Input ----------------------------------------------------------------------------------- */
+
+/* Why no more requests are taken for now. */
+enum pause {
+    PAUSE_INPUT,    /* there is no whole one */
+    PAUSE_TURN,     /* others are to have their turn */
+    PAUSE_UNREAD,   /* too many replies that the client doesn't read */
+    PAUSE_CARRIERS, /* the next one asks for descriptors, and others aren't collected yet */
+};
+
+/*
+ * Undelivered descriptors count against the daemon: one reply with some for each client, and not
+ * too many in all.
+ */
+static bool has_room_for_descriptors(struct server *server, struct error *error)
+{
+    if (server->uncollected + DISPATCH_DESCRIPTORS > server->uncollected_max)
+        server_collect(server);
+    if (server->uncollected + DISPATCH_DESCRIPTORS <= server->uncollected_max)
+        return true;
+    error_set(error, ERROR_LIMIT_EXCEEDED,
+              "%u descriptors are on their way to clients that don't receive them; try again later",
+              server->uncollected);
+    error->max = server->uncollected_max;
+    return false;
+}
 
 static void take_answer(struct connection *connection, uint32_t msgid, const struct answer *answer)
 {
     switch (answer->kind) {
     case ANSWER_REPLY:
-        if (answer->descriptor_count > 0)
-            reply_with_descriptors(connection, msgid, answer);
-        else
-            check_encoded(connection, envelope_encode_reply(&connection->outbox, msgid,
-                                                            answer->method, &answer->reply));
+        reply(connection, msgid, answer);
         break;
     case ANSWER_ERROR:
-        log_debug("refused: %s " PEER_FORMAT, answer->error.message, PEER_ARGUMENTS(connection));
-        check_encoded(connection,
-                      envelope_encode_error(&connection->outbox, msgid, &answer->error));
+        reply_error(connection, msgid, &answer->error);
         break;
     case ANSWER_LATER:
         break;
     }
 }
 
-static void take_message(struct connection *connection, const uint8_t *data, size_t size)
+static bool has_carriers(struct connection *connection)
+{
+    connection_collect(connection);
+    return connection->uncollected > 0 || connection->outbox.descriptor_count > 0;
+}
+
+/* False if the request has to stay where it is, for PAUSE_CARRIERS. */
+static bool take_request(struct connection *connection, const struct envelope *envelope)
 {
     struct server *server = connection->server;
+    struct error error;
+
+    if (dispatch_gives_descriptors(envelope)) {
+        if (has_carriers(connection))
+            return false;
+        if (!has_room_for_descriptors(server, &error)) {
+            reply_error(connection, envelope->msgid, &error);
+            return true;
+        }
+    }
+    dispatch(&server->dispatch, &connection->caller, envelope, (int64_t)uv_hrtime(),
+             &server->answer);
+    take_answer(connection, envelope->msgid, &server->answer);
+    return true;
+}
+
+static bool take_message(struct connection *connection, const struct bytes *message)
+{
     struct envelope envelope;
     struct error error;
 
-    if (!envelope_decode(&server->decoder, data, size, &envelope, &error)) {
+    if (!envelope_decode(&connection->server->decoder, message->data, message->size, &envelope,
+                         &error)) {
         say_farewell(connection, &error);
-        return;
+        return true;
     }
     if (envelope.kind != ENVELOPE_REQUEST) {
         error_set(&error, ERROR_MALFORMED,
                   "a client sends requests only: [0, msgid, method, params]");
         say_farewell(connection, &error);
-        return;
-    }
-    dispatch(&server->dispatch, &connection->caller, &envelope, (int64_t)uv_hrtime(),
-             &server->answer);
-    take_answer(connection, envelope.msgid, &server->answer);
-}
-
-/* Every whole message of the inbox; what is left of one stays at its beginning. */
-static void take_messages(struct connection *connection)
-{
-    size_t taken = 0;
-    enum scan_result result = SCAN_DONE;
-
-    while (!connection->doomed && taken < connection->inbox_size && result == SCAN_DONE) {
-        const uint8_t *message = connection->inbox + taken;
-        result = scan_continue(&connection->scan, message, connection->inbox_size - taken);
-        if (result != SCAN_DONE)
-            break;
-        size_t size = connection->scan.position;
-        scan_init(&connection->scan);
-        take_message(connection, message, size);
-        taken += size;
-    }
-    if (!connection->doomed && result != SCAN_DONE && result != SCAN_MORE) {
-        struct error error;
-        error_set(&error, ERROR_MALFORMED, "%s", scan_result_text(result));
-        say_farewell(connection, &error);
-    }
-    memmove(connection->inbox, connection->inbox + taken, connection->inbox_size - taken);
-    connection->inbox_size -= taken;
-}
-
-/* Room for some bytes at least; between messages no more than the smallest inbox is kept. */
-static bool make_room(struct connection *connection)
-{
-    size_t room = connection->inbox_room;
-    if (connection->inbox_size == 0)
-        room = CONNECTION_INBOX_MIN;
-    else if (connection->inbox_size == room)
-        room *= 2;
-    if (room == connection->inbox_room)
         return true;
-
-    uint8_t *inbox = realloc(connection->inbox, room);
-    if (!inbox)
-        return false;
-    connection->inbox = inbox;
-    connection->inbox_room = room;
-    return true;
+    }
+    return take_request(connection, &envelope);
 }
 
-/* One receive a turn of the loop, so that nobody keeps it from the others. */
-static void receive(struct connection *connection)
+static bool is_unread(struct connection *connection)
 {
-    if (!make_room(connection)) {
-        check_encoded(connection, -ENOMEM);
-        return;
+    if (outbox_pending(&connection->outbox) > CONNECTION_UNREAD_MAX)
+        flush(connection);
+    return outbox_pending(&connection->outbox) > CONNECTION_UNREAD_MAX;
+}
+
+static void refuse_bytes(struct connection *connection, enum scan_result result)
+{
+    struct error error;
+    error_set(&error, ERROR_MALFORMED, "%s", scan_result_text(result));
+    say_farewell(connection, &error);
+}
+
+static enum pause take_messages(struct connection *connection)
+{
+    for (unsigned taken = 0; !connection->doomed; taken++) {
+        struct bytes message;
+        if (is_unread(connection))
+            return PAUSE_UNREAD;
+        enum scan_result result = inbox_next(&connection->inbox, &message);
+        if (result == SCAN_MORE)
+            return PAUSE_INPUT;
+        if (result != SCAN_DONE) {
+            refuse_bytes(connection, result);
+            return PAUSE_INPUT;
+        }
+        if (taken == CONNECTION_TURN_MAX)
+            return PAUSE_TURN;
+        if (!take_message(connection, &message))
+            return PAUSE_CARRIERS;
+        inbox_take(&connection->inbox);
     }
-    ssize_t size = recv(connection->socket_fd, connection->inbox + connection->inbox_size,
-                        connection->inbox_room - connection->inbox_size, MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EINTR))
+    return PAUSE_INPUT;
+}
+
+static void on_socket(uv_poll_t *handle, int status, int events);
+
+static void poll_socket(struct connection *connection, int events)
+{
+    if (events == connection->events)
         return;
-    if (size <= 0) {
-        connection_close(connection);
-        return;
+    connection->events = events;
+    uv_poll_start(&connection->socket, events, on_socket);
+}
+
+/* While requests wait, only the end of the stream is looked for, and room for replies. */
+static void watch_socket(struct connection *connection, enum pause pause)
+{
+    int events = pause == PAUSE_INPUT ? UV_READABLE : UV_DISCONNECT;
+    if (outbox_pending(&connection->outbox) > 0 || pause == PAUSE_TURN)
+        events |= UV_WRITABLE; /* which, for the turn, is soon */
+    poll_socket(connection, events);
+}
+
+static void hold(struct connection *connection, enum pause pause)
+{
+    if (pause == PAUSE_INPUT || pause == PAUSE_TURN) {
+        connection->held_since = 0;
+    } else if (connection->held_since == 0) {
+        connection->held_since = uv_now(&connection->server->loop);
+        server_look_again(connection->server, true);
     }
-    connection_collect(connection);
-    connection->inbox_size += (size_t)size;
-    take_messages(connection);
+}
+
+static void serve(struct connection *connection)
+{
+    enum pause pause = take_messages(connection);
     flush(connection);
+    hold(connection, pause);
+    watch_socket(connection, pause);
     server_arm(connection->server);
+}
+
+/* The client may have read meanwhile, or do so no more. */
+static void recheck_held(struct connection *connection)
+{
+    serve(connection);
+    if (connection->held_since == 0 || connection->doomed)
+        return;
+    if (uv_now(&connection->server->loop) - connection->held_since < CONNECTION_HELD_MAX_MS) {
+        server_look_again(connection->server, false);
+        return;
+    }
+    log_warning("cut off: it hasn't read its replies for %u seconds " PEER_FORMAT,
+                CONNECTION_HELD_MAX_MS / 1000, PEER_ARGUMENTS(connection));
+    cut_off(connection);
+}
+
+void connection_recheck(struct connection *connection, bool soon)
+{
+    if (!connection->served)
+        recheck_end(connection, soon);
+    else if (connection->held_since > 0 && !connection->doomed)
+        recheck_held(connection);
+}
+
+void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply *answer,
+                       const struct error *error)
+{
+    struct connection *connection = asker;
+    msgpack_sbuffer *bytes = &connection->outbox.bytes;
+    if (connection->doomed)
+        return;
+    check_encoded(connection, error ? envelope_encode_error(bytes, msgid, error)
+                                    : envelope_encode_reply(bytes, msgid, METHOD_ALLOCATE, answer));
+    flush(connection);
+    if (outbox_pending(&connection->outbox) > 0)
+        poll_socket(connection, connection->events | UV_WRITABLE);
+}
+
+/* One receive a turn of the loop, so that nobody keeps it from the others. False at the end. */
+static bool receive(struct connection *connection)
+{
+    ssize_t size = inbox_receive(&connection->inbox, connection->socket_fd);
+    if (size == -ENOMEM)
+        check_encoded(connection, -ENOMEM);
+    return size > 0 || size == -EAGAIN || size == -EINTR || size == -ENOMEM;
 }
 
 static void on_socket(uv_poll_t *handle, int status, int events)
 {
     struct connection *connection = handle->data;
-    if (status < 0 || connection->doomed) {
+    bool ended = status < 0 || connection->doomed || (events & UV_DISCONNECT);
+    if (!ended && (events & UV_READABLE))
+        ended = !receive(connection);
+    if (ended)
         connection_close(connection);
-        return;
-    }
-    if (events & UV_WRITABLE)
-        flush(connection);
-    if (events & UV_READABLE)
-        receive(connection);
+    else
+        serve(connection);
 }
 
 /* ---- Begin ----------------------------------------------------------------------------------- */
 
-/* The process is gone, whoever still holds its socket. */
+/*
+ * The process is gone, whoever still holds its socket. What it had sent is still taken, and then
+ * the stream ends; unless it is held, for a client that won't ever read.
+ */
+static void take_death(struct connection *connection)
+{
+    if (connection->served && connection->held_since == 0)
+        shutdown(connection->socket_fd, SHUT_RD);
+    else if (connection->served)
+        connection_close(connection);
+    else
+        connection_recheck(connection, true);
+}
+
 static void on_process(uv_poll_t *handle, int status, int events)
 {
     struct connection *connection = handle->data;
     (void)status;
     (void)events;
-    close_handle(&connection->process, &connection->pidfd);
-    if (connection_is_orphan(connection))
-        connection_recheck(connection, true);
-    else
-        shutdown(connection->socket_fd, SHUT_RD); /* what it sent is still taken, then it ends */
+    stop_watching(connection);
+    take_death(connection);
 }
 
-static void watch_process(struct connection *connection)
+/* A process of another pid namespace can't be watched; the end of its stream has to do. */
+static int watch_process(struct connection *connection)
 {
     int pidfd = socket_pidfd(connection->socket_fd, &connection->caller.peer);
-    if (pidfd < 0) {
-        log_debug("no pidfd: %s " PEER_FORMAT, strerror(-pidfd), PEER_ARGUMENTS(connection));
-        return;
-    }
-    if (uv_poll_init(&connection->server->loop, &connection->process, pidfd) < 0) {
+    if (pidfd == -ESRCH && connection->caller.peer.pid > 0)
+        take_death(connection);
+    if (pidfd == -ESRCH)
+        return 0;
+    if (pidfd < 0)
+        return pidfd;
+    int status = uv_poll_init(&connection->server->loop, &connection->process, pidfd);
+    if (status < 0) {
         close(pidfd);
-        return;
+        return status;
     }
     connection->process.data = connection;
     connection->pidfd = pidfd;
     connection->open_handles++;
-    uv_poll_start(&connection->process, UV_READABLE, on_process);
+    return uv_poll_start(&connection->process, UV_READABLE, on_process);
 }
 
 int connection_new(struct server *server, int fd)
@@ -410,10 +453,13 @@ int connection_new(struct server *server, int fd)
     connection->socket_fd = fd;
     connection->pidfd = -1;
     connection->open_handles = 1;
-    scan_init(&connection->scan);
-    msgpack_sbuffer_init(&connection->outbox);
+    connection->served = true;
+    inbox_init(&connection->inbox);
+    outbox_init(&connection->outbox);
     server_connection_added(server, connection);
-    watch_process(connection);
-    uv_poll_start(&connection->socket, UV_READABLE, on_socket);
-    return 0;
+    watch_socket(connection, PAUSE_INPUT);
+    status = watch_process(connection);
+    if (status < 0)
+        release(connection);
+    return status;
 }

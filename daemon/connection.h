@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A connection: one client's socket and the pidfd of its process. Bytes in, scanned, decoded and
- * dispatched; replies out. What a client can make grow here ends at a fixed limit, beyond which it
- * is cut off.
+ * dispatched; replies out.
  *
- * It outlives its socket for as long as its session does: the client's mappings may outlive the
- * socket too.
+ * It is held, that is, no further request of it is taken, while it leaves too many replies unread,
+ * or descriptors that it was sent uncollected. So nothing of it grows without a limit, and who
+ * reads is never cut off. Who holds still for too long is.
+ *
+ * It outlives its socket for as long as its session does, since the client's mappings may outlive
+ * the socket too; and its socket stays open, though not served, for as long as descriptors are on
+ * their way in it, since they count against the daemon until then.
  */
 #ifndef DAEMON_CONNECTION_H
 #define DAEMON_CONNECTION_H
@@ -17,12 +21,13 @@
 #include <uv.h>
 
 #include "daemon/dispatch.h"
+#include "daemon/inbox.h"
+#include "daemon/outbox.h"
 #include "daemon/server.h"
-#include "proto/scan.h"
 
-#define CONNECTION_INBOX_MIN 4096u     /* bytes; it grows to one message */
-#define CONNECTION_OUTBOX_MAX 262144u  /* bytes of replies that the client doesn't read */
-#define CONNECTION_UNCOLLECTED_MAX 24u /* descriptors that the client doesn't receive */
+#define CONNECTION_UNREAD_MAX 65536u  /* bytes of replies, above which no request is taken */
+#define CONNECTION_TURN_MAX 16u       /* requests taken in one turn of the loop */
+#define CONNECTION_HELD_MAX_MS 10000u /* without reading anything, then it is cut off */
 
 struct connection {
     TAILQ_ENTRY(connection) in_server;
@@ -32,17 +37,15 @@ struct connection {
     uv_poll_t process;
     int socket_fd;         /* -1: gone */
     int pidfd;             /* -1: none, or the process is gone */
+    int events;            /* what the socket is polled for */
     unsigned open_handles; /* libuv's */
     bool released;         /* goes with the last of them */
+    bool served;           /* the socket is polled */
     bool doomed;           /* cut off; waits for the loop to come round */
-    bool writing;          /* waits for room in the socket */
-    struct scan scan;
-    uint8_t *inbox;
-    size_t inbox_size;
-    size_t inbox_room;
-    msgpack_sbuffer outbox;
-    size_t outbox_sent;
-    unsigned uncollected;
+    uint64_t held_since;   /* ms of the loop's clock, 0 = isn't held */
+    unsigned uncollected;  /* descriptors that were sent and perhaps not received yet */
+    struct inbox inbox;
+    struct outbox outbox;
 };
 
 /* Takes over the accepted socket. 0 or a negated errno, then the socket is closed. */
@@ -55,16 +58,16 @@ void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply 
 /* Ends the connection, and its session if that isn't alive any more. */
 void connection_close(struct connection *connection);
 
-/* Whether it is there for its session alone. */
-bool connection_is_orphan(const struct connection *connection);
-
-/* Looks again whether the orphan's session is still alive; `soon` as in server_look_again(). */
+/*
+ * Looks again at a connection that waits for something of which no event tells: its session's end,
+ * or that the client reads. `soon` as in server_look_again().
+ */
 void connection_recheck(struct connection *connection, bool soon);
-
-/* The server ends: gives everything up, the session stays as it is. */
-void connection_abandon(struct connection *connection);
 
 /* Looks whether descriptors that were sent have been received meanwhile. */
 void connection_collect(struct connection *connection);
+
+/* The server ends: gives everything up, the session stays as it is. */
+void connection_abandon(struct connection *connection);
 
 #endif

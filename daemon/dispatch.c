@@ -501,6 +501,12 @@ static bool find_method(const struct caller *caller, const struct envelope *requ
     return true;
 }
 
+bool dispatch_gives_descriptors(const struct envelope *envelope)
+{
+    enum method method = method_find((const char *)envelope->method.data, envelope->method.size);
+    return method == METHOD_HELLO || method == METHOD_POOL_OPEN;
+}
+
 void dispatch(struct dispatch *dispatch, struct caller *caller, const struct envelope *envelope,
               int64_t now, struct answer *answer)
 {

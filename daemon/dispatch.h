@@ -48,6 +48,9 @@ struct answer {
     unsigned descriptor_count;
 };
 
+/* Whether the reply to the request may carry descriptors. */
+bool dispatch_gives_descriptors(const struct envelope *envelope);
+
 /* `now` is in ns of the monotonic clock. */
 void dispatch(struct dispatch *dispatch, struct caller *caller, const struct envelope *envelope,
               int64_t now, struct answer *answer);

@@ -15,7 +15,7 @@
 
 #define CONNECTIONS_MAX (REGISTRY_SESSIONS + 64u)
 #define RECHECK_FIRST_MS 5u
-#define RECHECK_LAST_MS 1000u
+#define RECHECK_LAST_MS 80u
 #define NS_PER_MS 1000000
 
 /* ---- Listening ------------------------------------------------------------------------------- */
@@ -84,8 +84,7 @@ static void on_recheck(uv_timer_t *handle)
         server->recheck_ms = RECHECK_LAST_MS;
     for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
         next = TAILQ_NEXT(connection, in_server);
-        if (connection_is_orphan(connection))
-            connection_recheck(connection, false);
+        connection_recheck(connection, false);
     }
     server_arm(server);
 }
@@ -137,7 +136,6 @@ void server_collect(struct server *server)
 {
     struct connection *connection;
     TAILQ_FOREACH(connection, &server->connections, in_server)
-    if (!connection_is_orphan(connection))
         connection_collect(connection);
 }
 
@@ -169,7 +167,7 @@ static void stop(struct server *server, const char *why)
     server->stopping = true;
     for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
         next = TAILQ_NEXT(connection, in_server);
-        if (!connection_is_orphan(connection))
+        if (connection->served)
             connection_close(connection);
     }
     while ((connection = TAILQ_FIRST(&server->connections)))

@@ -116,6 +116,9 @@ int socket_pidfd(int fd, const struct peer *peer)
         return pidfd;
     if (peer->pid <= 0)
         return -ESRCH;
+    if (errno != ENOPROTOOPT)
+        return -errno;
+    /* Before Linux 6.5: should the pid be another process's by now, that one is watched. */
     pidfd = (int)syscall(SYS_pidfd_open, peer->pid, 0);
     return pidfd < 0 ? -errno : pidfd;
 }

@@ -24,7 +24,10 @@ int socket_listen(const char *path, bool shared, char text[SOCKET_TEXT_SIZE]);
 /* 0 or a negated errno. */
 int socket_peer(int fd, struct peer *peer);
 
-/* A descriptor that becomes readable when the peer's process exits, or a negated errno. */
+/*
+ * A descriptor that becomes readable when the peer's process exits, or a negated errno: -ESRCH when it
+ * has, or is none of this pid namespace.
+ */
 int socket_pidfd(int fd, const struct peer *peer);
 
 /* Bytes sent, with the descriptors, or a negated errno. Never blocks, never raises SIGPIPE. */
