@@ -103,7 +103,7 @@ static int run_wc(struct signals *signals, int input, struct counts *counts,
 
 int wc_probe(struct signals *signals, enum word_rule *rule, fastalloc_error_t *error)
 {
-    struct counts counts;
+    struct counts counts = {0, 0, 0};
     int fds[2];
 
     if (pipe2(fds, O_CLOEXEC) < 0)
