@@ -3,14 +3,15 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct {
@@ -25,7 +26,15 @@ static const struct {
 
 #define LEVEL_COUNT (sizeof(levels) / sizeof(levels[0]))
 
-static atomic_int least = LOG_LEVEL_INFO;
+static enum log_level least = LOG_LEVEL_INFO;
+static unsigned lost; /* lines that stderr took not */
+
+/* The second that has begun with a line about a peer. */
+static struct {
+    int64_t begin; /* ms */
+    unsigned lines;
+    unsigned dropped;
+} second;
 
 int log_level_parse(const char *name)
 {
@@ -45,7 +54,7 @@ static const char *level_name(enum log_level level)
 
 void log_set_level(enum log_level level)
 {
-    atomic_store_explicit(&least, (int)level, memory_order_relaxed);
+    least = level;
 }
 
 /* $JOURNAL_STREAM outlives a redirection of stderr, so the file itself is compared with it. */
@@ -93,30 +102,101 @@ static size_t append_escaped(char *line, size_t used, const char *text, bool cut
     return used;
 }
 
-void log_message(enum log_level level, const char *format, ...)
+/*
+ * Whether a line can be written without waiting: nobody may read the pipe. O_NONBLOCK is not for us
+ * to set, others may have the same stderr.
+ */
+static bool has_room(void)
+{
+    struct pollfd poller = {STDERR_FILENO, POLLOUT, 0};
+    return poll(&poller, 1, 0) > 0;
+}
+
+static void write_line(enum log_level level, const char *text, bool cut)
+{
+    char line[LOG_LINE_SIZE];
+    size_t used = append_escaped(line, begin_line(line, level), text, cut);
+    ssize_t written;
+
+    if (!has_room()) {
+        lost++;
+        return;
+    }
+    line[used++] = '\n';
+    do
+        written = write(STDERR_FILENO, line, used);
+    while (written < 0 && errno == EINTR);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+static bool second_is_over(void)
+{
+    return second.lines == 0 || now_ms() - second.begin >= 1000;
+}
+
+/* What was dropped before is told before anything else. */
+static void tell_dropped(void)
+{
+    char text[64];
+
+    if (second.dropped > 0 && second_is_over()) {
+        snprintf(text, sizeof(text), "%u more lines about clients were not logged", second.dropped);
+        second.dropped = 0;
+        write_line(LOG_LEVEL_WARNING, text, false);
+    }
+    if (lost > 0 && has_room()) {
+        snprintf(text, sizeof(text), "%u lines were lost: nobody read them", lost);
+        lost = 0;
+        write_line(LOG_LEVEL_WARNING, text, false);
+    }
+}
+
+static void log_formatted(enum log_level level, const char *format, va_list args)
 {
     const int saved = errno;
     char text[LOG_LINE_SIZE];
-    char line[LOG_LINE_SIZE];
-    va_list args;
-    size_t used;
-    ssize_t written;
-    int length;
+    int length = vsnprintf(text, sizeof(text), format, args);
 
-    if ((int)level > atomic_load_explicit(&least, memory_order_relaxed))
-        return;
-
-    va_start(args, format);
-    length = vsnprintf(text, sizeof(text), format, args);
-    va_end(args);
     if (length < 0)
         snprintf(text, sizeof(text), "a message that can't be formatted: %s", format);
-
-    used = begin_line(line, level);
-    used = append_escaped(line, used, text, length >= (int)sizeof(text));
-    line[used++] = '\n';
-    do {
-        written = write(STDERR_FILENO, line, used);
-    } while (written < 0 && errno == EINTR);
+    tell_dropped();
+    write_line(level, text, length >= (int)sizeof(text));
     errno = saved;
+}
+
+void log_message(enum log_level level, const char *format, ...)
+{
+    va_list args;
+
+    if (level > least)
+        return;
+    va_start(args, format);
+    log_formatted(level, format, args);
+    va_end(args);
+}
+
+void log_peer(enum log_level level, const char *format, ...)
+{
+    va_list args;
+
+    if (level > least)
+        return;
+    if (second.lines >= LOG_PEER_LINES && !second_is_over()) {
+        second.dropped++;
+        return;
+    }
+    va_start(args, format);
+    log_formatted(level, format, args);
+    va_end(args);
+    if (second_is_over()) {
+        second.begin = now_ms();
+        second.lines = 0;
+    }
+    second.lines++;
 }

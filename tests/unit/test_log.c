@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* pipe2 */
 #include "daemon/log.h"
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +175,70 @@ START_TEST(test_cut_leaves_escapes_whole)
 }
 END_TEST
 
+START_TEST(test_peers_get_ten_lines_a_second)
+{
+    for (int i = 0; i < LOG_PEER_LINES + 5; i++)
+        log_peer(LOG_LEVEL_WARNING, "%d", i);
+    for (int i = 0; i < LOG_PEER_LINES; i++)
+        ck_assert_str_ne(next_line(), "");
+    ck_assert_str_eq(line, "fastallocd: warning: 9\n");
+    ck_assert_str_eq(next_line(), "");
+    log_info("the daemon's own are never dropped");
+    ck_assert_str_ne(next_line(), "");
+}
+END_TEST
+
+START_TEST(test_dropped_lines_about_peers_are_told_after_the_second)
+{
+    for (int i = 0; i < LOG_PEER_LINES + 5; i++)
+        log_peer(LOG_LEVEL_INFO, "%d", i);
+    while (*next_line())
+        ;
+    do {
+        poll(NULL, 0, 10);
+        log_peer(LOG_LEVEL_DEBUG, "dropped by its level, and no reason to tell anything");
+        log_info("next");
+        next_line();
+    } while (strcmp(line, "fastallocd: info: next\n") == 0);
+    ck_assert_str_eq(line, "fastallocd: warning: 5 more lines about clients were not logged\n");
+    ck_assert_str_eq(next_line(), "fastallocd: info: next\n");
+    log_peer(LOG_LEVEL_INFO, "%s", "a new second");
+    ck_assert_str_eq(next_line(), "fastallocd: info: a new second\n");
+}
+END_TEST
+
+/* Puts a pipe in stderr's place that takes no more. Returns the other end. */
+static int fill_pipe(void)
+{
+    static const char bytes[4096];
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    while (write(ends[1], bytes, sizeof(bytes)) > 0)
+        ;
+    ck_assert_int_eq(fcntl(ends[1], F_SETFL, 0), 0);
+    ck_assert_int_eq(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    close(ends[1]);
+    return ends[0];
+}
+
+START_TEST(test_line_that_nobody_reads_is_lost_and_keeps_nobody_waiting)
+{
+    int end = fill_pipe();
+    log_info("first");
+    log_error("second");
+    while (read(end, line, sizeof(line)) > 0)
+        ;
+    log_info("third");
+    ssize_t length = read(end, line, sizeof(line) - 1);
+    ck_assert_int_gt(length, 0);
+    line[length] = '\0';
+    ck_assert_str_eq(line, "fastallocd: warning: 2 lines were lost: nobody read them\n"
+                           "fastallocd: info: third\n");
+    close(end);
+}
+END_TEST
+
 START_TEST(test_errno_survives)
 {
     close(STDERR_FILENO);
@@ -198,6 +265,9 @@ int main(void)
     tcase_add_test(tcase, test_longest_line_is_whole);
     tcase_add_test(tcase, test_longer_lines_are_cut);
     tcase_add_test(tcase, test_cut_leaves_escapes_whole);
+    tcase_add_test(tcase, test_peers_get_ten_lines_a_second);
+    tcase_add_test(tcase, test_dropped_lines_about_peers_are_told_after_the_second);
+    tcase_add_test(tcase, test_line_that_nobody_reads_is_lost_and_keeps_nobody_waiting);
     tcase_add_test(tcase, test_errno_survives);
     suite_add_tcase(suite, tcase);
     runner = srunner_create(suite);
