@@ -276,10 +276,14 @@ bool broker_end_session(struct broker *broker, struct session *session)
         pool_count_reclaimed(pool, freed);
         reclaimed += freed;
     }
-    if (reclaimed > 0)
-        log_info("session ended, its slots are free again session=%" PRIu64
+    if (reclaimed > 0) {
+        char name[LOG_QUOTED_SIZE];
+        log_peer(LOG_LEVEL_INFO,
+                 "session ended, its slots are free again session=%" PRIu64
                  " name=%s pid=%d uid=%u slots=%" PRIu32,
-                 session->id, session->name, session->peer.pid, session->peer.uid, reclaimed);
+                 session->id, log_quote(session->name, name), session->peer.pid, session->peer.uid,
+                 reclaimed);
+    }
     TAILQ_REMOVE(&broker->sessions, session, in_broker);
     broker->session_count--;
     session_remove(session);

@@ -200,3 +200,19 @@ void log_peer(enum log_level level, const char *format, ...)
     }
     second.lines++;
 }
+
+const char *log_quote(const char *text, char quoted[LOG_QUOTED_SIZE])
+{
+    size_t used = 0;
+
+    quoted[used++] = '"';
+    for (; *text && used + strlen("\\xNN\"") < LOG_QUOTED_SIZE; text++) {
+        if (*text == '"' || *text == '\\')
+            used += (size_t)snprintf(quoted + used, LOG_QUOTED_SIZE - used, "\\x%02x", *text);
+        else
+            quoted[used++] = *text;
+    }
+    quoted[used++] = '"';
+    quoted[used] = '\0';
+    return quoted;
+}

@@ -18,6 +18,9 @@
 /* A whole line at most, with prefix and line feed. A pipe takes so little in one piece. */
 #define LOG_LINE_SIZE 1024
 
+/* A name of 63 bytes, quoted; more is cut. */
+#define LOG_QUOTED_SIZE 256
+
 /* Lines about peers in a second. */
 #define LOG_PEER_LINES 10
 
@@ -49,6 +52,9 @@ void log_message(enum log_level level, const char *format, ...)
  * number.
  */
 void log_peer(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Any text as a field's value: between double quotes, those in it and backslashes as \xNN. */
+const char *log_quote(const char *text, char quoted[LOG_QUOTED_SIZE]);
 
 #define log_error(...) log_message(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_message(LOG_LEVEL_WARNING, __VA_ARGS__)

@@ -127,6 +127,25 @@ START_TEST(test_names_can_not_forge_lines)
 }
 END_TEST
 
+START_TEST(test_names_can_not_forge_fields)
+{
+    char quoted[LOG_QUOTED_SIZE], longest[2 * LOG_QUOTED_SIZE];
+    ck_assert_str_eq(log_quote("", quoted), "\"\"");
+    ck_assert_str_eq(log_quote("x uid=0", quoted), "\"x uid=0\"");
+    ck_assert_str_eq(log_quote("x\" uid=0 \\", quoted), "\"x\\x22 uid=0 \\x5c\"");
+    memset(longest, '"', 63);
+    longest[63] = '\0';
+    ck_assert_uint_eq(strlen(log_quote(longest, quoted)), 2 + 63 * 4);
+    for (int shift = 0; shift < 4; shift++) {
+        memset(longest, '"', sizeof(longest) - 1);
+        memset(longest, '-', (size_t)shift);
+        longest[sizeof(longest) - 1] = '\0';
+        ck_assert_uint_lt(strlen(log_quote(longest, quoted)), LOG_QUOTED_SIZE);
+        ck_assert_str_eq(quoted + strlen(quoted) - 5, "\\x22\"");
+    }
+}
+END_TEST
+
 /* A message of `count` times the character, after the prefix. */
 static size_t log_filled(char character, size_t count)
 {
@@ -262,6 +281,7 @@ int main(void)
     tcase_add_test(tcase, test_journal_gets_priorities);
     tcase_add_test(tcase, test_journal_of_another_stream_does_not_count);
     tcase_add_test(tcase, test_names_can_not_forge_lines);
+    tcase_add_test(tcase, test_names_can_not_forge_fields);
     tcase_add_test(tcase, test_longest_line_is_whole);
     tcase_add_test(tcase, test_longer_lines_are_cut);
     tcase_add_test(tcase, test_cut_leaves_escapes_whole);
