@@ -180,6 +180,11 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
     if (!pool_geometry(config, &geometry, error))
         return false;
 
+    /* What can't fit isn't begun: reserving takes a while, and starves others until it has failed. */
+    uint64_t space = segment_space();
+    if (space > 0 && total_size(&geometry, geometry.capacity_max) > space)
+        return refuse_creation(&geometry, config, -ENOSPC, error);
+
     struct pool *pool = calloc(1, sizeof(*pool));
     if (!pool) {
         error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for another pool");

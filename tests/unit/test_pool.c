@@ -244,6 +244,21 @@ START_TEST(test_pool_create_needs_the_last_page)
 }
 END_TEST
 
+/* The taken name isn't even met. */
+START_TEST(test_pool_create_that_can_not_fit_begins_nothing)
+{
+    char name[SEGMENT_NAME_SIZE];
+    uint64_t needed = pool_memory(pool);
+    destroy();
+    segment_name(key, "ctl", name);
+    close(segment_create(name, PAGE));
+    test_shm_fill(PAGE);
+    check_full(needed, PAGE);
+    test_shm_unfill();
+    ck_assert_int_eq(segment_unlink(name), 0);
+}
+END_TEST
+
 START_TEST(test_pool_create_needs_the_last_file)
 {
     uint64_t needed = pool_memory(pool);
@@ -688,7 +703,8 @@ SUITE_MAIN_WITH(
     test_pool_create_reserves_what_it_says,
     test_pool_create_with_a_taken_key_is_refused_with_its_errno,
     test_pool_create_refuses_a_wrong_configuration, test_pool_create_needs_the_last_page,
-    test_pool_create_needs_the_last_file, test_pool_create_without_descriptors_names_the_errno,
+    test_pool_create_that_can_not_fit_begins_nothing, test_pool_create_needs_the_last_file,
+    test_pool_create_without_descriptors_names_the_errno,
     test_pool_destroy_makes_every_handle_stale_in_running_members, test_pool_free_keeps_the_objects,
     test_pool_descriptors_are_read_only_but_for_data_to_write,
     test_pool_descriptors_are_of_the_right_objects,
