@@ -59,6 +59,17 @@ static bool clear_remains(const struct instance *instance)
     return status == 0;
 }
 
+/* Without them it can't be known when a client is gone. */
+static bool leases_work(void)
+{
+    int status = segment_test_leases();
+    if (status < 0)
+        log_error("leases don't work on files in /dev/shm, and they are how fastallocd learns that "
+                  "a client is gone: %s; see /proc/sys/fs/leases-enable",
+                  strerror(-status));
+    return status == 0;
+}
+
 static int open_socket(const struct instance *instance, struct stat *identity)
 {
     char text[SOCKET_TEXT_SIZE];
@@ -134,7 +145,7 @@ static int run(const struct options *options, struct instance *instance, int inh
     struct stat identity;
     int fd = -1;
 
-    if (empty)
+    if (empty && leases_work())
         fd = inherited > 0 ? inherited : open_socket(instance, &identity);
     int status = fd < 0 ? -1 : serve(options, instance, fd, &empty);
     if (fd >= 0 && inherited == 0)

@@ -3,10 +3,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "daemon/name.h"
 
 #define WITNESS_SIZE 4096
@@ -66,14 +68,33 @@ int session_witness(const struct session *session)
     return segment_open(name, false);
 }
 
-bool session_is_alive(const struct session *session)
+/* The witness says neither yes nor no. */
+static bool guess_alive(struct session *session, int result)
+{
+    if (result == -ENOENT && !session->connection) {
+        log_warning("session ended without its witness, which somebody removed from /dev/shm "
+                    "session=%" PRIu64 " pid=%d uid=%u",
+                    session->id, session->peer.pid, session->peer.uid);
+        return false;
+    }
+    if (!session->doubted)
+        log_peer(LOG_LEVEL_WARNING,
+                 "session counts as alive since its witness can't be asked: %s session=%" PRIu64
+                 " pid=%d uid=%u",
+                 strerror(-result), session->id, session->peer.pid, session->peer.uid);
+    session->doubted = true;
+    return true;
+}
+
+bool session_is_alive(struct session *session)
 {
     char name[SEGMENT_NAME_SIZE];
 
     if (!session->witnessed || LIST_EMPTY(&session->memberships))
         return false;
     registry_witness_name(session->entry, name);
-    return segment_is_in_use(name) != 0;
+    int result = segment_is_in_use(name);
+    return result < 0 ? guess_alive(session, result) : result > 0;
 }
 
 struct membership *session_membership(const struct session *session, uint32_t pool)

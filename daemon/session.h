@@ -40,6 +40,7 @@ struct session {
     struct peer peer;
     char name[PROTOCOL_NAME_MAX + 1];
     bool witnessed;
+    bool doubted;     /* it was logged that its state can't be found out */
     void *connection; /* the rim's; NULL once the connection is gone */
     LIST_HEAD(, membership) memberships;
     uint32_t membership_count;
@@ -65,8 +66,11 @@ void session_free(struct session *session);
 /* A descriptor of the witness for the client, or a negated errno. */
 int session_witness(const struct session *session);
 
-/* Whether the client may still have pools mapped. */
-bool session_is_alive(const struct session *session);
+/*
+ * Whether the client may still have pools mapped. If that can't be found out it counts as alive; if
+ * its witness was removed by somebody, for as long as it is connected. Both is logged.
+ */
+bool session_is_alive(struct session *session);
 
 /* NULL if the session hasn't opened the pool. */
 struct membership *session_membership(const struct session *session, uint32_t pool);

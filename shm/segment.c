@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE /* F_SETLEASE */
+#define _GNU_SOURCE /* F_SETLEASE, O_TMPFILE */
 #include "shm/segment.h"
 
 #include <errno.h>
@@ -74,6 +74,36 @@ uint64_t segment_space(void)
     if (statvfs("/dev/shm", &status) < 0)
         return 0;
     return (uint64_t)status.f_bavail * status.f_frsize;
+}
+
+/* Of a file of our own, open once and, as `path`, once more. */
+static int try_leases(int fd, const char *path)
+{
+    int other = open(path, O_RDONLY | O_CLOEXEC);
+    if (other >= 0) {
+        int granted = fcntl(fd, F_SETLEASE, F_WRLCK);
+        int error = errno;
+        close(other);
+        if (granted == 0)
+            return -ENOTSUP;
+        if (error != EAGAIN)
+            return -error;
+    }
+    return fcntl(fd, F_SETLEASE, F_WRLCK) < 0 ? -errno : 0;
+}
+
+int segment_test_leases(void)
+{
+    /* It has no name, so nothing is left of it when the process is killed. */
+    int fd = open("/dev/shm", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return 0;
+
+    char path[32];
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    int result = try_leases(fd, path);
+    close(fd);
+    return result;
 }
 
 int segment_is_in_use(const char *name)

@@ -43,4 +43,10 @@ uint64_t segment_space(void);
  */
 int segment_is_in_use(const char *name);
 
+/*
+ * Whether such leases work here at all, by a file of our own: 0, also where that can't be tried; or
+ * a negated errno, -ENOTSUP if one was granted where it must be refused.
+ */
+int segment_test_leases(void);
+
 #endif

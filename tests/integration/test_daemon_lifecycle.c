@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* F_SETLEASE */
 /* How the daemon begins and ends: what it takes over, what it leaves, and what it says about it. */
+#include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -308,6 +314,30 @@ START_TEST(test_start_takes_over_a_socket_that_nobody_listens_at)
 }
 END_TEST
 
+/* As with leases-enable = 0, or on a file system that knows no leases. */
+static void refuse_leases(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_fcntl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, F_SETLEASE, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    ck_assert_int_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    ck_assert_int_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+START_TEST(test_start_where_leases_do_not_work_is_refused)
+{
+    refuse_leases();
+    refuses(1, "leases", DAEMON("--socket", socket_path));
+    ck_assert(!exists(directory));
+}
+END_TEST
+
 START_TEST(test_start_without_standard_descriptors_gives_them_to_nobody)
 {
     const char *const command[] = {
@@ -555,6 +585,7 @@ int main(void)
         test_start_after_a_kill_with_nothing_says_nothing,
         test_registry_of_another_version_is_refused_and_untouched,
         test_start_takes_over_a_socket_that_nobody_listens_at,
+        test_start_where_leases_do_not_work_is_refused,
         test_start_without_standard_descriptors_gives_them_to_nobody,
         test_second_instance_says_which_process_is_the_first,
         test_instances_of_other_names_live_side_by_side,

@@ -417,6 +417,12 @@ START_TEST(test_segment_is_in_use_no_longer_after_exec)
 }
 END_TEST
 
+START_TEST(test_segment_leases_work_here)
+{
+    ck_assert_int_eq(segment_test_leases(), 0);
+}
+END_TEST
+
 START_TEST(test_segment_is_in_use_says_what_is_missing)
 {
     ck_assert_int_eq(segment_is_in_use(name), -ENOENT);
@@ -440,4 +446,4 @@ SUITE_MAIN_WITH(
     test_segment_is_in_use_is_no_change_by_itself,
     test_segment_is_in_use_until_the_process_is_killed,
     test_segment_is_not_kept_in_use_by_a_forked_child, test_segment_is_in_use_no_longer_after_exec,
-    test_segment_is_in_use_says_what_is_missing)
+    test_segment_leases_work_here, test_segment_is_in_use_says_what_is_missing)

@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/suite.h"
 
@@ -269,6 +271,47 @@ START_TEST(test_session_in_no_pool_is_not_alive)
 }
 END_TEST
 
+START_TEST(test_session_without_its_witness_ends_with_its_connection)
+{
+    char name[SEGMENT_NAME_SIZE];
+    begin(true);
+    struct pool *pool = make_pool(1);
+    session_join(session, pool, true);
+    void *mapping = map_witness();
+    registry_witness_name(entry, name);
+    ck_assert_int_eq(segment_unlink(name), 0); /* whoever does so */
+    log_set_level(LOG_LEVEL_ERROR);
+
+    session->connection = &registry;
+    ck_assert(session_is_alive(session));
+    session->connection = NULL;
+    ck_assert(!session_is_alive(session));
+    munmap(mapping, PAGE);
+    session_leave(session, session_membership(session, 1));
+    remove_pool(pool);
+}
+END_TEST
+
+START_TEST(test_session_is_alive_while_its_witness_cannot_be_asked)
+{
+    char path[SEGMENT_NAME_SIZE + 16], name[SEGMENT_NAME_SIZE];
+    begin(true);
+    struct pool *pool = make_pool(1);
+    session_join(session, pool, true);
+    registry_witness_name(entry, name);
+    snprintf(path, sizeof(path), "/dev/shm%s", name);
+    log_set_level(LOG_LEVEL_ERROR);
+
+    ck_assert_int_eq(chmod(path, 0644), 0); /* not as ours are */
+    ck_assert(session_is_alive(session));
+    ck_assert(session->doubted);
+    ck_assert_int_eq(chmod(path, 0600), 0);
+    ck_assert(!session_is_alive(session));
+    session_leave(session, session_membership(session, 1));
+    remove_pool(pool);
+}
+END_TEST
+
 SUITE_MAIN_WITH("session", set_up, tear_down, test_session_begins_with_nothing,
                 test_session_keeps_a_name_of_sixty_three_bytes, test_session_has_a_witness_if_asked,
                 test_session_without_a_witness_makes_no_object,
@@ -280,4 +323,6 @@ SUITE_MAIN_WITH("session", set_up, tear_down, test_session_begins_with_nothing,
                 test_session_without_a_witness_is_never_alive,
                 test_session_is_alive_while_its_witness_is_mapped,
                 test_session_is_alive_while_its_witness_is_under_way,
-                test_session_in_no_pool_is_not_alive)
+                test_session_in_no_pool_is_not_alive,
+                test_session_without_its_witness_ends_with_its_connection,
+                test_session_is_alive_while_its_witness_cannot_be_asked)
