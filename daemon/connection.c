@@ -309,15 +309,16 @@ static void watch_socket(struct connection *connection, enum pause pause)
 {
     int events = pause == PAUSE_INPUT ? UV_READABLE : UV_DISCONNECT;
     if (outbox_pending(&connection->outbox) > 0 || pause == PAUSE_TURN)
-        events |= UV_WRITABLE; /* which, for the turn, is soon */
+        events |= UV_WRITABLE;
     poll_socket(connection, events);
 }
 
+/* A turn is progress; but the next one is soon only if the client reads, or else by looking again. */
 static void hold(struct connection *connection, enum pause pause)
 {
-    if (pause == PAUSE_INPUT || pause == PAUSE_TURN) {
+    if (pause == PAUSE_INPUT) {
         connection->held_since = 0;
-    } else if (connection->held_since == 0) {
+    } else if (pause == PAUSE_TURN || connection->held_since == 0) {
         connection->held_since = uv_now(&connection->server->loop);
         server_look_again(connection->server, true);
     }

@@ -6,7 +6,6 @@
 #ifndef DAEMON_OUTBOX_H
 #define DAEMON_OUTBOX_H
 
-#include <msgpack.h>
 #include <stdbool.h>
 #include <stddef.h>
 
