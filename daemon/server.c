@@ -14,6 +14,8 @@
 #include "daemon/notify.h"
 
 #define CONNECTIONS_MAX (REGISTRY_SESSIONS + 64u)
+#define ACCEPT_AGAIN_MS 100u
+#define FULL_MS 1000u
 #define RECHECK_FIRST_MS 5u
 #define RECHECK_LAST_MS 80u
 #define NS_PER_MS 1000000
@@ -22,7 +24,7 @@
 
 static void on_listener(uv_poll_t *handle, int status, int events);
 
-/* Without room for a connection the others wait in the kernel's backlog until one ends. */
+/* Without room for a connection the others wait in the kernel's backlog. */
 static void set_accepting(struct server *server, bool accepting)
 {
     if (server->accepting == accepting || server->stopping)
@@ -34,6 +36,36 @@ static void set_accepting(struct server *server, bool accepting)
         uv_poll_stop(&server->listener);
 }
 
+/* Once, until there was room for a while. */
+static void say_full(struct server *server, const char *why)
+{
+    if (!server->full)
+        log_peer(LOG_LEVEL_WARNING, "no more connections for now: %s connections=%u", why,
+                 server->connection_count);
+    server->full = true;
+    server->full_at = uv_now(&server->loop);
+}
+
+static void note_room(struct server *server)
+{
+    if (server->connection_count <= REGISTRY_SESSIONS &&
+        uv_now(&server->loop) - server->full_at >= FULL_MS)
+        server->full = false;
+}
+
+static void on_accept_again(uv_timer_t *handle)
+{
+    struct server *server = handle->data;
+    set_accepting(server, server->connection_count < CONNECTIONS_MAX);
+}
+
+/* What is wanting may be had again without any connection's end. */
+static void pause_accepting(struct server *server)
+{
+    set_accepting(server, false);
+    uv_timer_start(&server->again, on_accept_again, ACCEPT_AGAIN_MS, 0);
+}
+
 static void on_listener(uv_poll_t *handle, int status, int events)
 {
     struct server *server = handle->data;
@@ -41,12 +73,15 @@ static void on_listener(uv_poll_t *handle, int status, int events)
     (void)events;
     int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     int result = fd < 0 ? -errno : connection_new(server, fd);
-    bool full = result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS;
-    if (full)
-        log_warning("no more connections for now: %s connections=%u", strerror(-result),
-                    server->connection_count);
-    if ((full && server->connection_count > 0) || server->connection_count >= CONNECTIONS_MAX)
+    if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS) {
+        say_full(server, strerror(-result));
+        pause_accepting(server);
+    } else if (server->connection_count >= CONNECTIONS_MAX) {
+        say_full(server, "that is the limit");
         set_accepting(server, false);
+    } else {
+        note_room(server);
+    }
 }
 
 /* ---- Timers ---------------------------------------------------------------------------------- */
@@ -136,7 +171,7 @@ void server_collect(struct server *server)
 {
     struct connection *connection;
     TAILQ_FOREACH(connection, &server->connections, in_server)
-        connection_collect(connection);
+    connection_collect(connection);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -177,6 +212,7 @@ static void stop(struct server *server, const char *why)
         (uv_handle_t *)&server->listener,  (uv_handle_t *)&server->terminate,
         (uv_handle_t *)&server->interrupt, (uv_handle_t *)&server->deadline,
         (uv_handle_t *)&server->recheck,   (uv_handle_t *)&server->idle,
+        (uv_handle_t *)&server->again,
     };
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
         uv_close(handles[i], NULL);
@@ -218,8 +254,10 @@ static int init(struct server *server, struct broker *broker, const char *instan
     uv_timer_init(&server->loop, &server->deadline);
     uv_timer_init(&server->loop, &server->recheck);
     uv_timer_init(&server->loop, &server->idle);
+    uv_timer_init(&server->loop, &server->again);
     server->listener.data = server->terminate.data = server->interrupt.data = server;
     server->deadline.data = server->recheck.data = server->idle.data = server;
+    server->again.data = server;
     return 0;
 }
 

@@ -26,8 +26,11 @@ struct server {
     uv_timer_t deadline; /* of the request that times out next */
     uv_timer_t recheck;  /* of sessions whose connection is gone but whose mappings aren't */
     uv_timer_t idle;
+    uv_timer_t again; /* until connections are accepted once more */
     int listen_fd;
     bool accepting;
+    bool full;        /* it was logged that there is no room for more connections */
+    uint64_t full_at; /* ms of the loop's clock, when that was last so */
     bool stopping;
     int64_t armed; /* what the deadline timer is set to */
     uint64_t recheck_ms;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE /* F_SETLEASE */
+#define _GNU_SOURCE /* F_SETLEASE, prlimit */
 /* How the daemon begins and ends: what it takes over, what it leaves, and what it says about it. */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -314,6 +315,42 @@ START_TEST(test_start_takes_over_a_socket_that_nobody_listens_at)
 }
 END_TEST
 
+/* It accepts again by itself, and neither spins meanwhile nor says more than once that it can't. */
+static void want_descriptors(bool with_client)
+{
+    struct rlimit limit;
+    struct bare bare;
+    start();
+    fastalloc_connection_t *connection = connect_to(socket_path); /* now it runs */
+    if (!with_client)
+        fastalloc_disconnect(connection);
+    ck_assert_int_eq(prlimit(daemon_program.pid, RLIMIT_NOFILE, NULL, &limit), 0);
+    const struct rlimit none = {3, limit.rlim_max};
+    ck_assert_int_eq(prlimit(daemon_program.pid, RLIMIT_NOFILE, &none, NULL), 0);
+    bare_connect(&bare, socket_path);
+    ck_assert(program_says(&daemon_program, "no more connections", SOON));
+    ck_assert_int_eq(prlimit(daemon_program.pid, RLIMIT_NOFILE, &limit, NULL), 0);
+    bare_hello(&bare, false);
+    bare_close(&bare);
+    if (with_client)
+        fastalloc_disconnect(connection);
+    stop();
+    const char *first = strstr(daemon_program.text, "no more connections");
+    ck_assert_ptr_null(strstr(first + 1, "no more connections"));
+}
+
+START_TEST(test_want_of_descriptors_passes)
+{
+    want_descriptors(false);
+}
+END_TEST
+
+START_TEST(test_want_of_descriptors_passes_while_a_client_stays)
+{
+    want_descriptors(true);
+}
+END_TEST
+
 /* As with leases-enable = 0, or on a file system that knows no leases. */
 static void refuse_leases(void)
 {
@@ -585,6 +622,8 @@ int main(void)
         test_start_after_a_kill_with_nothing_says_nothing,
         test_registry_of_another_version_is_refused_and_untouched,
         test_start_takes_over_a_socket_that_nobody_listens_at,
+        test_want_of_descriptors_passes,
+        test_want_of_descriptors_passes_while_a_client_stays,
         test_start_where_leases_do_not_work_is_refused,
         test_start_without_standard_descriptors_gives_them_to_nobody,
         test_second_instance_says_which_process_is_the_first,
