@@ -130,7 +130,10 @@ void server_look_again(struct server *server, bool soon)
         return;
     if (soon)
         server->recheck_ms = RECHECK_FIRST_MS;
-    uv_timer_start(&server->recheck, on_recheck, server->recheck_ms, 0);
+    /* Never later than it would: by one disconnect after the other it would come never. */
+    if (!uv_is_active((uv_handle_t *)&server->recheck) ||
+        uv_timer_get_due_in(&server->recheck) > server->recheck_ms)
+        uv_timer_start(&server->recheck, on_recheck, server->recheck_ms, 0);
 }
 
 static void stop(struct server *server, const char *why);

@@ -15,6 +15,7 @@
 #include "tests/lib/timing.h"
 
 #define TIMES 100
+#define HANGUPS 200u
 #define PLENTY_NS INT64_C(300000000)
 #define DESCRIPTORS_UNREAD 8 /* replies with three each: as many as the daemon lets be */
 
@@ -29,13 +30,19 @@ static void hold_all(bool witness)
 }
 
 /* Returns the mapping that makes it count as alive. */
-static void *hold_with_witness(uint32_t count)
+static void *open_with_witness(void)
 {
     bare_connect(&bare, stage.daemon.socket);
     bare_hello(&bare, true);
     void *witness = mmap(NULL, 4096, PROT_READ, MAP_SHARED, bare.fds[0], 0);
     ck_assert_ptr_ne(witness, MAP_FAILED);
     bare_open(&bare, STAGE_POOL, true);
+    return witness;
+}
+
+static void *hold_with_witness(uint32_t count)
+{
+    void *witness = open_with_witness();
     bare_allocate(&bare, count);
     return witness;
 }
@@ -85,6 +92,24 @@ START_TEST(test_mapped_witness_keeps_slots_after_the_connection)
     munmap(witness, 4096);
     timing_add(&timing, stage_take_all() - begin);
     timing_report(&timing, "slots back after the last mapping");
+}
+END_TEST
+
+/* Clients hang up faster than the daemon looks again; it must look nevertheless. */
+START_TEST(test_hangups_of_others_put_off_no_end)
+{
+    unsigned hangups = 0;
+    void *before = NULL;
+    do {
+        void *witness = open_with_witness();
+        bare_close(&bare);
+        if (before)
+            munmap(before, 4096);
+        before = witness;
+        hangups++;
+    } while (stage_sessions().all == 1 + hangups && hangups < HANGUPS);
+    munmap(before, 4096);
+    ck_assert_uint_lt(hangups, HANGUPS);
 }
 END_TEST
 
@@ -319,6 +344,7 @@ END_TEST
 STAGE_MAIN("session_bare", test_client_that_maps_nothing_ends_with_its_connection,
            test_client_with_an_unmapped_witness_ends_with_its_connection,
            test_mapped_witness_keeps_slots_after_the_connection,
+           test_hangups_of_others_put_off_no_end,
            test_waiters_go_with_the_connection_though_the_session_stays,
            test_close_frees_at_once_and_counts_nothing_as_reclaimed,
            test_disconnect_frees_what_was_held, test_end_before_hello,
