@@ -135,8 +135,8 @@ static void flush(struct connection *connection)
     if (status == 0)
         return;
     if (status != -EPIPE && status != -ECONNRESET) /* which is but a client that went */
-        log_warning("cut off: it can't be sent a reply: %s " PEER_FORMAT, strerror(-status),
-                    PEER_ARGUMENTS(connection));
+        log_peer(LOG_LEVEL_WARNING, "cut off: it can't be sent a reply: %s " PEER_FORMAT,
+                 strerror(-status), PEER_ARGUMENTS(connection));
     cut_off(connection);
 }
 
@@ -145,14 +145,16 @@ static void check_encoded(struct connection *connection, int status)
 {
     if (status == 0)
         return;
-    log_error("cut off: no memory for a reply " PEER_FORMAT, PEER_ARGUMENTS(connection));
+    log_peer(LOG_LEVEL_ERROR, "cut off: no memory for a reply " PEER_FORMAT,
+             PEER_ARGUMENTS(connection));
     cut_off(connection);
 }
 
 /* Says why, as far as the client still reads, and cuts it off. */
 static void say_farewell(struct connection *connection, const struct error *error)
 {
-    log_warning("cut off: %s " PEER_FORMAT, error->message, PEER_ARGUMENTS(connection));
+    log_peer(LOG_LEVEL_WARNING, "cut off: %s " PEER_FORMAT, error->message,
+             PEER_ARGUMENTS(connection));
     envelope_encode_farewell(&connection->outbox.bytes, error);
     flush(connection);
     cut_off(connection);
@@ -343,8 +345,8 @@ static void recheck_held(struct connection *connection)
         server_look_again(connection->server, false);
         return;
     }
-    log_warning("cut off: it hasn't read its replies for %u seconds " PEER_FORMAT,
-                CONNECTION_HELD_MAX_MS / 1000, PEER_ARGUMENTS(connection));
+    log_peer(LOG_LEVEL_WARNING, "cut off: it hasn't read its replies for %u seconds " PEER_FORMAT,
+             CONNECTION_HELD_MAX_MS / 1000, PEER_ARGUMENTS(connection));
     cut_off(connection);
 }
 
