@@ -3,6 +3,7 @@
 #include "daemon/server.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -138,9 +139,20 @@ void server_look_again(struct server *server, bool soon)
 
 static void stop(struct server *server, const char *why);
 
+/* Who has connected just now, and isn't taken in yet, mustn't be turned away. */
+static bool somebody_knocks(const struct server *server)
+{
+    struct pollfd listener = {server->listen_fd, POLLIN, 0};
+    return poll(&listener, 1, 0) > 0;
+}
+
 static void on_idle(uv_timer_t *handle)
 {
-    stop(handle->data, "idle");
+    struct server *server = handle->data;
+    if (somebody_knocks(server))
+        uv_timer_start(handle, on_idle, ACCEPT_AGAIN_MS, 0);
+    else
+        stop(server, "idle");
 }
 
 static void watch_idle(struct server *server)

@@ -562,6 +562,28 @@ START_TEST(test_exit_idle_zero_ends_at_once)
 }
 END_TEST
 
+/* It came before the daemon, on the socket that a service manager hands over. */
+START_TEST(test_exit_idle_zero_serves_who_waits_in_the_backlog)
+{
+    char script[128];
+    struct bare bare;
+    int listener = serve_there(SOCK_STREAM);
+    int inherited = dup(listener); /* without O_CLOEXEC */
+    snprintf(script, sizeof(script),
+             "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" --socket \"$1\" --exit-idle 0 3<&%d",
+             inherited);
+    bare_connect(&bare, socket_path);
+    program_start(&daemon_program, (const char *const[]){"/bin/sh", "-c", script,
+                                                         getenv("FASTALLOCD"), socket_path, NULL});
+    bare_hello(&bare, false);
+    bare_close(&bare);
+    ck_assert_int_eq(program_wait(&daemon_program), 0);
+    close(inherited);
+    close(listener);
+    ck_assert_int_eq(unlink(socket_path), 0);
+}
+END_TEST
+
 START_TEST(test_exit_idle_waits_for_the_last_client)
 {
     program_start(&daemon_program, DAEMON("--socket", socket_path, "--exit-idle", "1"));
@@ -639,6 +661,7 @@ int main(void)
         test_user_instance_needs_the_runtime_directory,
         test_socket_path_has_107_bytes_at_most,
         test_exit_idle_zero_ends_at_once,
+        test_exit_idle_zero_serves_who_waits_in_the_backlog,
         test_exit_idle_waits_for_the_last_client,
         test_exit_idle_waits_for_a_session_that_is_only_mapped,
         test_help_and_version_exit_with_zero,
