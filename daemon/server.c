@@ -205,6 +205,13 @@ static void on_signal(uv_signal_t *handle, int number)
     stop(handle->data, number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
+static void close_handle(uv_handle_t *handle, void *argument)
+{
+    (void)argument;
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
 /* Ends the connections, then the handles, after which the loop has nothing left to run. */
 static void stop(struct server *server, const char *why)
 {
@@ -223,14 +230,7 @@ static void stop(struct server *server, const char *why)
     while ((connection = TAILQ_FIRST(&server->connections)))
         connection_abandon(connection);
 
-    uv_handle_t *handles[] = {
-        (uv_handle_t *)&server->listener,  (uv_handle_t *)&server->terminate,
-        (uv_handle_t *)&server->interrupt, (uv_handle_t *)&server->deadline,
-        (uv_handle_t *)&server->recheck,   (uv_handle_t *)&server->idle,
-        (uv_handle_t *)&server->again,
-    };
-    for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++)
-        uv_close(handles[i], NULL);
+    uv_walk(&server->loop, close_handle, NULL);
 }
 
 /* As many descriptors as the machine lets us have; half of them may be on their way to clients. */
@@ -242,6 +242,32 @@ static void raise_descriptor_limit(struct server *server)
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     server->uncollected_max = limit.rlim_max / 2 < 65536 ? (unsigned)(limit.rlim_max / 2) : 65536;
+}
+
+static int init_handles(struct server *server)
+{
+    uv_timer_t *timers[] = {&server->deadline, &server->recheck, &server->idle, &server->again};
+    uv_signal_t *signals[] = {&server->terminate, &server->interrupt};
+    int status = uv_poll_init(&server->loop, &server->listener, server->listen_fd);
+    server->listener.data = server;
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]) && status == 0; i++) {
+        status = uv_signal_init(&server->loop, signals[i]);
+        signals[i]->data = server;
+    }
+    for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]) && status == 0; i++) {
+        status = uv_timer_init(&server->loop, timers[i]);
+        timers[i]->data = server;
+    }
+    return status;
+}
+
+/* Runs the loop until all its handles are closed. 0 or a negated errno. */
+static int finish(struct server *server)
+{
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    int status = uv_loop_close(&server->loop);
+    decoder_deinit(&server->decoder);
+    return status;
 }
 
 static int init(struct server *server, struct broker *broker, const char *instance, int listen_fd,
@@ -259,21 +285,19 @@ static int init(struct server *server, struct broker *broker, const char *instan
     raise_descriptor_limit(server);
 
     int status = decoder_init(&server->decoder);
-    if (status == 0)
-        status = uv_loop_init(&server->loop);
     if (status < 0)
         return status;
-    uv_poll_init(&server->loop, &server->listener, listen_fd);
-    uv_signal_init(&server->loop, &server->terminate);
-    uv_signal_init(&server->loop, &server->interrupt);
-    uv_timer_init(&server->loop, &server->deadline);
-    uv_timer_init(&server->loop, &server->recheck);
-    uv_timer_init(&server->loop, &server->idle);
-    uv_timer_init(&server->loop, &server->again);
-    server->listener.data = server->terminate.data = server->interrupt.data = server;
-    server->deadline.data = server->recheck.data = server->idle.data = server;
-    server->again.data = server;
-    return 0;
+    status = uv_loop_init(&server->loop);
+    if (status < 0) {
+        decoder_deinit(&server->decoder);
+        return status;
+    }
+    status = init_handles(server);
+    if (status < 0) {
+        uv_walk(&server->loop, close_handle, NULL);
+        finish(server);
+    }
+    return status;
 }
 
 int server_run(struct server *server, struct broker *broker, const char *instance, int listen_fd,
@@ -288,9 +312,5 @@ int server_run(struct server *server, struct broker *broker, const char *instanc
     set_accepting(server, true);
     watch_idle(server);
     notify_ready();
-
-    uv_run(&server->loop, UV_RUN_DEFAULT);
-    status = uv_loop_close(&server->loop);
-    decoder_deinit(&server->decoder);
-    return status;
+    return finish(server);
 }
