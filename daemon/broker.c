@@ -362,16 +362,12 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
     return true;
 }
 
-static void refuse_waiters(struct broker *broker, struct pool *pool)
+static void refuse_waiters(struct broker *broker, struct pool *pool, const struct error *error)
 {
     struct waiter *waiter, *next;
-    struct error error;
-    error_set(&error, ERROR_POOL_DESTROYED, "pool '%s' was destroyed while this request waited",
-              pool->ctl->name);
-    name_copy(error.pool, pool->ctl->name);
     for (waiter = TAILQ_FIRST(&pool->waiters); waiter; waiter = next) {
         next = TAILQ_NEXT(waiter, in_pool);
-        answer_waiter(broker, waiter, NULL, &error);
+        answer_waiter(broker, waiter, NULL, error);
     }
 }
 
@@ -379,9 +375,13 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
 {
     uint32_t usage = pool_usage(pool);
     struct session *session;
+    struct error error;
 
+    error_set(&error, ERROR_POOL_DESTROYED, "pool '%s' was destroyed while this request waited",
+              pool->ctl->name);
+    name_copy(error.pool, pool->ctl->name);
     registry_set_state(&pool->entry->state, REGISTRY_ENDING);
-    refuse_waiters(broker, pool);
+    refuse_waiters(broker, pool, &error);
     pool_destroy(pool);
     TAILQ_FOREACH(session, &broker->sessions, in_broker)
     {
@@ -403,6 +403,15 @@ int broker_init(struct broker *broker, const char *registry, broker_answer answe
     TAILQ_INIT(&broker->pools);
     TAILQ_INIT(&broker->sessions);
     return registry_create(&broker->registry, registry);
+}
+
+void broker_refuse_all(struct broker *broker)
+{
+    struct pool *pool;
+    struct error error;
+    error_set(&error, ERROR_SHUTTING_DOWN, "the daemon ended while this request waited");
+    TAILQ_FOREACH(pool, &broker->pools, in_broker)
+    refuse_waiters(broker, pool, &error);
 }
 
 static void end_sessions(struct broker *broker)

@@ -48,6 +48,9 @@ int broker_init(struct broker *broker, const char *registry, broker_answer answe
  */
 bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_sessions);
 
+/* The instance is about to end: whoever waits gets SHUTTING_DOWN. Nobody may ask any more. */
+void broker_refuse_all(struct broker *broker);
+
 /* ---- Sessions */
 
 /* INVALID_..., LIMIT_EXCEEDED, OUT_OF_MEMORY, SHARED_MEMORY_FULL, SYSTEM. */

@@ -222,6 +222,7 @@ static void stop(struct server *server, const char *why)
     notify_stopping();
     server_hold_signals(true);
     server->stopping = true;
+    broker_refuse_all(server->broker);
     for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
         next = TAILQ_NEXT(connection, in_server);
         if (connection->served)

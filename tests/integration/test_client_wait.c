@@ -163,6 +163,23 @@ START_TEST(test_who_waits_for_a_pool_that_is_destroyed_is_told)
 }
 END_TEST
 
+START_TEST(test_who_waits_when_the_daemon_ends_is_told)
+{
+    struct waiter waiter;
+    take_it();
+    ck_assert_int_eq(pthread_create(&waiter.thread, NULL, wait_in_thread, &waiter), 0);
+    await_waiters(1);
+    ck_assert_int_eq(kill(server.pid, SIGTERM), 0);
+    ck_assert_int_eq(pthread_join(waiter.thread, NULL), 0);
+    ck_assert_int_eq(waiter.result, FASTALLOC_ERR_SHUTTING_DOWN);
+    ck_assert_int_eq(waitpid(server.pid, NULL, 0), server.pid);
+    fastalloc_disconnect(connection);
+
+    test_daemon_restart(&server, NULL);
+    connection = test_daemon_connect(&server);
+}
+END_TEST
+
 START_TEST(test_who_waits_when_the_daemon_is_killed_is_told)
 {
     struct waiter waiter;
@@ -209,6 +226,7 @@ static int run_suite(void)
         test_a_killed_process_hands_on_what_it_had,
         test_other_threads_work_on_while_one_waits,
         test_who_waits_for_a_pool_that_is_destroyed_is_told,
+        test_who_waits_when_the_daemon_ends_is_told,
         test_who_waits_when_the_daemon_is_killed_is_told,
         test_a_stopped_daemon_is_given_up_at_the_limit,
     };

@@ -395,6 +395,23 @@ START_TEST(test_broker_destroy_answers_waiters_and_ends_memberships)
 }
 END_TEST
 
+START_TEST(test_broker_refuses_all_that_wait_when_it_ends)
+{
+    struct pool *other = create_pool("other", 1);
+    struct membership *others = session_join(bob, other, true);
+    allocate(alice, CAPACITY);
+    ck_assert_int_eq(ask(alice, 1, -1, 1), BROKER_WAITS);
+    ck_assert_int_eq(ask_at(bob, others, 1, 0, 2, 0), BROKER_DONE);
+    ck_assert_int_eq(ask_at(bob, others, 1, 10, 3, 0), BROKER_WAITS);
+
+    broker_refuse_all(&broker);
+    broker_check(&broker);
+    check_answer(0, "alice", 1, ERROR_SHUTTING_DOWN);
+    check_answer(1, "bob", 3, ERROR_SHUTTING_DOWN);
+    ck_assert_int_eq(broker_next_deadline(&broker), WAITER_FOREVER);
+}
+END_TEST
+
 START_TEST(test_broker_pool_of_a_name_that_was_destroyed_is_another)
 {
     allocate(bob, 1);
@@ -715,6 +732,7 @@ SUITE_MAIN_WITH(
     test_broker_close_frees_and_refuses_what_waits_there, test_broker_finds_pools_by_name,
     test_broker_refuses_a_name_that_is_taken, test_broker_pool_that_fails_leaves_no_entry,
     test_broker_has_a_limit_of_pools, test_broker_destroy_answers_waiters_and_ends_memberships,
+    test_broker_refuses_all_that_wait_when_it_ends,
     test_broker_pool_of_a_name_that_was_destroyed_is_another,
     test_broker_allocates_one_when_no_count_is_given,
     test_broker_allocates_the_last_slot_and_no_more, test_broker_allocates_all_or_nothing,
