@@ -313,5 +313,6 @@ int server_run(struct server *server, struct broker *broker, const char *instanc
     set_accepting(server, true);
     watch_idle(server);
     notify_ready();
+    notify_status("Serving instance %s", instance);
     return finish(server);
 }

@@ -34,6 +34,7 @@ def main():
         daemon = subprocess.Popen([os.environ["FASTALLOCD"], "--socket", path], env=environment)
         try:
             assert "STOPPING=1" not in wait_for(manager, "READY=1")
+            wait_for(manager, "STATUS=Serving instance default")
             # Ready means that a client is served now, not soon.
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
                 client.connect(path)
