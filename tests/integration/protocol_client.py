@@ -5,6 +5,7 @@ It shares no code with the library, so that what both do is what the documents s
 
 import array
 import collections
+import ctypes
 import errno
 import mmap
 import os
@@ -150,6 +151,31 @@ class Connection:
         return [self.descriptors.popleft() for _ in range(count)]
 
 
+class Witness:
+    """The mapping of a witness. By the C library: Python's mmap keeps a copy of the descriptor, which a
+    forked child would inherit, and with it the session.
+    """
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int,
+                          ctypes.c_int, ctypes.c_long]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+    def __init__(self, descriptor):
+        self.address = self.libc.mmap(None, WITNESS_SIZE, mmap.PROT_READ, mmap.MAP_SHARED,
+                                      descriptor, 0)
+        assert self.address != ctypes.c_void_p(-1).value, os.strerror(ctypes.get_errno())
+        assert self.libc.madvise(self.address, WITNESS_SIZE, mmap.MADV_DONTFORK) == 0
+        os.close(descriptor)
+
+    def close(self):
+        if self.address:
+            self.libc.munmap(self.address, WITNESS_SIZE)
+            self.address = None
+
+
 class Client(Connection):
     """A session. With a witness it may map pools."""
 
@@ -159,12 +185,7 @@ class Client(Connection):
         self.requests = 0
         self.hello = self.call("hello", version=1, name=name, witness=witness)
         if witness:
-            self.map_witness(*self.take_descriptors(self.hello["descriptors"]))
-
-    def map_witness(self, descriptor):
-        self.witness = mmap.mmap(descriptor, WITNESS_SIZE, mmap.MAP_SHARED, mmap.PROT_READ)
-        self.witness.madvise(mmap.MADV_DONTFORK)
-        os.close(descriptor)
+            self.witness = Witness(*self.take_descriptors(self.hello["descriptors"]))
 
     def close(self):
         super().close()
