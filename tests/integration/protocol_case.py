@@ -1,5 +1,6 @@
 """What the tests of the protocol share: a daemon for each test, and what must be left of it: nothing."""
 
+import ctypes
 import os
 import pathlib
 import shutil
@@ -12,6 +13,7 @@ import unittest
 
 from protocol_client import DEADLINE, Client, Connection
 
+PR_SET_PDEATHSIG = 1
 DAEMON = os.environ.get("FASTALLOCD", "")
 
 
@@ -31,6 +33,11 @@ def main():
     unittest.main(verbosity=1)
 
 
+def die_with_us():
+    """In a child: a test that is killed leaves no daemon behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Daemon:
     """fastallocd at a socket in a directory of its own."""
 
@@ -38,7 +45,8 @@ class Daemon:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="protocol-"))
         self.socket = self.directory / "test.sock"
         with open(self.directory / "log", "wb") as log:
-            self.process = subprocess.Popen([DAEMON, "--socket", self.socket], stderr=log)
+            self.process = subprocess.Popen([DAEMON, "--socket", self.socket], preexec_fn=die_with_us,
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.pid = self.process.pid
 
     def descriptors(self):

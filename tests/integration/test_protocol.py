@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import unittest
 
 from protocol_case import Case, main
 from protocol_client import Client, Closed, Handle, Refusal
