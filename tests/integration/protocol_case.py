@@ -1,4 +1,4 @@
-"""What the tests of the protocol share: a daemon for each test, and what must be left of it: nothing."""
+"""What the tests of the protocol share: a daemon, and what must be left of it: nothing."""
 
 import ctypes
 import os
@@ -45,8 +45,9 @@ class Daemon:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="protocol-"))
         self.socket = self.directory / "test.sock"
         with open(self.directory / "log", "wb") as log:
-            self.process = subprocess.Popen([DAEMON, "--socket", self.socket], preexec_fn=die_with_us,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen([DAEMON, "--socket", self.socket],
+                                            preexec_fn=die_with_us, stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log)
         self.pid = self.process.pid
 
     def descriptors(self):

@@ -152,8 +152,8 @@ class Connection:
 
 
 class Witness:
-    """The mapping of a witness. By the C library: Python's mmap keeps a copy of the descriptor, which a
-    forked child would inherit, and with it the session.
+    """The mapping of a witness. By the C library: Python's mmap keeps a copy of the descriptor, which
+    a forked child would inherit, and with it the session.
     """
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -1,5 +1,6 @@
-"""Hostile clients against a real daemon. After each of them the daemon is as it was before: the same process, with the
-same descriptors, pools and statistics, and a good client goes on as if nothing had been.
+"""Hostile clients against a real daemon. After each of them the daemon is as it was before: the same
+process, with the same descriptors, pools and statistics, and a good client goes on as if nothing
+had been.
 """
 
 import array
@@ -99,7 +100,8 @@ class HostileCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         cls.daemon = Daemon()
         cls.addClassCleanup(cls.daemon.remove)
         cls.good = Client(cls.daemon.socket, name="good", witness=True)
@@ -359,8 +361,8 @@ class TestRequests(HostileCase):
         client = self.client()
         number = client.open("good", write=True).number
         data = pack_handles(self.held)
-        for handles in (b"", data[:1], data[:15], data[:17], data + b"\0", bytes(16 * BATCH_MAX + 16),
-                        data.hex(), list(data), None):
+        for handles in (b"", data[:1], data[:15], data[:17], data + b"\0",
+                        bytes(16 * BATCH_MAX + 16), data.hex(), list(data), None):
             self.assertEqual(self.assert_refused("INVALID_ARGUMENT", client.call, "free",
                                                  pool=number, handles=handles),
                              {"field": "handles"})
@@ -432,8 +434,8 @@ class TestGreed(HostileCase):
     """Clients that take what they can get, and give nothing back."""
 
     def fill(self, client, data):
-        """Sends it again and again, until the daemon takes no more. Returns the bytes of the last one that
-        are still to be sent.
+        """Sends it again and again, until the daemon takes no more. Returns the bytes of the last one
+        that are still to be sent.
         """
         client.socket.setblocking(False)
         while True:
@@ -802,7 +804,7 @@ class TestProcesses(HostileCase):
         self.allow(total_allocations=13, total_deallocations=13, reclaimed=13)
 
     def test_locks_and_leases_on_what_was_handed_out(self):
-        """A lease on the witness stands in the daemon's way when it asks whether the session lives."""
+        """A lease on the witness stands in the daemon's way when it asks if the session lives."""
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         connection = self.connect()
         connection.call("hello", version=1, name="hostile", witness=True)

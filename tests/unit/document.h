@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A document that a test compares with the code: its lines, and the rows of its tables. What is wrong is written to a
- * report, one line each, so that a test can also show that a fault would be noticed.
+ * A document that a test compares with the code: its lines, and the rows of its tables. What is
+ * wrong is written to a report, one line each, so that a test can also show that a fault would be
+ * noticed.
  */
 #ifndef TESTS_UNIT_DOCUMENT_H
 #define TESTS_UNIT_DOCUMENT_H

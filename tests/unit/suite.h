@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The frame of a unit test program: runs the tests, each in a process of its own, and fails the one that
- * leaves a descriptor open. At the end of a file: SUITE_MAIN("scan", test_this, test_that)
+ * The frame of a unit test program: runs the tests, each in a process of its own, and fails the one
+ * that leaves a descriptor open. At the end of a file: SUITE_MAIN("scan", test_this, test_that)
  */
 #ifndef TESTS_UNIT_SUITE_H
 #define TESTS_UNIT_SUITE_H

@@ -138,7 +138,7 @@ static void fill_arrays(struct table *table)
               " * ((`reserve` + 4095) / 4096), rounded up to a multiple of 64", sizeof(uint64_t));
 }
 
-/* The tables, and whether the document has them all, line by line. Returns how many problems there are. */
+/* Compares the rows that come next with the table's. Returns how many problems there are. */
 static unsigned check_table(struct table *table, const char **text, FILE *report)
 {
     struct document_row row;
@@ -221,7 +221,7 @@ START_TEST(test_layout_doc_says_the_constants)
 }
 END_TEST
 
-/* Every field of the head has its row: together with the gaps before cache lines they are the whole head. */
+/* Every field of the head has its row: with the gaps before cache lines they are all of it. */
 START_TEST(test_layout_doc_leaves_out_no_field)
 {
     struct table head, counters;

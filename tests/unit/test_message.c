@@ -272,8 +272,8 @@ struct attempt {
 };
 
 /*
- * Decodes the message with every field as it should be, but the one at `position`, which is as the attempt
- * says, or is left out if that is NULL.
+ * Decodes the message with every field as it should be, but the one at `position`, which is as the
+ * attempt says, or is left out if that is NULL.
  */
 static bool decode_with(const struct message_type *type, size_t position,
                         const struct attempt *attempt, struct error *error)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * docs/protocol.md says what proto/messages.h says: every method, every field with its type and limit, every error,
- * every limit; and each message in it, given as values and as bytes, is one and the same message.
+ * docs/protocol.md says what proto/messages.h says: every method, every field with its type and
+ * limit, every error, every limit; and each message in it, given as values and as bytes, is one and
+ * the same message.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -152,7 +153,7 @@ static void check_fields(struct checker *checker, const struct message_type *typ
            type->field_count, count);
 }
 
-/* What the head of a table calls a message: "`hello` request", or, if it is no method's, "`pool_info`". */
+/* What the head of a table calls a message: "`hello` request", or "`pool_info`" if no method's. */
 static void describe_message(const struct message_type *type, char *text, size_t size)
 {
     for (enum method method = 0; method < METHOD_COUNT; method++) {
@@ -325,7 +326,7 @@ union any_message {
     PROTOCOL_MESSAGES(ANY_MEMBER)
 };
 
-/* Decodes the elements of a reply's lists, for which a decoded message has only their msgpack objects. */
+/* Decodes the elements of a reply's lists, of which a decoded message has but msgpack's objects. */
 static bool decode_lists(const struct message_type *type, union any_message *message,
                          union any_message *elements, struct error *error)
 {
@@ -590,7 +591,7 @@ START_TEST(test_protocol_doc_notices_a_wrong_error)
     check_noticed("| 22 | `pool`, `allocated`, `members` |", "| 22 | `pool`, `allocated` |");
     check_noticed("| 23 | `pool`? |", "| 23 | `pool` |");
     check_noticed("| `UNKNOWN_METHOD` | 2 | | |\n", "");
-    check_noticed("`POOL_DESTROYED` when", "`POOL_GONE` when");
+    check_noticed("Errors: `NOT_A_MEMBER`.\n", "Errors: `NO_MEMBER`.\n");
 }
 END_TEST
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bytes on their way through the protocol's layers, as the daemon and the library send them: packed by hand or by
- * the encoder, judged by the scanner, unpacked.
+ * Bytes on their way through the protocol's layers, as the daemon and the library send them: packed
+ * by hand or by the encoder, judged by the scanner, unpacked.
  */
 #ifndef TESTS_UNIT_WIRE_H
 #define TESTS_UNIT_WIRE_H
