@@ -6,7 +6,7 @@
 
 #include "tests/unit/suite.h"
 
-#define ROUNDS 200000u
+#define ROUNDS UINT64_C(200000)
 
 START_TEST(test_word_exchange_changes_what_was_expected)
 {
@@ -59,7 +59,7 @@ static uint64_t shared_word;
 
 static void *add_many(void *unused)
 {
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (uint64_t i = 0; i < ROUNDS; i++) {
         uint64_t old;
         do
             old = word_load(&shared_word);
