@@ -274,9 +274,9 @@ static void refuse_bytes(struct connection *connection, enum scan_result result)
     say_farewell(connection, &error);
 }
 
-static enum pause take_messages(struct connection *connection)
+static enum pause take_messages(struct connection *connection, unsigned *taken)
 {
-    for (unsigned taken = 0; !connection->doomed; taken++) {
+    for (*taken = 0; !connection->doomed; ++*taken) {
         struct bytes message;
         if (is_unread(connection))
             return PAUSE_UNREAD;
@@ -287,7 +287,7 @@ static enum pause take_messages(struct connection *connection)
             refuse_bytes(connection, result);
             return PAUSE_INPUT;
         }
-        if (taken == CONNECTION_TURN_MAX)
+        if (*taken == CONNECTION_TURN_MAX)
             return PAUSE_TURN;
         if (!take_message(connection, &message))
             return PAUSE_CARRIERS;
@@ -315,12 +315,15 @@ static void watch_socket(struct connection *connection, enum pause pause)
     poll_socket(connection, events);
 }
 
-/* A turn is progress; but the next one is soon only if the client reads, or else by looking again. */
-static void hold(struct connection *connection, enum pause pause)
+/*
+ * Where requests wait, their turn comes when the socket has room, or by looking again. Each that was
+ * taken is progress.
+ */
+static void hold(struct connection *connection, enum pause pause, unsigned taken)
 {
     if (pause == PAUSE_INPUT) {
         connection->held_since = 0;
-    } else if (pause == PAUSE_TURN || connection->held_since == 0) {
+    } else if (taken > 0 || connection->held_since == 0) {
         connection->held_since = uv_now(&connection->server->loop);
         server_look_again(connection->server, true);
     }
@@ -328,9 +331,10 @@ static void hold(struct connection *connection, enum pause pause)
 
 static void serve(struct connection *connection)
 {
-    enum pause pause = take_messages(connection);
+    unsigned taken;
+    enum pause pause = take_messages(connection, &taken);
     flush(connection);
-    hold(connection, pause);
+    hold(connection, pause, taken);
     watch_socket(connection, pause);
     server_arm(connection->server);
 }
