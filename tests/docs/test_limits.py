@@ -108,7 +108,7 @@ FAULTS = [
     ("a macro that isn't", "`SCAN_DEPTH_MAX`", "`SCAN_DEEP_MAX`"),
     ("a macro of another file", "| `shm/slot.h` |", "| `shm/layout.h` |"),
     ("a row of another form", "| `proto/scan.h` |", "| proto/scan.h |"),
-    ("another number in a sentence", "after 5 ms, then", "after 6 ms, then"),
+    ("another number in a sentence", "after 1 ms, then", "after 6 ms, then"),
 ]
 
 

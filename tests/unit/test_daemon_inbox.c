@@ -109,7 +109,7 @@ START_TEST(test_inbox_grows_to_one_message_and_no_further)
     receive_all();
     ck_assert_int_eq(inbox_next(&inbox, &message), SCAN_DONE);
     ck_assert_uint_eq(message.size, SCAN_MESSAGE_MAX);
-    ck_assert_uint_le(inbox.room, 2 * SCAN_MESSAGE_MAX);
+    ck_assert_uint_le(inbox.room, 2ul * SCAN_MESSAGE_MAX);
 }
 END_TEST
 
