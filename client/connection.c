@@ -53,8 +53,9 @@ int connection_take_descriptors(struct call *call, struct descriptors *arrived, 
 
 static int take_witness(struct call *call, struct descriptors *arrived)
 {
+    const struct hello_request *request = call->request;
     const struct hello_reply *reply = call->reply;
-    return connection_take_descriptors(call, arrived, reply->descriptors, 1);
+    return connection_take_descriptors(call, arrived, reply->descriptors, request->witness);
 }
 
 /* The mapping alone is what counts; a descriptor could be passed on by a fork. */
@@ -87,29 +88,48 @@ static int check_version(struct fastalloc_connection *connection, uint32_t versi
                             connection->channel.path, version, PROTOCOL_VERSION);
 }
 
+static int say_hello(struct fastalloc_connection *connection, const struct hello_request *request,
+                     struct hello_reply *reply, struct descriptors *witness,
+                     fastalloc_error_t *error)
+{
+    struct call call = {
+        .method = METHOD_HELLO,
+        .request = request,
+        .reply = reply,
+        .take = take_witness,
+        .context = witness,
+        .error = error,
+    };
+    return connection_call(connection, &call);
+}
+
+/*
+ * Without room for a witness the session begins all the same: it can map nothing, but look, and make
+ * room by destroying pools.
+ */
 static int begin_session(struct fastalloc_connection *connection, const char *name,
                          fastalloc_error_t *error)
 {
     struct hello_request request = {.version = PROTOCOL_VERSION, .witness = true};
     struct hello_reply reply = {.version = 0};
     __attribute__((cleanup(descriptors_close))) struct descriptors witness = {.count = 0};
-    struct call call = {
-        .method = METHOD_HELLO,
-        .request = &request,
-        .reply = &reply,
-        .take = take_witness,
-        .context = &witness,
-        .error = error,
-    };
+    fastalloc_error_t first = FASTALLOC_ERROR_INIT;
 
     int result = name_copy(request.name, name, "name", error);
+    if (result < 0)
+        return result;
     if (!name)
         name_of_program(request.name);
-    if (result == 0)
-        result = connection_call(connection, &call);
+    result = say_hello(connection, &request, &reply, &witness, &first);
+    if (result == FASTALLOC_ERR_SHARED_MEMORY_FULL) {
+        request.witness = false;
+        result = say_hello(connection, &request, &reply, &witness, error);
+    } else if (result < 0) {
+        error_raise_with(error, &first, "%s", first.message);
+    }
     if (result == 0)
         result = check_version(connection, reply.version, error);
-    if (result == 0)
+    if (result == 0 && request.witness)
         result = map_witness(connection, witness.fds[0], error);
     if (result == 0)
         connection->session = reply.session;

@@ -155,6 +155,11 @@ static int open_pool(struct fastalloc_connection *connection,
 {
     if (connection_is_forked(connection))
         return connection_raise_forked(error);
+    if (connection->witness.size == 0)
+        return error_raise(error, FASTALLOC_ERR_SHARED_MEMORY_FULL,
+                           "cannot open pool '%s': /dev/shm had no room for a page when this "
+                           "session began; make some, then connect anew",
+                           request->name);
     pthread_mutex_lock(&connection->pools_lock);
     int code = open_locked(connection, request, result, error);
     pthread_mutex_unlock(&connection->pools_lock);

@@ -78,9 +78,6 @@ static bool may_come(int system_error)
 static const char *advice(int system_error)
 {
     switch (system_error) {
-    case ENOENT:
-    case ECONNREFUSED:
-        return "is it running? Start it with `fastallocd`, or set FASTALLOC_SOCKET";
     case EACCES:
     case EPERM:
         return "ask whoever runs it for access to the socket";
@@ -91,6 +88,24 @@ static const char *advice(int system_error)
     }
 }
 
+/* Nobody is there. What starts a daemon there depends on how the path was found. */
+static int nobody(const struct sockaddr_un *address, const fastalloc_error_t *fields,
+                  fastalloc_error_t *error)
+{
+    const char *path = address->sun_path;
+    const char *reason = error_text(fields->system_error);
+    if (strcmp(path, SYSTEM_SOCKET) == 0)
+        return error_raise_with(error, fields,
+                                "cannot reach fastallocd at %s: %s; is it running? Start it with "
+                                "`fastallocd --user` (as root: `fastallocd`), or set "
+                                "FASTALLOC_SOCKET to where it is",
+                                path, reason);
+    return error_raise_with(error, fields,
+                            "cannot reach fastallocd at %s: %s; is it running? Start it with "
+                            "`fastallocd --socket %s`",
+                            path, reason, path);
+}
+
 static int unreachable(const struct sockaddr_un *address, int system_error,
                        fastalloc_error_t *error)
 {
@@ -98,6 +113,8 @@ static int unreachable(const struct sockaddr_un *address, int system_error,
         .code = FASTALLOC_ERR_UNREACHABLE,
         .system_error = system_error,
     };
+    if (system_error == ENOENT || system_error == ECONNREFUSED)
+        return nobody(address, &fields, error);
     return error_raise_with(error, &fields, "cannot reach fastallocd at %s: %s; %s",
                             address->sun_path, error_text(system_error), advice(system_error));
 }

@@ -41,7 +41,7 @@ static unsigned pick_reader(struct writer *writer)
  */
 static int send_packet(struct writer *writer, struct delivery *delivery)
 {
-    fastalloc_handle_t handles[PACKET_HANDLES];
+    fastalloc_handle_t handles[PACKET_HANDLES] = {FASTALLOC_HANDLE_NONE};
     size_t most = packet_size(writer);
     size_t room = room_of(delivery);
     size_t count = queue_pop(&writer->ready, handles, most < room ? most : room);

@@ -178,7 +178,10 @@ void report_passed(const struct demo *demo)
     text_duration(demo->duration, duration);
     text_size((uint64_t)((double)demo->total.bytes / seconds), rate);
     if (demo->pieces <= demo->total.lines + 1)
-        write_step(demo, "passed", "%s lines in %s, %s a second", pieces, duration, rate);
+        write_step(demo, "passed", "%s line%s%s in %s, %s a second", lines,
+                   demo->total.lines == 1 ? "" : "s",
+                   demo->pieces > demo->total.lines ? " and an unfinished one" : "", duration,
+                   rate);
     else
         write_step(demo, "passed", "%s lines, long ones in pieces: %s slots in %s, %s a second",
                    lines, pieces, duration, rate);

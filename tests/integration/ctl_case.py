@@ -18,6 +18,13 @@ DEADLINE = 300 if os.environ.get("FASTALLOC_SANITIZE") else 60
 OK, FAILED, USAGE, UNREACHABLE, NO_SUCH_POOL, NOT_PERMITTED, PROTOCOL = range(7)
 
 
+def can_be_another():
+    """Whether this process may become another user: root may, but not if that one isn't mapped."""
+    return os.geteuid() == 0 and subprocess.run(
+        ["setpriv", "--reuid", "65534", "--clear-groups", "true"], check=False,
+        stderr=subprocess.DEVNULL).returncode == 0
+
+
 def main():
     """Runs the tests of the calling module, in a /dev/shm of their own where that can be had."""
     if not os.path.exists(CTL) or not os.path.exists(DAEMON):

@@ -5,11 +5,12 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 
 import ctl_case
-from ctl_case import (CTL, FAILED, NO_SUCH_POOL, NOT_PERMITTED, OK, PROTOCOL, UNREACHABLE, USAGE,
+from ctl_case import (CTL, FAILED, NO_SUCH_POOL, NOT_PERMITTED, OK, PROTOCOL, UNREACHABLE, USAGE, can_be_another,
                       Case)
 
 COMMANDS = (["pool", "create"], ["pool", "list"], ["pool", "show"], ["pool", "destroy"], ["stats"],
@@ -188,7 +189,19 @@ class TestOthers(WithDaemon):
                                  check=False, capture_output=True)
             self.assertEqual(run.returncode, FAILED if ">&-" in closed.replace("2>&-", "") else OK)
 
-    @unittest.skipUnless(os.geteuid() == 0, "needs another user")
+    @unittest.skipUnless("OWN_SHM" in os.environ, "fills /dev/shm")
+    def test_a_full_dev_shm_can_be_looked_at_and_cleared(self):
+        self.create()
+        with tempfile.NamedTemporaryFile(dir="/dev/shm") as filler:
+            with self.assertRaises(OSError):
+                while os.write(filler.fileno(), b"x" * 65536):
+                    pass
+            for command in (["pool", "list"], ["stats"], ["sessions"], ["ping"],
+                            ["pool", "destroy", "things"]):
+                result = self.run_ctl(*command)
+                self.assertEqual(result.status, OK, result.err)
+
+    @unittest.skipUnless(can_be_another(), "needs another user")
     def test_what_another_user_may_not_do_is_not_permitted(self):
         self.create()
         os.chmod(self.directory, 0o755)
@@ -199,7 +212,7 @@ class TestOthers(WithDaemon):
         self.assertEqual(result.returncode, NOT_PERMITTED, result.stderr)
         self.assertIn("FASTALLOC_ERR_NOT_PERMITTED", result.stdout)
 
-    @unittest.skipUnless(os.geteuid() == 0, "needs another user")
+    @unittest.skipUnless(can_be_another(), "needs another user")
     def test_a_socket_another_user_may_not_reach_is_not_permitted(self):
         os.chmod(self.directory, 0o755)
         os.chmod(self.env["FASTALLOC_SOCKET"], 0o600)

@@ -59,7 +59,8 @@ static void expect_unreachable(const char *path, int system_error, const char *a
 
 START_TEST(test_without_a_socket_the_error_says_how_to_start_a_daemon)
 {
-    expect_unreachable("/nonexistent/socket", ENOENT, "Start it with `fastallocd`");
+    expect_unreachable("/nonexistent/socket", ENOENT,
+                       "Start it with `fastallocd --socket /nonexistent/socket`");
 }
 END_TEST
 
@@ -68,7 +69,7 @@ START_TEST(test_without_a_listener_the_error_says_how_to_start_a_daemon)
     struct test_peer test;
     test_peer_bind(&test, 1);
     close(test.listener);
-    expect_unreachable(test.socket, ECONNREFUSED, "Start it with `fastallocd`");
+    expect_unreachable(test.socket, ECONNREFUSED, "Start it with `fastallocd --socket ");
     unlink(test.socket);
     rmdir(test.directory);
 }

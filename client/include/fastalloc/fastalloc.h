@@ -34,7 +34,7 @@
  *             FASTALLOC_ERR_NO_REPLY once its own time and the connection's reply_limit are over.
  *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT
  *             macro, so that programs built today go on working with later versions of the library.
- *             The macros are for automatic variables.
+ *             The macros are for automatic variables. Without its size an error is left as it is.
  *   Threads.  Every function may be called by any thread, on the same connection or pool too;
  *             requests of several threads travel side by side. Only closing needs that nobody uses
  *             the thing any more. No function is a cancellation point.
