@@ -248,8 +248,8 @@ void broker_disconnect(struct broker *broker, struct session *session)
         free(waiter);
     }
     /* Only now that none of its own is left there. */
-    LIST_FOREACH(membership, &session->memberships, in_session)
-    serve(broker, membership->pool);
+    LIST_FOREACH (membership, &session->memberships, in_session)
+        serve(broker, membership->pool);
 }
 
 /* The session's slots in the pool are free; whoever waits for some gets them. */
@@ -317,9 +317,9 @@ uint32_t broker_close_pool(struct broker *broker, struct session *session,
 struct pool *broker_find_pool(const struct broker *broker, const char *name)
 {
     struct pool *pool;
-    TAILQ_FOREACH(pool, &broker->pools, in_broker)
-    if (strcmp(pool->ctl->name, name) == 0)
-        return pool;
+    TAILQ_FOREACH (pool, &broker->pools, in_broker)
+        if (strcmp(pool->ctl->name, name) == 0)
+            return pool;
     return NULL;
 }
 
@@ -383,8 +383,7 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
     registry_set_state(&pool->entry->state, REGISTRY_ENDING);
     refuse_waiters(broker, pool, &error);
     pool_destroy(pool);
-    TAILQ_FOREACH(session, &broker->sessions, in_broker)
-    {
+    TAILQ_FOREACH (session, &broker->sessions, in_broker) {
         struct membership *membership = session_membership(session, pool->id);
         if (membership)
             session_forget(session, membership);
@@ -410,8 +409,8 @@ void broker_refuse_all(struct broker *broker)
     struct pool *pool;
     struct error error;
     error_set(&error, ERROR_SHUTTING_DOWN, "the daemon ended while this request waited");
-    TAILQ_FOREACH(pool, &broker->pools, in_broker)
-    refuse_waiters(broker, pool, &error);
+    TAILQ_FOREACH (pool, &broker->pools, in_broker)
+        refuse_waiters(broker, pool, &error);
 }
 
 static void end_sessions(struct broker *broker)
@@ -426,9 +425,9 @@ static void end_sessions(struct broker *broker)
 static bool is_in_use(const struct broker *broker)
 {
     struct pool *pool;
-    TAILQ_FOREACH(pool, &broker->pools, in_broker)
-    if (pool_usage(pool) > 0)
-        return true;
+    TAILQ_FOREACH (pool, &broker->pools, in_broker)
+        if (pool_usage(pool) > 0)
+            return true;
     return broker->session_count > 0;
 }
 
@@ -468,8 +467,8 @@ bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_s
         remove_pools(broker);
     *kept_sessions = broker->session_count;
     *kept_pools = 0;
-    TAILQ_FOREACH(pool, &broker->pools, in_broker)
-    ++*kept_pools;
+    TAILQ_FOREACH (pool, &broker->pools, in_broker)
+        ++*kept_pools;
     forget_all(broker);
     assert(broker->waiter_count == 0);
     deadlines_deinit(&broker->deadlines);
@@ -485,13 +484,11 @@ static void check_session(const struct session *session)
     struct waiter *waiter;
     uint32_t memberships = 0, waiters = 0;
 
-    LIST_FOREACH(membership, &session->memberships, in_session)
-    {
+    LIST_FOREACH (membership, &session->memberships, in_session) {
         assert(field_load(&membership->pool->members[membership->member]) == session->id);
         memberships++;
     }
-    LIST_FOREACH(waiter, &session->waiters, in_session)
-    {
+    LIST_FOREACH (waiter, &session->waiters, in_session) {
         assert(waiter->session == session && session->connection);
         waiters++;
     }
@@ -504,15 +501,13 @@ void broker_check(const struct broker *broker)
     struct pool *pool;
     uint32_t sessions = 0, memberships = 0, members = 0, waiting = 0, waiters = 0;
 
-    TAILQ_FOREACH(session, &broker->sessions, in_broker)
-    {
+    TAILQ_FOREACH (session, &broker->sessions, in_broker) {
         check_session(session);
         sessions++;
         memberships += session->membership_count;
         waiting += session->waiter_count;
     }
-    TAILQ_FOREACH(pool, &broker->pools, in_broker)
-    {
+    TAILQ_FOREACH (pool, &broker->pools, in_broker) {
         struct waiter *first = TAILQ_FIRST(&pool->waiters);
         pool_check(pool);
         assert(!first || !pool_has_room(pool, first->count));

@@ -128,8 +128,7 @@ static bool on_sessions(const struct call *call, const struct sessions_request *
     const struct session *session;
     uint32_t count = 0;
 
-    TAILQ_FOREACH(session, &call->broker->sessions, in_broker)
-    {
+    TAILQ_FOREACH (session, &call->broker->sessions, in_broker) {
         if (session->id <= request->after)
             continue;
         if (count == PROTOCOL_LIST_MAX)
@@ -337,8 +336,7 @@ static bool on_pool_list(const struct call *call, const struct pool_list_request
         reply->pools.count = 1;
         return true;
     }
-    TAILQ_FOREACH(pool, &call->broker->pools, in_broker)
-    {
+    TAILQ_FOREACH (pool, &call->broker->pools, in_broker) {
         if (pool->id <= request->after)
             continue;
         reply->more = count == PROTOCOL_LIST_MAX;

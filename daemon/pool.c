@@ -489,8 +489,8 @@ void pool_check(const struct pool *pool)
         members += field_load(&pool->members[member]) != 0;
         held += ledger_count(&pool->ledger, member);
     }
-    TAILQ_FOREACH(waiter, &pool->waiters, in_pool)
-    waiters++;
+    TAILQ_FOREACH (waiter, &pool->waiters, in_pool)
+        waiters++;
     assert(members == pool->member_count && waiters == pool->waiter_count);
     assert(counters->sequence % 2 == 0);
     assert(held == counters->current_usage && held <= counters->peak_usage);

@@ -185,8 +185,8 @@ void server_connection_removed(struct server *server, struct connection *connect
 void server_collect(struct server *server)
 {
     struct connection *connection;
-    TAILQ_FOREACH(connection, &server->connections, in_server)
-    connection_collect(connection);
+    TAILQ_FOREACH (connection, &server->connections, in_server)
+        connection_collect(connection);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */

@@ -100,9 +100,9 @@ bool session_is_alive(struct session *session)
 struct membership *session_membership(const struct session *session, uint32_t pool)
 {
     struct membership *membership;
-    LIST_FOREACH(membership, &session->memberships, in_session)
-    if (membership->pool->id == pool)
-        return membership;
+    LIST_FOREACH (membership, &session->memberships, in_session)
+        if (membership->pool->id == pool)
+            return membership;
     return NULL;
 }
 
@@ -144,7 +144,7 @@ uint64_t session_usage(const struct session *session)
 {
     uint64_t usage = 0;
     struct membership *membership;
-    LIST_FOREACH(membership, &session->memberships, in_session)
-    usage += ledger_count(&membership->pool->ledger, membership->member);
+    LIST_FOREACH (membership, &session->memberships, in_session)
+        usage += ledger_count(&membership->pool->ledger, membership->member);
     return usage;
 }
