@@ -63,6 +63,20 @@ int segment_open(const char *name, bool writable)
     return fd;
 }
 
+int segment_resize(const char *name, size_t old_size, size_t new_size)
+{
+    int fd = segment_open(name, true);
+    if (fd < 0)
+        return fd;
+
+    int result = reserve(fd, new_size);
+    /* Where posix_fallocate is emulated, it leaves what it had reserved so far. */
+    if (result < 0 && ftruncate(fd, (off_t)old_size) < 0)
+        result = -errno;
+    close(fd);
+    return result;
+}
+
 int segment_unlink(const char *name)
 {
     return shm_unlink(name) < 0 ? -errno : 0;

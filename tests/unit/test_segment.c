@@ -249,6 +249,59 @@ START_TEST(test_segment_lives_on_without_its_name)
 }
 END_TEST
 
+/* ---- Making it longer ------------------------------------------------------------------------ */
+
+static off_t size_of_object(void)
+{
+    struct stat status;
+    ck_assert_int_eq(stat(path, &status), 0);
+    ck_assert_int_eq(status.st_blocks * 512, status.st_size);
+    return status.st_size;
+}
+
+START_TEST(test_segment_resize_keeps_the_bytes_and_reserves_more)
+{
+    char bytes[2] = "??";
+    int fd = create(PAGE);
+    ck_assert_int_eq(pwrite(fd, "x", 1, PAGE - 1), 1);
+    ck_assert_int_eq(segment_resize(name, PAGE, 3 * PAGE), 0);
+    ck_assert_int_eq(size_of_object(), 3 * PAGE);
+    ck_assert_int_eq(pread(fd, bytes, 2, PAGE - 1), 2);
+    ck_assert_mem_eq(bytes, "x", 2);
+    close(fd);
+}
+END_TEST
+
+START_TEST(test_segment_resize_reaches_a_mapping_that_was_made_longer)
+{
+    int fd = create(PAGE);
+    char *mapping = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    ck_assert_ptr_ne(mapping, MAP_FAILED);
+    close(fd);
+    mapping[0] = 'x';
+    ck_assert_int_eq(segment_resize(name, PAGE, 2 * PAGE), 0);
+    ck_assert_int_eq(mapping[0], 'x');
+    ck_assert_int_eq(mapping[2 * PAGE - 1], 0);
+    munmap(mapping, 2 * PAGE);
+}
+END_TEST
+
+START_TEST(test_segment_resize_refuses_a_missing_name_and_makes_none)
+{
+    ck_assert_int_eq(segment_resize(name, PAGE, 2 * PAGE), -ENOENT);
+    ck_assert(!name_exists());
+}
+END_TEST
+
+START_TEST(test_segment_resize_refuses_an_object_that_is_not_ours)
+{
+    close(create(PAGE));
+    ck_assert_int_eq(chmod(path, 0644), 0);
+    ck_assert_int_eq(segment_resize(name, PAGE, 2 * PAGE), -EPERM);
+    ck_assert_int_eq(size_of_object(), PAGE);
+}
+END_TEST
+
 /* ---- A full /dev/shm ------------------------------------------------------------------------- */
 
 START_TEST(test_segment_create_in_a_full_shm_is_enospc_and_leaves_nothing)
@@ -268,6 +321,19 @@ START_TEST(test_segment_create_takes_the_last_byte)
     close(fd);
     ck_assert_int_eq(segment_unlink(name), 0);
     ck_assert_uint_eq(segment_space(), SMALL_SHM);
+}
+END_TEST
+
+START_TEST(test_segment_resize_takes_the_last_byte_and_not_one_more)
+{
+    ck_assert(hide_shm());
+    close(create(PAGE));
+    ck_assert_int_eq(segment_resize(name, PAGE, SMALL_SHM + 1), -ENOSPC);
+    ck_assert_int_eq(size_of_object(), PAGE);
+    ck_assert_uint_eq(segment_space(), SMALL_SHM - PAGE);
+    ck_assert_int_eq(segment_resize(name, PAGE, SMALL_SHM), 0);
+    ck_assert_int_eq(size_of_object(), SMALL_SHM);
+    ck_assert_uint_eq(segment_space(), 0);
 }
 END_TEST
 
@@ -440,10 +506,15 @@ SUITE_MAIN_WITH(
     test_segment_open_refuses_another_mode, test_segment_open_refuses_another_owner,
     test_segment_open_refuses_a_planted_fifo_at_once, test_segment_open_refuses_a_planted_link,
     test_segment_open_refuses_a_planted_directory, test_segment_lives_on_without_its_name,
+    test_segment_resize_keeps_the_bytes_and_reserves_more,
+    test_segment_resize_reaches_a_mapping_that_was_made_longer,
+    test_segment_resize_refuses_a_missing_name_and_makes_none,
+    test_segment_resize_refuses_an_object_that_is_not_ours,
     test_segment_create_in_a_full_shm_is_enospc_and_leaves_nothing,
-    test_segment_create_takes_the_last_byte, test_segment_memory_comes_back_with_the_last_mapping,
-    test_segment_is_in_use_while_open, test_segment_is_in_use_while_mapped,
-    test_segment_is_in_use_is_no_change_by_itself,
+    test_segment_create_takes_the_last_byte,
+    test_segment_resize_takes_the_last_byte_and_not_one_more,
+    test_segment_memory_comes_back_with_the_last_mapping, test_segment_is_in_use_while_open,
+    test_segment_is_in_use_while_mapped, test_segment_is_in_use_is_no_change_by_itself,
     test_segment_is_in_use_until_the_process_is_killed,
     test_segment_is_not_kept_in_use_by_a_forked_child, test_segment_is_in_use_no_longer_after_exec,
     test_segment_leases_work_here, test_segment_is_in_use_says_what_is_missing)
