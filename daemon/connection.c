@@ -39,8 +39,8 @@ static void set_uncollected(struct connection *connection, unsigned count)
 
 void connection_collect(struct connection *connection)
 {
-    if (connection->uncollected > 0 && socket_is_read(connection->socket_fd))
-        set_uncollected(connection, 0);
+    if (connection->uncollected > 0 && socket_unread(connection->socket_fd) == 0)
+        set_uncollected(connection, connection->outbox.descriptor_count);
 }
 
 static void stop_serving(struct connection *connection)
@@ -49,6 +49,8 @@ static void stop_serving(struct connection *connection)
         return;
     connection->served = false;
     uv_close((uv_handle_t *)&connection->socket, on_handle_closed);
+    uv_close((uv_handle_t *)&connection->look, on_handle_closed);
+    set_uncollected(connection, connection->uncollected - connection->outbox.descriptor_count);
     inbox_deinit(&connection->inbox);
     outbox_deinit(&connection->outbox);
 }
@@ -83,7 +85,7 @@ static void close_socket(struct connection *connection)
         shutdown(connection->socket_fd, SHUT_RDWR);
 }
 
-static void recheck_end(struct connection *connection, bool soon)
+void connection_recheck(struct connection *connection, bool soon)
 {
     struct session **session = &connection->caller.session;
 
@@ -103,7 +105,7 @@ void connection_close(struct connection *connection)
     stop_serving(connection);
     if (connection->caller.session)
         broker_disconnect(server->broker, connection->caller.session);
-    recheck_end(connection, true);
+    connection_recheck(connection, true);
     server_arm(server);
 }
 
@@ -122,16 +124,20 @@ static void cut_off(struct connection *connection)
 
 /* ---- Output ---------------------------------------------------------------------------------- */
 
+/* The client makes progress, as slow as it may be. */
+static void note_move(struct connection *connection)
+{
+    connection->moved_at = uv_now(&connection->server->loop);
+}
+
 static void flush(struct connection *connection)
 {
-    unsigned carried;
     size_t before = outbox_pending(&connection->outbox);
     if (connection->doomed || before == 0)
         return;
-    int status = outbox_flush(&connection->outbox, connection->socket_fd, &carried);
-    set_uncollected(connection, connection->uncollected + carried);
-    if (connection->held_since > 0 && outbox_pending(&connection->outbox) < before)
-        connection->held_since = uv_now(&connection->server->loop);
+    int status = outbox_flush(&connection->outbox, connection->socket_fd);
+    if (outbox_pending(&connection->outbox) < before)
+        note_move(connection);
     if (status == 0)
         return;
     if (status != -EPIPE && status != -ECONNRESET) /* which is but a client that went */
@@ -168,21 +174,15 @@ static void reply_error(struct connection *connection, uint32_t msgid, const str
 
 static void reply(struct connection *connection, uint32_t msgid, const struct answer *answer)
 {
-    if (answer->descriptor_count > 0)
+    if (answer->descriptor_count > 0) {
         outbox_attach(&connection->outbox, answer->descriptors, answer->descriptor_count);
+        set_uncollected(connection, connection->uncollected + answer->descriptor_count);
+    }
     check_encoded(connection, envelope_encode_reply(&connection->outbox.bytes, msgid,
                                                     answer->method, &answer->reply));
 }
 
 /* ---- Input ----------------------------------------------------------------------------------- */
-
-/* Why no more requests are taken for now. */
-enum pause {
-    PAUSE_INPUT,    /* there is no whole one */
-    PAUSE_TURN,     /* others are to have their turn */
-    PAUSE_UNREAD,   /* too many replies that the client doesn't read */
-    PAUSE_CARRIERS, /* the next one asks for descriptors, and others aren't collected yet */
-};
 
 /*
  * Undelivered descriptors count against the daemon: one reply with some for each client, and not
@@ -218,7 +218,7 @@ static void take_answer(struct connection *connection, uint32_t msgid, const str
 static bool has_carriers(struct connection *connection)
 {
     connection_collect(connection);
-    return connection->uncollected > 0 || connection->outbox.descriptor_count > 0;
+    return connection->uncollected > 0;
 }
 
 /* False if the request has to stay where it is, for PAUSE_CARRIERS. */
@@ -306,26 +306,48 @@ static void poll_socket(struct connection *connection, int events)
     uv_poll_start(&connection->socket, events, on_socket);
 }
 
-/* While requests wait, only the end of the stream is looked for, and room for replies. */
-static void watch_socket(struct connection *connection, enum pause pause)
+static bool is_held(const struct connection *connection)
 {
-    int events = pause == PAUSE_INPUT ? UV_READABLE : UV_DISCONNECT;
-    if (outbox_pending(&connection->outbox) > 0 || pause == PAUSE_TURN)
+    return connection->pause == PAUSE_UNREAD || connection->pause == PAUSE_CARRIERS;
+}
+
+/*
+ * While it is held, the end of the stream is looked for and room for replies. Where it is but the
+ * others' turn the end can wait: what was sent before it is still to be taken.
+ */
+static void watch_socket(struct connection *connection)
+{
+    int events = 0;
+    if (connection->pause == PAUSE_INPUT)
+        events |= UV_READABLE;
+    if (is_held(connection))
+        events |= UV_DISCONNECT;
+    if (outbox_pending(&connection->outbox) > 0 || connection->pause == PAUSE_TURN)
         events |= UV_WRITABLE;
     poll_socket(connection, events);
 }
 
-/*
- * Where requests wait, their turn comes when the socket has room, or by looking again. Each that was
- * taken is progress.
- */
-static void hold(struct connection *connection, enum pause pause, unsigned taken)
+static void on_look(uv_timer_t *handle);
+
+static void look_in(struct connection *connection, uint64_t ms)
 {
+    connection->look_ms = ms;
+    uv_timer_start(&connection->look, on_look, ms, 0);
+}
+
+/*
+ * Where requests wait, their turn comes when the socket has room, or by looking again: each looks
+ * by itself, and soon only after it moved, so that one that is busy costs nothing for the others.
+ */
+static void set_pause(struct connection *connection, enum pause pause, unsigned taken)
+{
+    bool moved = taken > 0 || connection->pause == PAUSE_INPUT;
+    connection->pause = pause;
     if (pause == PAUSE_INPUT) {
-        connection->held_since = 0;
-    } else if (taken > 0 || connection->held_since == 0) {
-        connection->held_since = uv_now(&connection->server->loop);
-        server_look_again(connection->server, true);
+        uv_timer_stop(&connection->look);
+    } else if (moved) {
+        note_move(connection);
+        look_in(connection, RECHECK_FIRST_MS);
     }
 }
 
@@ -334,32 +356,40 @@ static void serve(struct connection *connection)
     unsigned taken;
     enum pause pause = take_messages(connection, &taken);
     flush(connection);
-    hold(connection, pause, taken);
-    watch_socket(connection, pause);
+    set_pause(connection, pause, taken);
+    watch_socket(connection);
     server_arm(connection->server);
 }
 
-/* The client may have read meanwhile, or do so no more. */
-static void recheck_held(struct connection *connection)
+/*
+ * Serves it, and notes whether the client has read since the last look. Bytes that leave the outbox
+ * don't tell alone: it may be empty, and all that is unread in the socket.
+ */
+static void serve_again(struct connection *connection)
 {
+    if (socket_unread(connection->socket_fd) < connection->unread)
+        note_move(connection);
     serve(connection);
-    if (connection->held_since == 0 || connection->doomed)
+    connection->unread = socket_unread(connection->socket_fd);
+}
+
+/* The client may have read meanwhile, or do so no more. */
+static void on_look(uv_timer_t *handle)
+{
+    struct connection *connection = handle->data;
+    if (connection->doomed)
         return;
-    if (uv_now(&connection->server->loop) - connection->held_since < CONNECTION_HELD_MAX_MS) {
-        server_look_again(connection->server, false);
+    serve_again(connection);
+    if (connection->pause == PAUSE_INPUT || connection->doomed ||
+        uv_is_active((uv_handle_t *)handle))
+        return;
+    if (uv_now(&connection->server->loop) - connection->moved_at < CONNECTION_HELD_MAX_MS) {
+        look_in(connection, server_recheck_longer(connection->look_ms));
         return;
     }
     log_peer(LOG_LEVEL_WARNING, "cut off: it hasn't read its replies for %u seconds " PEER_FORMAT,
              CONNECTION_HELD_MAX_MS / 1000, PEER_ARGUMENTS(connection));
     cut_off(connection);
-}
-
-void connection_recheck(struct connection *connection, bool soon)
-{
-    if (!connection->served)
-        recheck_end(connection, soon);
-    else if (connection->held_since > 0 && !connection->doomed)
-        recheck_held(connection);
 }
 
 void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply *answer,
@@ -405,12 +435,12 @@ static void on_socket(uv_poll_t *handle, int status, int events)
  */
 static void take_death(struct connection *connection)
 {
-    if (connection->served && connection->held_since == 0)
-        shutdown(connection->socket_fd, SHUT_RD);
-    else if (connection->served)
+    if (!connection->served)
+        connection_recheck(connection, true);
+    else if (is_held(connection))
         connection_close(connection);
     else
-        connection_recheck(connection, true);
+        shutdown(connection->socket_fd, SHUT_RD);
 }
 
 static void on_process(uv_poll_t *handle, int status, int events)
@@ -457,14 +487,16 @@ int connection_new(struct server *server, int fd)
     connection->server = server;
     connection->caller.connection = connection;
     connection->socket.data = connection;
+    uv_timer_init(&server->loop, &connection->look);
+    connection->look.data = connection;
     connection->socket_fd = fd;
     connection->pidfd = -1;
-    connection->open_handles = 1;
+    connection->open_handles = 2;
     connection->served = true;
     inbox_init(&connection->inbox);
     outbox_init(&connection->outbox);
     server_connection_added(server, connection);
-    watch_socket(connection, PAUSE_INPUT);
+    watch_socket(connection);
     status = watch_process(connection);
     if (status < 0)
         release(connection);

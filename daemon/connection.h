@@ -29,12 +29,21 @@
 #define CONNECTION_TURN_MAX 16u       /* requests taken in one turn of the loop */
 #define CONNECTION_HELD_MAX_MS 10000u /* without reading anything, then it is cut off */
 
+/* Why no more requests are taken for now. */
+enum pause {
+    PAUSE_INPUT,    /* there is no whole one */
+    PAUSE_TURN,     /* others are to have their turn */
+    PAUSE_UNREAD,   /* too many replies that the client doesn't read */
+    PAUSE_CARRIERS, /* the next one asks for descriptors, and others aren't collected yet */
+};
+
 struct connection {
     TAILQ_ENTRY(connection) in_server;
     struct server *server;
     struct caller caller;
     uv_poll_t socket;
     uv_poll_t process;
+    uv_timer_t look;       /* again, while requests wait */
     int socket_fd;         /* -1: gone */
     int pidfd;             /* -1: none, or the process is gone */
     int events;            /* what the socket is polled for */
@@ -42,8 +51,11 @@ struct connection {
     bool released;         /* goes with the last of them */
     bool served;           /* the socket is polled */
     bool doomed;           /* cut off; waits for the loop to come round */
-    uint64_t held_since;   /* ms of the loop's clock, 0 = isn't held */
-    unsigned uncollected;  /* descriptors that were sent and perhaps not received yet */
+    enum pause pause;      /* whether requests wait */
+    uint64_t look_ms;      /* what the timer was set to */
+    uint64_t moved_at;     /* ms of the loop's clock, when it read or had a request taken */
+    int unread;            /* as socket_unread() said when it looked last */
+    unsigned uncollected;  /* descriptors for it that it perhaps hasn't received yet */
     struct inbox inbox;
     struct outbox outbox;
 };
@@ -59,8 +71,8 @@ void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply 
 void connection_close(struct connection *connection);
 
 /*
- * Looks again at a connection that waits for something of which no event tells: its session's end,
- * or that the client reads. `soon` as in server_look_again().
+ * Looks again whether the session of a connection that is gone has ended, of which no event tells.
+ * `soon` as in server_look_again().
  */
 void connection_recheck(struct connection *connection, bool soon);
 

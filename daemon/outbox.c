@@ -11,6 +11,12 @@
 /* An empty outbox keeps no more than this. */
 #define KEEP 16384u
 
+/*
+ * Bytes of one send. The kernel tells of nothing that was read until all of one send was; so with
+ * larger ones a client that reads slowly would look for long as if it didn't read.
+ */
+#define SEND_MAX 4096u
+
 void outbox_init(struct outbox *outbox)
 {
     *outbox = (struct outbox){.sent = 0};
@@ -43,21 +49,24 @@ void outbox_attach(struct outbox *outbox, const int *descriptors, unsigned count
     outbox->carrier = outbox->bytes.size;
 }
 
+static size_t at_most(size_t size, size_t most)
+{
+    return size < most ? size : most;
+}
+
 /* One send: up to the reply that carries descriptors, or from its first byte on with them. */
-static ssize_t send_some(struct outbox *outbox, int fd, unsigned *carried)
+static ssize_t send_some(struct outbox *outbox, int fd)
 {
     char *data = outbox->bytes.data + outbox->sent;
+    size_t size = at_most(outbox_pending(outbox), SEND_MAX);
     if (outbox->descriptor_count == 0)
-        return socket_send(fd, data, outbox_pending(outbox), NULL, 0);
+        return socket_send(fd, data, size, NULL, 0);
     if (outbox->sent < outbox->carrier)
-        return socket_send(fd, data, outbox->carrier - outbox->sent, NULL, 0);
+        return socket_send(fd, data, at_most(size, outbox->carrier - outbox->sent), NULL, 0);
 
-    ssize_t sent = socket_send(fd, data, outbox_pending(outbox), outbox->descriptors,
-                               outbox->descriptor_count);
-    if (sent > 0) {
-        *carried += outbox->descriptor_count;
+    ssize_t sent = socket_send(fd, data, size, outbox->descriptors, outbox->descriptor_count);
+    if (sent > 0)
         close_descriptors(outbox);
-    }
     return sent;
 }
 
@@ -78,12 +87,11 @@ static void compact(struct outbox *outbox)
     outbox->sent = 0;
 }
 
-int outbox_flush(struct outbox *outbox, int fd, unsigned *carried)
+int outbox_flush(struct outbox *outbox, int fd)
 {
     ssize_t sent = 0;
-    *carried = 0;
     while (sent >= 0 && outbox_pending(outbox) > 0) {
-        sent = send_some(outbox, fd, carried);
+        sent = send_some(outbox, fd);
         outbox->sent += sent > 0 ? (size_t)sent : 0;
     }
     if (outbox->sent > 0)

@@ -32,10 +32,7 @@ size_t outbox_pending(const struct outbox *outbox);
  */
 void outbox_attach(struct outbox *outbox, const int *descriptors, unsigned count);
 
-/*
- * Sends what the socket takes, without waiting. 0, also if something is left, or a negated errno.
- * *carried is how many descriptors went.
- */
-int outbox_flush(struct outbox *outbox, int fd, unsigned *carried);
+/* Sends what the socket takes, not waiting. 0, also if something is left, or a negated errno. */
+int outbox_flush(struct outbox *outbox, int fd);
 
 #endif

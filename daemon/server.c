@@ -3,6 +3,7 @@
 #include "daemon/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -17,8 +18,6 @@
 #define CONNECTIONS_MAX (REGISTRY_SESSIONS + 64u)
 #define ACCEPT_AGAIN_MS 100u
 #define FULL_MS 1000u
-#define RECHECK_FIRST_MS 1u
-#define RECHECK_LAST_MS 80u
 #define NS_PER_MS 1000000
 
 /* ---- Listening ------------------------------------------------------------------------------- */
@@ -67,13 +66,28 @@ static void pause_accepting(struct server *server)
     uv_timer_start(&server->again, on_accept_again, ACCEPT_AGAIN_MS, 0);
 }
 
+/*
+ * A connection takes two descriptors, its socket and the pidfd. With room for one alone the client
+ * stays in the backlog: once accepted, it could but be turned away. The socket or a negated errno.
+ */
+static int accept_one(const struct server *server)
+{
+    int room = fcntl(server->listen_fd, F_DUPFD_CLOEXEC, 0);
+    if (room < 0)
+        return -errno;
+    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int result = fd < 0 ? -errno : fd;
+    close(room);
+    return result;
+}
+
 static void on_listener(uv_poll_t *handle, int status, int events)
 {
     struct server *server = handle->data;
     (void)status;
     (void)events;
-    int fd = accept4(server->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    int result = fd < 0 ? -errno : connection_new(server, fd);
+    int fd = accept_one(server);
+    int result = fd < 0 ? fd : connection_new(server, fd);
     if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS) {
         say_full(server, strerror(-result));
         pause_accepting(server);
@@ -110,17 +124,21 @@ void server_arm(struct server *server)
     uv_timer_start(&server->deadline, on_deadline, ms, 0);
 }
 
+uint64_t server_recheck_longer(uint64_t ms)
+{
+    return 2 * ms < RECHECK_LAST_MS ? 2 * ms : RECHECK_LAST_MS;
+}
+
 static void on_recheck(uv_timer_t *handle)
 {
     struct server *server = handle->data;
     struct connection *connection, *next;
 
-    server->recheck_ms *= 2;
-    if (server->recheck_ms > RECHECK_LAST_MS)
-        server->recheck_ms = RECHECK_LAST_MS;
+    server->recheck_ms = server_recheck_longer(server->recheck_ms);
     for (connection = TAILQ_FIRST(&server->connections); connection; connection = next) {
         next = TAILQ_NEXT(connection, in_server);
-        connection_recheck(connection, false);
+        if (!connection->served)
+            connection_recheck(connection, false);
     }
     server_arm(server);
 }

@@ -16,6 +16,10 @@
 #include "daemon/options.h"
 #include "proto/envelope.h"
 
+/* How often is looked again at what no event tells of: at doubled distances. */
+#define RECHECK_FIRST_MS 1u
+#define RECHECK_LAST_MS 80u
+
 struct connection;
 
 struct server {
@@ -41,7 +45,7 @@ struct server {
     struct answer answer;
     TAILQ_HEAD(, connection) connections;
     unsigned connection_count;
-    unsigned uncollected; /* descriptors that were sent and perhaps not received yet */
+    unsigned uncollected; /* descriptors for clients that perhaps haven't received them yet */
     unsigned uncollected_max;
 };
 
@@ -65,6 +69,9 @@ void server_connection_removed(struct server *server, struct connection *connect
  * a while: a short one after something happened (`soon`), a longer one each time nothing did.
  */
 void server_look_again(struct server *server, bool soon);
+
+/* The distance that follows this one. */
+uint64_t server_recheck_longer(uint64_t ms);
 
 /* Looks at all connections for descriptors that have been received meanwhile. */
 void server_collect(struct server *server);

@@ -149,8 +149,8 @@ ssize_t socket_send(int fd, void *data, size_t size, const int *descriptors,
     return sent < 0 ? -errno : sent;
 }
 
-bool socket_is_read(int fd)
+int socket_unread(int fd)
 {
     int unread;
-    return ioctl(fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+    return ioctl(fd, SIOCOUTQ, &unread) == 0 ? unread : -1;
 }

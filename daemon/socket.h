@@ -34,7 +34,11 @@ int socket_pidfd(int fd, const struct peer *peer);
 ssize_t socket_send(int fd, void *data, size_t size, const int *descriptors,
                     unsigned descriptor_count);
 
-/* Whether the peer has read all that was sent to it, descriptors included. */
-bool socket_is_read(int fd);
+/*
+ * What the peer hasn't read of all that was sent to it, descriptors included: 0 only when it has
+ * read everything, -1 if that can't be told. The kernel counts its own memory here, and frees what
+ * one send took only when that was read whole.
+ */
+int socket_unread(int fd);
 
 #endif
