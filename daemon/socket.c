@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -17,6 +18,9 @@
 
 #define BACKLOG 1024
 
+#ifndef SO_PEERGROUPS /* Linux 4.13 */
+#define SO_PEERGROUPS 59
+#endif
 #ifndef SO_PEERPIDFD /* Linux 6.5 */
 #define SO_PEERPIDFD 77
 #endif
@@ -106,6 +110,27 @@ int socket_peer(int fd, struct peer *peer)
         return -errno;
     *peer = (struct peer){credentials.pid, credentials.uid, credentials.gid};
     return 0;
+}
+
+int socket_groups(int fd, gid_t **groups)
+{
+    socklen_t size = 0;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) == 0 || errno == ENOPROTOOPT) {
+        *groups = NULL;
+        return 0;
+    }
+    if (errno != ERANGE) /* which says how much room it takes */
+        return -errno;
+    gid_t *list = malloc(size);
+    if (!list)
+        return -ENOMEM;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, list, &size) < 0) {
+        int error = errno;
+        free(list);
+        return -error;
+    }
+    *groups = list;
+    return (int)(size / sizeof(list[0]));
 }
 
 int socket_pidfd(int fd, const struct peer *peer)

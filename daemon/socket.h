@@ -25,6 +25,13 @@ int socket_listen(const char *path, bool shared, char text[SOCKET_TEXT_SIZE]);
 int socket_peer(int fd, struct peer *peer);
 
 /*
+ * The groups that the peer was in when it connected, beside the primary one, which may be among
+ * them: how many, in memory that the caller frees (NULL for none), or a negated errno. A kernel that
+ * doesn't tell (before Linux 4.13) knows of none.
+ */
+int socket_groups(int fd, gid_t **groups);
+
+/*
  * A descriptor that becomes readable when the peer's process exits, or a negated errno: -ESRCH when it
  * has, or is none of this pid namespace.
  */
