@@ -1,20 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/access.h"
 
-bool access_may_destroy(const struct layout_ctl *ctl, const struct peer *peer, uid_t daemon)
+static bool may_everything(const struct credentials *who, uid_t daemon)
 {
-    return peer->uid == 0 || peer->uid == daemon || peer->uid == ctl->uid;
+    return who->peer.uid == 0 || who->peer.uid == daemon;
 }
 
-bool access_may_open(const struct layout_ctl *ctl, const struct peer *peer, uid_t daemon,
-                     bool write)
+static bool is_in_group(const struct credentials *who, gid_t gid)
 {
-    uint32_t wanted = write ? 06 : 04;
-    if (peer->uid == 0 || peer->uid == daemon)
-        return true;
-    if (peer->uid == ctl->uid)
-        return (ctl->mode >> 6 & wanted) == wanted;
-    if (peer->gid == ctl->gid)
-        return (ctl->mode >> 3 & wanted) == wanted;
-    return (ctl->mode & wanted) == wanted;
+    for (unsigned i = 0; i < who->group_count; i++)
+        if (who->groups[i] == gid)
+            return true;
+    return who->peer.gid == gid;
+}
+
+static uint32_t bits_for(const struct layout_ctl *ctl, const struct credentials *who)
+{
+    if (who->peer.uid == ctl->uid)
+        return ctl->mode >> 6 | ACCESS_ADMIN;
+    return is_in_group(who, ctl->gid) ? ctl->mode >> 3 : ctl->mode;
+}
+
+bool access_is_allowed(const struct layout_ctl *ctl, const struct credentials *who, uid_t daemon,
+                       enum access access)
+{
+    return may_everything(who, daemon) || (bits_for(ctl, who) & access) == access;
+}
+
+bool access_may_give(const struct credentials *who, uid_t daemon, gid_t gid)
+{
+    return may_everything(who, daemon) || is_in_group(who, gid);
 }

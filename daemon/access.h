@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Who may do what with a pool, by the credentials that the kernel gave for the peer. */
+/*
+ * Who may do what with a pool, by the credentials that the kernel gave for the peer: root and the
+ * daemon's own user everything, others what its owner and its mode let them, as with files.
+ */
 #ifndef DAEMON_ACCESS_H
 #define DAEMON_ACCESS_H
 
@@ -10,16 +13,28 @@
 
 #define ACCESS_MODE_DEFAULT 0600u
 
-/*
- * Whether the mode lets the peer look, and, with `write`, allocate and free as well: the owner's
- * bits if it is the owner, else the group's if that is its group, else the others', as with files.
- * root and the daemon's own user may everything. Of the peer's groups only the primary one counts,
- * which is the one that a socket's credentials carry.
- */
-bool access_may_open(const struct layout_ctl *ctl, const struct peer *peer, uid_t daemon,
-                     bool write);
+/* A peer, and the groups that it is in beside its primary one, as they were when it connected. */
+struct credentials {
+    struct peer peer;
+    gid_t *groups;
+    unsigned group_count;
+};
 
-/* Whether the peer may destroy the pool: its owner, root, the daemon's own user. */
-bool access_may_destroy(const struct layout_ctl *ctl, const struct peer *peer, uid_t daemon);
+/* The bits of a mode that it takes. */
+enum access {
+    ACCESS_READ = 04,  /* to map it for reading, and look at objects */
+    ACCESS_WRITE = 06, /* to map it for writing, allocate and free */
+    ACCESS_ADMIN = 01, /* to do what concerns the pool itself, such as to destroy it */
+};
+
+/*
+ * Whether the pool's mode lets the peer have this access: by the owner's bits if it is the owner, else by
+ * the group's if it is in that group, else by the others'. The owner may always administer.
+ */
+bool access_is_allowed(const struct layout_ctl *ctl, const struct credentials *who, uid_t daemon,
+                       enum access access);
+
+/* Whether the peer may give a pool of its own to that group: to one that it is in. */
+bool access_may_give(const struct credentials *who, uid_t daemon, gid_t gid);
 
 #endif

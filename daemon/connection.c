@@ -12,16 +12,23 @@
 
 /* For log lines: who it is. */
 #define PEER_FORMAT "pid=%d uid=%u"
-#define PEER_ARGUMENTS(connection) (connection)->caller.peer.pid, (connection)->caller.peer.uid
+#define PEER_ARGUMENTS(connection)                                                                 \
+    (connection)->caller.who.peer.pid, (connection)->caller.who.peer.uid
 
 /* ---- End ------------------------------------------------------------------------------------- */
+
+static void free_connection(struct connection *connection)
+{
+    free(connection->caller.who.groups);
+    free(connection);
+}
 
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
     connection->open_handles--;
     if (connection->released && connection->open_handles == 0)
-        free(connection);
+        free_connection(connection);
 }
 
 static void close_descriptor(int *fd)
@@ -72,7 +79,7 @@ static void release(struct connection *connection)
     set_uncollected(connection, 0);
     close_descriptor(&connection->socket_fd);
     if (connection->open_handles == 0)
-        free(connection);
+        free_connection(connection);
 }
 
 /* Closes the socket, once nothing that counts against the daemon is on its way in it. */
@@ -455,8 +462,8 @@ static void on_process(uv_poll_t *handle, int status, int events)
 /* A process of another pid namespace can't be watched; the end of its stream has to do. */
 static int watch_process(struct connection *connection)
 {
-    int pidfd = socket_pidfd(connection->socket_fd, &connection->caller.peer);
-    if (pidfd == -ESRCH && connection->caller.peer.pid > 0)
+    int pidfd = socket_pidfd(connection->socket_fd, &connection->caller.who.peer);
+    if (pidfd == -ESRCH && connection->caller.who.peer.pid > 0)
         take_death(connection);
     if (pidfd == -ESRCH)
         return 0;
@@ -473,14 +480,25 @@ static int watch_process(struct connection *connection)
     return uv_poll_start(&connection->process, UV_READABLE, on_process);
 }
 
+static int take_credentials(struct credentials *who, int fd)
+{
+    int status = socket_peer(fd, &who->peer);
+    int count = status < 0 ? status : socket_groups(fd, &who->groups);
+    if (count < 0)
+        return count;
+    who->group_count = (unsigned)count;
+    return 0;
+}
+
 int connection_new(struct server *server, int fd)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
-    int status = connection ? socket_peer(fd, &connection->caller.peer) : -ENOMEM;
+    int status = connection ? take_credentials(&connection->caller.who, fd) : -ENOMEM;
     if (status == 0)
         status = uv_poll_init(&server->loop, &connection->socket, fd);
     if (status < 0) {
-        free(connection);
+        if (connection)
+            free_connection(connection);
         close(fd);
         return status;
     }

@@ -91,7 +91,7 @@ static bool on_hello(const struct call *call, const struct hello_request *reques
         error_set(error, ERROR_INVALID_ARGUMENT, "hello was said already on this connection");
         return false;
     }
-    if (!broker_begin_session(call->broker, &caller->peer, request->name, request->witness,
+    if (!broker_begin_session(call->broker, &caller->who.peer, request->name, request->witness,
                               caller->connection, &session, error))
         return false;
     if (request->witness && !add_descriptor(call, session_witness(session))) {
@@ -167,8 +167,8 @@ static bool create_pool(const struct call *call, struct pool_config config, stru
     }
     if (config.mode == 0)
         config.mode = ACCESS_MODE_DEFAULT;
-    config.uid = call->caller->peer.uid;
-    config.gid = call->caller->peer.gid;
+    config.uid = call->caller->who.peer.uid;
+    config.gid = call->caller->who.peer.gid;
     return broker_create_pool(call->broker, &config, pool, &call->answer->error);
 }
 
@@ -226,7 +226,8 @@ static bool matches(const struct call *call, const struct pool *pool,
 static bool may_open(const struct call *call, const struct pool *pool,
                      const struct pool_open_request *request)
 {
-    if (!access_may_open(pool->ctl, &call->caller->peer, call->broker->uid, request->write)) {
+    if (!access_is_allowed(pool->ctl, &call->caller->who, call->broker->uid,
+                           request->write ? ACCESS_WRITE : ACCESS_READ)) {
         refuse_pool(call, ERROR_NOT_PERMITTED, request->name,
                     request->write ? "may not be written by this user; ask its owner for a mode "
                                      "that allows it"
@@ -354,9 +355,10 @@ static bool on_pool_destroy(const struct call *call, const struct pool_destroy_r
     struct pool *pool = find_pool(call, request->name);
     if (!pool)
         return false;
-    if (!access_may_destroy(pool->ctl, &call->caller->peer, call->broker->uid)) {
-        refuse_pool(call, ERROR_NOT_PERMITTED, request->name,
-                    "may be destroyed by its owner, the daemon's user and root alone");
+    if (!access_is_allowed(pool->ctl, &call->caller->who, call->broker->uid, ACCESS_ADMIN)) {
+        refuse_pool(
+            call, ERROR_NOT_PERMITTED, request->name,
+            "may not be destroyed by this user; ask its owner, or for a mode with the x bit");
         return false;
     }
     const struct membership *own = session_membership(call->caller->session, pool->id);

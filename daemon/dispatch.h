@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+#include "daemon/access.h"
 #include "daemon/broker.h"
 #include "daemon/session.h"
 #include "proto/envelope.h"
@@ -25,7 +26,7 @@ struct dispatch {
 
 /* The connection that a request came on. */
 struct caller {
-    struct peer peer;
+    struct credentials who;
     struct session *session; /* NULL before the hello, set by it */
     void *connection;        /* for answers that come later */
 };

@@ -33,9 +33,9 @@ static struct answer answer;
 static const struct error *error = &answer.error;
 
 /* Two callers of the pool's owner, and one of nobody that it knows. */
-static struct caller alice = {.peer = {11, OWNER, OWNER}, .connection = &alice};
-static struct caller bob = {.peer = {12, OWNER, OWNER}, .connection = &bob};
-static struct caller stranger = {.peer = {13, STRANGER, STRANGER}, .connection = &stranger};
+static struct caller alice = {.who.peer = {11, OWNER, OWNER}, .connection = &alice};
+static struct caller bob = {.who.peer = {12, OWNER, OWNER}, .connection = &bob};
+static struct caller stranger = {.who.peer = {13, STRANGER, STRANGER}, .connection = &stranger};
 
 static struct {
     unsigned count;

@@ -64,7 +64,7 @@ END_TEST
 
 START_TEST(test_hello_begins_a_session_and_says_the_limits)
 {
-    struct caller caller = {.peer = {1, 2, 3}, .connection = &caller};
+    struct caller caller = {.who.peer = {1, 2, 3}, .connection = &caller};
     check_reply(CALL(&caller, HELLO, hello, .version = PROTOCOL_VERSION, .name = "worker"));
     const struct hello_reply *reply = &answer.reply.hello;
 

@@ -193,12 +193,23 @@ START_TEST(test_pool_open_obeys_the_mode)
 {
     check_error(CALL(&stranger, POOL_OPEN, pool_open, .name = "frames"), ERROR_NOT_PERMITTED);
     ck_assert_str_eq(error->pool, "frames");
-    stranger.peer.gid = OWNER;
+    stranger.who.peer.gid = OWNER;
     check_reply(CALL(&stranger, POOL_OPEN, pool_open, .name = "frames"));
     check_error(CALL(&stranger, POOL_OPEN, pool_open, .name = "frames", .write = true),
                 ERROR_NOT_PERMITTED);
-    stranger.peer.uid = broker.uid;
+    stranger.who.peer.uid = broker.uid;
     check_reply(CALL(&stranger, POOL_OPEN, pool_open, .name = "frames", .write = true));
+}
+END_TEST
+
+START_TEST(test_pool_open_counts_all_groups_of_the_caller)
+{
+    gid_t groups[] = {STRANGER, OWNER};
+    stranger.who.groups = groups;
+    stranger.who.group_count = 1;
+    check_error(CALL(&stranger, POOL_OPEN, pool_open, .name = "frames"), ERROR_NOT_PERMITTED);
+    stranger.who.group_count = 2;
+    check_reply(CALL(&stranger, POOL_OPEN, pool_open, .name = "frames"));
 }
 END_TEST
 
@@ -245,6 +256,17 @@ START_TEST(test_pool_destroy_is_for_its_owner_and_the_daemons)
     check_reply(CALL(&bob, POOL_DESTROY, pool_destroy, .name = "frames"));
     ck_assert_uint_eq(answer.reply.pool_destroy.freed, 0);
     ck_assert_ptr_null(broker_find_pool(&broker, "frames"));
+}
+END_TEST
+
+START_TEST(test_pool_destroy_is_for_whom_the_x_bit_lets_too)
+{
+    struct layout_ctl *ctl = broker_find_pool(&broker, "frames")->ctl;
+    ctl->mode = 0010;
+    check_error(CALL(&stranger, POOL_DESTROY, pool_destroy, .name = "frames"), ERROR_NOT_PERMITTED);
+    ctl->mode = 0001;
+    check_error(CALL(&stranger, POOL_OPEN, pool_open, .name = "frames"), ERROR_NOT_PERMITTED);
+    check_reply(CALL(&stranger, POOL_DESTROY, pool_destroy, .name = "frames"));
 }
 END_TEST
 
@@ -411,8 +433,9 @@ SUITE_MAIN_WITH(
     test_pool_open_gives_its_maker_more_than_the_mode,
     test_pool_open_that_fails_leaves_no_pool_that_it_made, test_pool_open_compares_what_is_given,
     test_pool_open_compares_when_it_could_create_too, test_pool_open_obeys_the_mode,
-    test_pool_open_has_a_limit_of_members, test_pool_close_frees_what_the_session_held,
-    test_pool_destroy_is_for_its_owner_and_the_daemons,
+    test_pool_open_counts_all_groups_of_the_caller, test_pool_open_has_a_limit_of_members,
+    test_pool_close_frees_what_the_session_held, test_pool_destroy_is_for_its_owner_and_the_daemons,
+    test_pool_destroy_is_for_whom_the_x_bit_lets_too,
     test_pool_destroy_refuses_while_others_have_it_open,
     test_pool_destroy_refuses_while_slots_are_allocated,
     test_allocate_needs_a_pool_that_is_open_to_write, test_allocate_limits_count_and_request,
