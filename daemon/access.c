@@ -31,3 +31,16 @@ bool access_may_give(const struct credentials *who, uid_t daemon, gid_t gid)
 {
     return may_everything(who, daemon) || is_in_group(who, gid);
 }
+
+bool access_may_create(const struct create_rule *rule, const struct credentials *who, uid_t daemon)
+{
+    switch (rule->creators) {
+    case CREATORS_ANYONE:
+        return true;
+    case CREATORS_GROUP:
+        return may_everything(who, daemon) || is_in_group(who, rule->gid);
+    case CREATORS_OWNER:
+        break;
+    }
+    return may_everything(who, daemon);
+}

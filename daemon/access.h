@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who may do what with a pool, by the credentials that the kernel gave for the peer: root and the
- * daemon's own user everything, others what its owner and its mode let them, as with files.
+ * Who may do what, by the credentials that the kernel gave for the peer: with a pool, by the mode and the
+ * owner that it has, as with files; and in the instance, by a rule that stands on its command line. root
+ * and the daemon's own user may everything.
  */
 #ifndef DAEMON_ACCESS_H
 #define DAEMON_ACCESS_H
@@ -36,5 +37,20 @@ bool access_is_allowed(const struct layout_ctl *ctl, const struct credentials *w
 
 /* Whether the peer may give a pool of its own to that group: to one that it is in. */
 bool access_may_give(const struct credentials *who, uid_t daemon, gid_t gid);
+
+enum creators {
+    CREATORS_ANYONE,
+    CREATORS_OWNER, /* nobody but root and the daemon's own user */
+    CREATORS_GROUP, /* the members of one group as well */
+};
+
+/* Who may make pools. All zero is anyone. */
+struct create_rule {
+    enum creators creators;
+    gid_t gid;        /* with CREATORS_GROUP */
+    const char *text; /* as it was given, for people; NULL: it wasn't */
+};
+
+bool access_may_create(const struct create_rule *rule, const struct credentials *who, uid_t daemon);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "daemon/access.h"
 #include "daemon/pool.h"
 #include "daemon/registry.h"
 #include "daemon/session.h"
@@ -35,6 +36,7 @@ struct broker {
     uint32_t waiter_count;
     broker_answer answer;
     uint32_t uid;                                           /* the daemon's own user */
+    struct create_rule create;                              /* who may make pools */
     uint8_t handles[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE]; /* of the reply that is being made */
 };
 

@@ -159,12 +159,28 @@ static bool on_sessions(const struct call *call, const struct sessions_request *
         .mode = (request)->mode                                                                    \
     }
 
+static bool may_create(const struct call *call, const char *name)
+{
+    const struct create_rule *rule = &call->broker->create;
+    if (access_may_create(rule, &call->caller->who, call->broker->uid))
+        return true;
+    struct error *error = error_set(
+        &call->answer->error, ERROR_NOT_PERMITTED,
+        "pool '%s' may be made by %sthe daemon's user and root alone, as fastallocd runs "
+        "with --create %s; start it with another --create to let others",
+        name, rule->creators == CREATORS_GROUP ? "members of the group, " : "", rule->text);
+    name_copy(error->pool, name);
+    return false;
+}
+
 static bool create_pool(const struct call *call, struct pool_config config, struct pool **pool)
 {
     if (!name_is_valid(config.name)) {
         refuse_argument(call, "name", "is no name for a pool: " NAME_RULE);
         return false;
     }
+    if (!may_create(call, config.name))
+        return false;
     if (config.mode == 0)
         config.mode = ACCESS_MODE_DEFAULT;
     config.uid = call->caller->who.peer.uid;

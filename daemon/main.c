@@ -126,6 +126,7 @@ static int serve(const struct options *options, const struct instance *instance,
         log_error("cannot make %s: %s", instance->registry, strerror(-status));
         return status;
     }
+    broker.create = options->create;
     log_info("serving instance=%s socket=%s pid=%d", instance->name, instance->socket, getpid());
     status = server_run(&server, &broker, instance->name, fd, options->exit_idle);
     if (status < 0)

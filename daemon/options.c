@@ -3,10 +3,13 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define EXIT_IDLE_MAX 31536000L /* a year of seconds */
+#define GROUP_PREFIX "group:"
 
 static const char usage[] =
     "Usage: fastallocd [OPTION]...\n"
@@ -19,6 +22,9 @@ static const char usage[] =
     "                       /run/fastalloc/NAME.sock, unless --socket says another:\n"
     "                       then it is but what the log and ping say\n"
     "  --user               an instance of your own, in $XDG_RUNTIME_DIR/fastalloc\n"
+    "  --create WHO         who may make pools: anyone (default); owner, that is this\n"
+    "                       user and root alone; or group:NAME-or-GID, that is they\n"
+    "                       and the members of the group\n"
     "  --exit-idle SECONDS  exit after that long without any session\n"
     "  --log-level LEVEL    error, warning, info (default) or debug\n"
     "  --version            print the version\n"
@@ -32,6 +38,7 @@ enum {
     OPTION_SOCKET,
     OPTION_INSTANCE,
     OPTION_USER,
+    OPTION_CREATE,
     OPTION_EXIT_IDLE,
     OPTION_LOG_LEVEL,
     OPTION_VERSION,
@@ -42,12 +49,50 @@ static const struct option long_options[] = {
     {"socket", required_argument, NULL, OPTION_SOCKET},
     {"instance", required_argument, NULL, OPTION_INSTANCE},
     {"user", no_argument, NULL, OPTION_USER},
+    {"create", required_argument, NULL, OPTION_CREATE},
     {"exit-idle", required_argument, NULL, OPTION_EXIT_IDLE},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
 };
+
+/* A group's name, or its number, of digits alone. */
+static bool find_group(const char *text, gid_t *gid)
+{
+    if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0') {
+        const struct group *group = getgrnam(text);
+        if (group)
+            *gid = group->gr_gid;
+        return group;
+    }
+    errno = 0;
+    unsigned long number = strtoul(text, NULL, 10);
+    *gid = (gid_t)number;
+    return errno == 0 && number < (gid_t)-1; /* which chown() takes for none */
+}
+
+static enum options_result parse_create(struct options *options, const char *text)
+{
+    struct create_rule rule = {.text = text};
+    if (strcmp(text, "anyone") == 0) {
+        rule.creators = CREATORS_ANYONE;
+    } else if (strcmp(text, "owner") == 0) {
+        rule.creators = CREATORS_OWNER;
+    } else if (strncmp(text, GROUP_PREFIX, strlen(GROUP_PREFIX)) != 0) {
+        fprintf(stderr, "fastallocd: --create takes anyone, owner or group:NAME-or-GID, not '%s'\n",
+                text);
+        return OPTIONS_USAGE;
+    } else if (find_group(text + strlen(GROUP_PREFIX), &rule.gid)) {
+        rule.creators = CREATORS_GROUP;
+    } else {
+        fprintf(stderr, "fastallocd: --create takes a group of this machine, not '%s'\n",
+                text + strlen(GROUP_PREFIX));
+        return OPTIONS_USAGE;
+    }
+    options->create = rule;
+    return OPTIONS_RUN;
+}
 
 static enum options_result parse_exit_idle(struct options *options, const char *text)
 {
@@ -92,6 +137,8 @@ static enum options_result take_option(struct options *options, int option)
     case OPTION_USER:
         options->user = true;
         return OPTIONS_RUN;
+    case OPTION_CREATE:
+        return parse_create(options, optarg);
     case OPTION_EXIT_IDLE:
         return parse_exit_idle(options, optarg);
     case OPTION_LOG_LEVEL:

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "daemon/access.h"
 #include "daemon/log.h"
 
 #define OPTIONS_NEVER (-1)
@@ -13,7 +14,8 @@ struct options {
     const char *socket;   /* NULL: by instance and user */
     const char *instance; /* NULL: "default", or after the socket */
     bool user;            /* an instance of this user's own */
-    long exit_idle;       /* seconds without any session, or OPTIONS_NEVER */
+    struct create_rule create;
+    long exit_idle; /* seconds without any session, or OPTIONS_NEVER */
     enum log_level log_level;
 };
 

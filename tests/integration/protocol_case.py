@@ -41,11 +41,11 @@ def die_with_us():
 class Daemon:
     """fastallocd at a socket in a directory of its own."""
 
-    def __init__(self):
+    def __init__(self, *arguments):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="protocol-"))
         self.socket = self.directory / "test.sock"
         with open(self.directory / "log", "wb") as log:
-            self.process = subprocess.Popen([DAEMON, "--socket", self.socket],
+            self.process = subprocess.Popen([DAEMON, "--socket", self.socket, *arguments],
                                             preexec_fn=die_with_us, stdin=subprocess.DEVNULL,
                                             stdout=log, stderr=log)
         self.pid = self.process.pid
@@ -76,9 +76,11 @@ class Daemon:
 class Case(unittest.TestCase):
     """A test with a daemon, which must end in order and leave nothing behind."""
 
+    arguments = ()  # of the daemon
+
     def setUp(self):
         self.objects = self.shared_objects()
-        self.daemon = Daemon()
+        self.daemon = Daemon(*self.arguments)
         self.addCleanup(self.daemon.remove)
         self.addCleanup(self.assert_good_end)
 

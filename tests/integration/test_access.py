@@ -1,4 +1,4 @@
-"""Who may do what, by processes that are somebody else: users, their groups, a pool's mode."""
+"""Who may do what, by processes that are somebody else: users, their groups, a pool's mode, --create."""
 
 import contextlib
 import os
@@ -111,6 +111,40 @@ class TestModes(AccessCase):
         with acting(MEMBER, OTHER, []):
             client.call("pool.open", name="frames", write=True)
             self.assert_not_permitted(self.client(), "pool.open", name="frames")
+
+
+@unittest.skipUnless(can_be_another(), "needs other users")
+class TestCreatorsByDefault(AccessCase):
+    def test_anyone_may_make_pools(self):
+        stranger = self.someone(STRANGER, OTHER)
+        stranger.call("pool.create", **FRAMES)
+        stranger.call("pool.destroy", name="frames")
+
+
+@unittest.skipUnless(can_be_another(), "needs other users")
+class TestOwnerCreates(AccessCase):
+    arguments = ("--create", "owner")
+
+    def test_nobody_else_may_make_pools(self):
+        stranger = self.someone(STRANGER, OTHER, TEAM)
+        message = self.assert_not_permitted(stranger, "pool.create", **FRAMES)
+        self.assertIn("--create owner", message)
+        self.assert_not_permitted(stranger, "pool.open", create=True, **FRAMES)
+        self.assertEqual(stranger.call("pool.list")["pools"], [])
+        self.client().call("pool.create", **FRAMES)
+
+
+@unittest.skipUnless(can_be_another(), "needs other users")
+class TestGroupCreates(AccessCase):
+    arguments = ("--create", f"group:{TEAM}")
+
+    def test_nobody_else_but_root_may_make_pools(self):
+        message = self.assert_not_permitted(self.someone(STRANGER, OTHER), "pool.create", **FRAMES)
+        self.assertIn(f"--create group:{TEAM}", message)
+        for client in (self.someone(MEMBER, TEAM), self.someone(MEMBER, OTHER, TEAM),
+                       self.client()):
+            client.call("pool.create", **FRAMES)
+            client.call("pool.destroy", name="frames")
 
 
 if __name__ == "__main__":

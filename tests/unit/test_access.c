@@ -40,6 +40,8 @@ static void check_bits(const struct credentials *who, unsigned shift, bool admin
     }
 }
 
+/* ---- Pools ----------------------------------------------------------------------------------- */
+
 START_TEST(test_access_of_the_owner_is_in_the_first_digit_but_to_administer)
 {
     check_bits(&owner, 6, true);
@@ -110,10 +112,45 @@ START_TEST(test_access_to_give_is_roots_and_the_daemons_to_any_group)
 }
 END_TEST
 
+/* ---- Making pools ---------------------------------------------------------------------------- */
+
+START_TEST(test_access_to_create_is_anyones_by_default)
+{
+    struct create_rule rule = {0};
+    ck_assert(access_may_create(&rule, &stranger, DAEMON));
+    ck_assert(access_may_create(&rule, &root, DAEMON));
+}
+END_TEST
+
+START_TEST(test_access_to_create_can_be_the_daemons_and_roots)
+{
+    struct create_rule rule = {.creators = CREATORS_OWNER, .gid = GROUP};
+    ck_assert(access_may_create(&rule, &root, DAEMON));
+    ck_assert(access_may_create(&rule, &daemon_user, DAEMON));
+    ck_assert(!access_may_create(&rule, &colleague, DAEMON));
+    ck_assert(!access_may_create(&rule, &stranger, DAEMON));
+}
+END_TEST
+
+START_TEST(test_access_to_create_can_be_a_groups)
+{
+    struct create_rule rule = {.creators = CREATORS_GROUP, .gid = GROUP};
+    ck_assert(access_may_create(&rule, &root, DAEMON));
+    ck_assert(access_may_create(&rule, &daemon_user, DAEMON));
+    ck_assert(access_may_create(&rule, &colleague, DAEMON));
+    ck_assert(access_may_create(&rule, &second_group, DAEMON));
+    ck_assert(!access_may_create(&rule, &owner, DAEMON));
+    ck_assert(!access_may_create(&rule, &stranger, DAEMON));
+}
+END_TEST
+
 SUITE_MAIN("access", test_access_of_the_owner_is_in_the_first_digit_but_to_administer,
            test_access_of_the_group_is_in_the_second_digit_alone,
            test_access_counts_all_groups_of_the_peer,
            test_access_of_others_is_in_the_third_digit_alone,
            test_access_is_given_to_root_and_the_daemons_user_always,
            test_access_by_default_is_the_owners, test_access_to_give_is_to_ones_own_groups,
-           test_access_to_give_is_roots_and_the_daemons_to_any_group)
+           test_access_to_give_is_roots_and_the_daemons_to_any_group,
+           test_access_to_create_is_anyones_by_default,
+           test_access_to_create_can_be_the_daemons_and_roots,
+           test_access_to_create_can_be_a_groups)

@@ -247,6 +247,48 @@ START_TEST(test_pool_close_frees_what_the_session_held)
 }
 END_TEST
 
+/* ---- Who may make pools ---------------------------------------------------------------------- */
+
+#define MAKE(caller)                                                                               \
+    CALL(caller, POOL_OPEN, pool_open, .name = "new", .create = true, .object_size = 1,            \
+         .capacity = 1)
+
+START_TEST(test_pool_create_obeys_the_rule_of_the_instance)
+{
+    struct pool_create_request request = {.name = "new", .object_size = 1, .capacity = 1};
+    broker.create = (struct create_rule){CREATORS_OWNER, 0, "owner"};
+    check_error(call(&stranger, METHOD_POOL_CREATE, &request), ERROR_NOT_PERMITTED);
+    ck_assert_str_eq(error->pool, "new");
+    ck_assert_ptr_nonnull(strstr(error->message, "by the daemon's user and root alone"));
+    ck_assert_ptr_nonnull(strstr(error->message, "--create owner"));
+    check_error(MAKE(&stranger), ERROR_NOT_PERMITTED);
+    ck_assert_ptr_null(broker_find_pool(&broker, "new"));
+    stranger.who.peer.uid = 0;
+    check_reply(call(&stranger, METHOD_POOL_CREATE, &request));
+}
+END_TEST
+
+START_TEST(test_pool_create_can_be_a_groups)
+{
+    gid_t group = 5000;
+    broker.create = (struct create_rule){CREATORS_GROUP, group, "group:5000"};
+    check_error(MAKE(&stranger), ERROR_NOT_PERMITTED);
+    ck_assert_ptr_nonnull(strstr(error->message, "members of the group, "));
+    ck_assert_ptr_nonnull(strstr(error->message, "--create group:5000"));
+    stranger.who.groups = &group;
+    stranger.who.group_count = 1;
+    check_reply(MAKE(&stranger));
+}
+END_TEST
+
+START_TEST(test_pool_open_of_one_that_is_there_needs_no_right_to_create)
+{
+    broker.create = (struct create_rule){CREATORS_OWNER, 0, "owner"};
+    check_reply(
+        CALL(&bob, POOL_OPEN, pool_open, .name = "frames", .create = true, .object_size = 40));
+}
+END_TEST
+
 /* ---- Destroying ------------------------------------------------------------------------------ */
 
 START_TEST(test_pool_destroy_is_for_its_owner_and_the_daemons)
@@ -434,6 +476,8 @@ SUITE_MAIN_WITH(
     test_pool_open_that_fails_leaves_no_pool_that_it_made, test_pool_open_compares_what_is_given,
     test_pool_open_compares_when_it_could_create_too, test_pool_open_obeys_the_mode,
     test_pool_open_counts_all_groups_of_the_caller, test_pool_open_has_a_limit_of_members,
+    test_pool_create_obeys_the_rule_of_the_instance, test_pool_create_can_be_a_groups,
+    test_pool_open_of_one_that_is_there_needs_no_right_to_create,
     test_pool_close_frees_what_the_session_held, test_pool_destroy_is_for_its_owner_and_the_daemons,
     test_pool_destroy_is_for_whom_the_x_bit_lets_too,
     test_pool_destroy_refuses_while_others_have_it_open,

@@ -2,6 +2,7 @@
 #include "daemon/options.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -63,6 +64,7 @@ START_TEST(test_options_have_defaults)
     ck_assert_ptr_null(options.socket);
     ck_assert_ptr_null(options.instance);
     ck_assert(!options.user);
+    ck_assert_int_eq(options.create.creators, CREATORS_ANYONE);
     ck_assert_int_eq(options.exit_idle, OPTIONS_NEVER);
     ck_assert_int_eq(options.log_level, LOG_LEVEL_INFO);
     ck_assert_str_eq(said, "");
@@ -71,12 +73,13 @@ END_TEST
 
 START_TEST(test_options_take_every_value)
 {
-    ck_assert_int_eq(
-        parse("--socket", "/a", "--instance=b", "--user", "--exit-idle", "7", "--log-level=debug"),
-        OPTIONS_RUN);
+    ck_assert_int_eq(parse("--socket", "/a", "--instance=b", "--user", "--create=owner",
+                           "--exit-idle", "7", "--log-level=debug"),
+                     OPTIONS_RUN);
     ck_assert_str_eq(options.socket, "/a");
     ck_assert_str_eq(options.instance, "b");
     ck_assert(options.user);
+    ck_assert_int_eq(options.create.creators, CREATORS_OWNER);
     ck_assert_int_eq(options.exit_idle, 7);
     ck_assert_int_eq(options.log_level, LOG_LEVEL_DEBUG);
 }
@@ -90,6 +93,58 @@ START_TEST(test_options_take_each_log_level)
     ck_assert_int_eq(options.log_level, LOG_LEVEL_WARNING);
     ck_assert_int_eq(parse("--log-level", "info"), OPTIONS_RUN);
     ck_assert_int_eq(options.log_level, LOG_LEVEL_INFO);
+}
+END_TEST
+
+START_TEST(test_options_take_who_may_create)
+{
+    ck_assert_int_eq(parse("--create", "owner"), OPTIONS_RUN);
+    ck_assert_int_eq(options.create.creators, CREATORS_OWNER);
+    ck_assert_str_eq(options.create.text, "owner");
+    ck_assert_int_eq(parse("--create", "owner", "--create=anyone"), OPTIONS_RUN);
+    ck_assert_int_eq(options.create.creators, CREATORS_ANYONE);
+    ck_assert_int_eq(parse("--create", "group:0"), OPTIONS_RUN);
+    ck_assert_int_eq(options.create.creators, CREATORS_GROUP);
+    ck_assert_uint_eq(options.create.gid, 0);
+    ck_assert_str_eq(options.create.text, "group:0");
+}
+END_TEST
+
+START_TEST(test_options_take_a_group_by_its_name)
+{
+    const struct group *group = getgrgid(0);
+    char argument[128];
+    ck_assert_ptr_nonnull(group);
+    snprintf(argument, sizeof(argument), "group:%s", group->gr_name);
+    options.create.gid = 1;
+    ck_assert_int_eq(parse("--create", argument), OPTIONS_RUN);
+    ck_assert_int_eq(options.create.creators, CREATORS_GROUP);
+    ck_assert_uint_eq(options.create.gid, 0);
+}
+END_TEST
+
+START_TEST(test_options_limit_the_number_of_a_group)
+{
+    ck_assert_int_eq(parse("--create", "group:4294967294"), OPTIONS_RUN);
+    ck_assert_uint_eq(options.create.gid, 4294967294);
+    refuses("'4294967295'", "--create", "group:4294967295");
+    refuses("'4294967296'", "--create", "group:4294967296");
+    refuses("'99999999999999999999'", "--create", "group:99999999999999999999");
+}
+END_TEST
+
+START_TEST(test_options_refuse_who_may_create_what_is_nobody)
+{
+    static const char *const none[] = {"", "nobody", "group", "Owner", "owner ", "anyone,owner"};
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
+        refuses("anyone, owner or group:", "--create", none[i]);
+        ck_assert_ptr_nonnull(strstr(said, none[i]));
+    }
+    refuses("group of this machine, not ''", "--create", "group:");
+    refuses("'no such group'", "--create", "group:no such group");
+    refuses("'-1'", "--create", "group:-1");
+    refuses("' 1'", "--create", "group: 1");
+    refuses("'0x1'", "--create", "group:0x1");
 }
 END_TEST
 
@@ -139,6 +194,7 @@ START_TEST(test_options_refuse_a_missing_value)
     refuses("--socket", "--socket");
     refuses("--instance", "--instance");
     refuses("--exit-idle", "--exit-idle");
+    refuses("--create", "--create");
     refuses("--user", "--user=yes");
 }
 END_TEST
@@ -152,8 +208,8 @@ END_TEST
 
 START_TEST(test_options_print_help_with_every_option)
 {
-    static const char *const every[] = {"--socket",    "--instance", "--user", "--exit-idle",
-                                        "--log-level", "--version",  "--help"};
+    static const char *const every[] = {"--socket",    "--instance",  "--user",    "--create",
+                                        "--exit-idle", "--log-level", "--version", "--help"};
     ck_assert_int_eq(parse("--help", "--nonsense"), OPTIONS_DONE);
     for (size_t i = 0; i < sizeof(every) / sizeof(every[0]); i++)
         ck_assert_msg(strstr(said, every[i]), "%s", every[i]);
@@ -168,8 +224,10 @@ START_TEST(test_options_print_the_version)
 END_TEST
 
 SUITE_MAIN("options", test_options_have_defaults, test_options_take_every_value,
-           test_options_take_each_log_level, test_options_limit_exit_idle_to_a_year,
-           test_options_refuse_garbage_numbers, test_options_refuse_an_unknown_log_level,
-           test_options_refuse_what_is_unknown, test_options_refuse_a_missing_value,
-           test_options_stop_at_the_first_that_is_wrong, test_options_print_help_with_every_option,
-           test_options_print_the_version)
+           test_options_take_each_log_level, test_options_take_who_may_create,
+           test_options_take_a_group_by_its_name, test_options_limit_the_number_of_a_group,
+           test_options_refuse_who_may_create_what_is_nobody,
+           test_options_limit_exit_idle_to_a_year, test_options_refuse_garbage_numbers,
+           test_options_refuse_an_unknown_log_level, test_options_refuse_what_is_unknown,
+           test_options_refuse_a_missing_value, test_options_stop_at_the_first_that_is_wrong,
+           test_options_print_help_with_every_option, test_options_print_the_version)
