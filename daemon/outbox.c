@@ -13,9 +13,10 @@
 
 /*
  * Bytes of one send. The kernel tells of nothing that was read until all of one send was; so with
- * larger ones a client that reads slowly would look for long as if it didn't read.
+ * larger ones a client that reads slowly would look for long as if it didn't read. With smaller
+ * ones a reply with 256 handles would take two sends, and the client two receives.
  */
-#define SEND_MAX 4096u
+#define SEND_MAX 8192u
 
 void outbox_init(struct outbox *outbox)
 {

@@ -180,7 +180,7 @@ START_TEST(test_outbox_shows_what_is_read_piece_by_piece)
     for (int left = 20000, came = 2; left > 0; left -= (int)size, came = 0) {
         int unread = socket_unread(ends[0]);
         ck_assert_int_gt(unread, 0);
-        ck_assert_int_eq(get(4096, &size, &byte), came);
+        ck_assert_int_eq(get(8192, &size, &byte), came);
         ck_assert_int_lt(socket_unread(ends[0]), unread);
     }
     ck_assert_int_eq(socket_unread(ends[0]), 0);
