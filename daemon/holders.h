@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The holders of a pool's SHARED slots: a table in shared memory, one 64-bit entry for each hold
+ * (layout_holder_entry), which only the daemon has mapped, and, derived from it, in the daemon's
+ * own memory: for each slot the list of its holds, for each member the list of its own, oldest
+ * first both, and that of the free entries.
+ *
+ * A member may hold a slot several times: each hold is an entry of its own and is given up by
+ * itself. All holds on a slot are of one generation. It knows nothing of slot words; who calls
+ * orders the entry against the word.
+ *
+ * The table is an object of its own, made with the first hold and doubled when it is full, so that
+ * pools which never share pay nothing.
+ */
+#ifndef DAEMON_HOLDERS_H
+#define DAEMON_HOLDERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shm/layout.h"
+#include "shm/segment.h"
+
+#define HOLDERS_NONE UINT32_MAX
+/* Entries that the object begins with: a page. */
+#define HOLDERS_FIRST 512u
+/* Holds for each slot of the pool's capacity, on average, but at least and at most in all. */
+#define HOLDERS_PER_SLOT 16u
+#define HOLDERS_LEAST 1024u
+#define HOLDERS_MOST (UINT32_C(1) << 31)
+
+struct holder_link {
+    uint32_t previous;
+    uint32_t next;
+};
+
+struct holder_list {
+    uint32_t first;
+    uint32_t last;
+    uint32_t count;
+};
+
+struct holders {
+    char name[SEGMENT_NAME_SIZE]; /* of the object, which is there when `room` isn't 0 */
+    uint64_t *entries;
+    uint32_t room;                    /* entries that the object has */
+    struct holder_link *slot_links;   /* one for each entry: in its slot's list, or in `free` */
+    struct holder_link *member_links; /* and in its member's */
+    struct holder_list free;
+    struct holder_list *slots; /* by slot index */
+    uint32_t slot_count;
+    struct holder_list *members; /* by member number */
+    uint32_t member_count;
+};
+
+/* Makes nothing yet. `name` is the object's name when it is made. */
+void holders_init(struct holders *holders, const char name[SEGMENT_NAME_SIZE]);
+/* Unmaps the table; the object stays. */
+void holders_deinit(struct holders *holders);
+
+/* The most holds that a pool of `capacity` slots can have. */
+uint32_t holders_limit(uint32_t capacity);
+
+/*
+ * Makes room for `more` holds on top of those there are, in a pool of `capacity` slots, by a member
+ * up to `member`. 0; -ENOSPC when /dev/shm is full; -EDQUOT when there would be more than
+ * holders_limit(capacity); or another negated errno. On failure the object and all holds are what
+ * they were.
+ */
+int holders_reserve(struct holders *holders, uint32_t more, uint32_t capacity, uint32_t member);
+
+/* One more hold; there is room for it. */
+void holders_add(struct holders *holders, uint32_t index, uint64_t generation, uint32_t member);
+
+/* Gives up one hold of the member on the slot, the oldest. False if it has none. */
+bool holders_remove(struct holders *holders, uint32_t index, uint32_t member);
+
+/* Gives up the hold that the member has had longest; its slot, or HOLDERS_NONE if it has none. */
+uint32_t holders_remove_oldest(struct holders *holders, uint32_t member);
+
+/* Gives up all holds on the slot. Returns how many there were. */
+uint32_t holders_clear(struct holders *holders, uint32_t index);
+
+/* How many holds there are; on the slot; by the member, in all; by the member on the slot. */
+uint32_t holders_total(const struct holders *holders);
+uint32_t holders_count(const struct holders *holders, uint32_t index);
+uint32_t holders_member_count(const struct holders *holders, uint32_t member);
+uint32_t holders_count_of(const struct holders *holders, uint32_t index, uint32_t member);
+
+/*
+ * Asserts the table's laws: each entry stands in the two lists that it names, or is free, and all
+ * of a slot's are of one generation.
+ */
+void holders_check(const struct holders *holders);
+
+#endif
