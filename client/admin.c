@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* What looks after the daemon and its pools, one request each. The lists stand in listing.c. */
+/*
+ * What looks after the daemon and its pools, one request each. The lists stand in listing.c, the
+ * statistics in stats.c.
+ */
 #include <fastalloc/admin.h>
 
 #include <string.h>
 
+#include "client/configuration.h"
 #include "client/connection.h"
 #include "client/error.h"
 #include "client/name.h"
@@ -27,33 +31,41 @@ int fastalloc_ping(fastalloc_connection_t *connection, fastalloc_daemon_info_t *
     return 0;
 }
 
-static int create_pool(fastalloc_connection_t *connection, const char *name,
-                       const fastalloc_pool_config_t *config, fastalloc_error_t *error)
+int fastalloc_pool_create(fastalloc_connection_t *connection, const char *name,
+                          const fastalloc_open_options_t *options, fastalloc_error_t *error)
 {
-    struct pool_create_request request = {
-        .object_size = config->object_size,
-        .alignment = config->alignment,
-        .capacity = config->capacity,
-        .mode = config->mode,
-    };
+    struct pool_create_request request;
     struct pool_create_reply reply;
     struct call call = {
         .method = METHOD_POOL_CREATE, .request = &request, .reply = &reply, .error = error};
-    int result = name_copy(request.name, name, "name", error);
-    if (result == 0)
-        result = name_copy(request.type, config->type, "type", error);
+    int result = configuration_to_create(&request, name, options, error);
     return result < 0 ? result : connection_call(connection, &call);
 }
 
-int fastalloc_pool_create(fastalloc_connection_t *connection, const char *name,
-                          const fastalloc_pool_config_t *config, fastalloc_error_t *error)
+int fastalloc_pool_grow(fastalloc_connection_t *connection, const char *name, uint64_t capacity,
+                        uint64_t capacity_max, fastalloc_error_t *error)
 {
-    fastalloc_pool_config_t own = FASTALLOC_POOL_CONFIG_INIT;
-    if (!sized_read(&own, sizeof(own), config))
-        return error_raise_argument(error, "size",
-                                    "the pool's configuration has no size; begin "
-                                    "with FASTALLOC_POOL_CONFIG_INIT");
-    return create_pool(connection, name, &own, error);
+    struct pool_grow_request request = {.capacity = capacity, .capacity_max = capacity_max};
+    struct pool_grow_reply reply;
+    struct call call = {
+        .method = METHOD_POOL_GROW, .request = &request, .reply = &reply, .error = error};
+    int result = name_copy(request.name, name, "name", error);
+    return result < 0 ? result : connection_call(connection, &call);
+}
+
+int fastalloc_pool_trim(fastalloc_connection_t *connection, const char *name, uint64_t *bytes,
+                        fastalloc_error_t *error)
+{
+    struct pool_trim_request request;
+    struct pool_trim_reply reply;
+    struct call call = {
+        .method = METHOD_POOL_TRIM, .request = &request, .reply = &reply, .error = error};
+    int result = name_copy(request.name, name, "name", error);
+    if (result == 0)
+        result = connection_call(connection, &call);
+    if (result == 0 && bytes)
+        *bytes = reply.bytes;
+    return result;
 }
 
 int fastalloc_pool_destroy(fastalloc_connection_t *connection, const char *name, bool force,
@@ -65,33 +77,4 @@ int fastalloc_pool_destroy(fastalloc_connection_t *connection, const char *name,
         .method = METHOD_POOL_DESTROY, .request = &request, .reply = &reply, .error = error};
     int result = name_copy(request.name, name, "name", error);
     return result < 0 ? result : connection_call(connection, &call);
-}
-
-int fastalloc_pool_stats(fastalloc_connection_t *connection, const char *name,
-                         fastalloc_stats_t *stats, fastalloc_error_t *error)
-{
-    struct stats_request request;
-    struct stats_reply reply;
-    struct call call = {
-        .method = METHOD_STATS, .request = &request, .reply = &reply, .error = error};
-    int result = name_copy(request.name, name, "name", error);
-    if (result == 0)
-        result = connection_call(connection, &call);
-    if (result < 0)
-        return result;
-
-    const fastalloc_stats_t own = {
-        .capacity = reply.capacity,
-        .current_usage = reply.current_usage,
-        .available = reply.available,
-        .peak_usage = reply.peak_usage,
-        .total_allocations = reply.total_allocations,
-        .total_deallocations = reply.total_deallocations,
-        .allocation_failures = reply.allocation_failures,
-        .timeouts = reply.timeouts,
-        .reclaimed = reply.reclaimed,
-        .waiters = reply.waiters,
-    };
-    sized_write(stats, &own, sizeof(own));
-    return 0;
 }

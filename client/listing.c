@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lists of pools and sessions, which the daemon sends in pages: elements with an id above `after`,
- * in that order, and whether there are more. A page is taken whole, then the visitor is called; no
- * lock is held then.
+ * Lists, which the daemon sends in pages: of pools, sessions and events with a number above
+ * `after`, in that order, and whether there are more; of holders one page alone, in another order.
+ * A page is taken whole, then the visitor is called; no lock is held then.
  */
 #include <fastalloc/admin.h>
 
@@ -17,7 +17,7 @@
 
 struct page {
     const struct message_type *element;
-    uint64_t (*id_of)(const void *element);
+    uint64_t (*id_of)(const void *element); /* NULL: in no order of numbers */
     void *elements;
     size_t room; /* for so many */
     size_t count;
@@ -50,7 +50,7 @@ static const void *page_at(const struct page *page, size_t i)
  */
 static bool page_gets_on(struct page *page)
 {
-    for (size_t i = 0; i < page->count; i++) {
+    for (size_t i = 0; i < page->count && page->id_of; i++) {
         uint64_t id = page->id_of(page_at(page, i));
         if (id <= page->after)
             return false;
@@ -108,6 +108,10 @@ static int fetch_pools(fastalloc_connection_t *connection, const struct pool_lis
     return connection_call(connection, &call);
 }
 
+_Static_assert(sizeof(((fastalloc_pool_info_t *)0)->growth) == LAYOUT_GROWTH_SIZE &&
+                   sizeof(((fastalloc_pool_info_t *)0)->watermark) == LAYOUT_WATERMARK_SIZE,
+               "texts fit");
+
 static fastalloc_pool_info_t public_pool(const struct pool_info *pool)
 {
     fastalloc_pool_info_t info = {
@@ -120,10 +124,27 @@ static fastalloc_pool_info_t public_pool(const struct pool_info *pool)
         .stride = pool->stride,
         .alignment = pool->alignment,
         .capacity = pool->capacity,
+        .capacity_max = pool->capacity_max,
+        .reserve = pool->reserve,
         .allocated = pool->allocated,
         .members = pool->members,
         .memory = pool->memory,
+        .grow_ahead = pool->grow_ahead,
+        .reserve_critical = pool->reserve_critical,
+        .reserve_normal = pool->reserve_normal,
+        .session_slots = pool->session_slots,
+        .user_slots = pool->user_slots,
+        .template_size = pool->template_size,
+        .hold_limit = pool->hold_limit,
+        .trim_after = pool->trim_after,
+        .zero = (int32_t)pool->zero,
+        .owner_frees = pool->owner_frees,
+        .prefault = pool->prefault,
+        .lock = pool->lock,
+        .huge = pool->huge,
     };
+    memcpy(info.growth, pool->growth, sizeof(info.growth));
+    memcpy(info.watermark, pool->watermark, sizeof(info.watermark));
     memcpy(info.name, pool->name, sizeof(info.name));
     memcpy(info.type, pool->type, sizeof(info.type));
     return info;
@@ -240,5 +261,165 @@ int fastalloc_session_list(fastalloc_connection_t *connection, fastalloc_session
         if (!page.more)
             break;
     }
+    return result;
+}
+
+/* ---- Holders --------------------------------------------------------------------------------- */
+
+static int take_holders(struct call *call, struct descriptors *arrived)
+{
+    const struct holders_reply *reply = call->reply;
+    return take_page(call, &reply->holders, false);
+}
+
+static int fetch_holders(fastalloc_connection_t *connection, const char *name, struct page *page,
+                         fastalloc_error_t *error)
+{
+    struct holders_request request;
+    struct holders_reply reply;
+    struct call call = {
+        .method = METHOD_HOLDERS,
+        .request = &request,
+        .reply = &reply,
+        .take = take_holders,
+        .context = page,
+        .error = error,
+    };
+    int result = name_copy(request.name, name, "name", error);
+    return result < 0 ? result : connection_call(connection, &call);
+}
+
+static int visit_holders(const struct page *page, fastalloc_holder_visitor_t visit, void *context)
+{
+    int result = 0;
+    for (size_t i = 0; i < page->count && result == 0; i++) {
+        const struct holder_info *holder = page_at(page, i);
+        fastalloc_holder_info_t info = {
+            .size = sizeof(info),
+            .session = holder->session,
+            .pid = (pid_t)holder->pid,
+            .uid = holder->uid,
+            .connected = holder->connected,
+            .slots = holder->slots,
+            .oldest = holder->oldest,
+        };
+        memcpy(info.name, holder->name, sizeof(info.name));
+        result = visit(&info, context);
+    }
+    return result;
+}
+
+int fastalloc_holder_list(fastalloc_connection_t *connection, const char *name,
+                          fastalloc_holder_visitor_t visit, void *context, fastalloc_error_t *error)
+{
+    struct page page;
+    int result = page_init(&page, &holder_info_type, NULL, error);
+    if (result < 0)
+        return result;
+    result = fetch_holders(connection, name, &page, error);
+    if (result == 0)
+        result = visit_holders(&page, visit, context);
+    page_deinit(&page);
+    return result;
+}
+
+/* ---- Events ---------------------------------------------------------------------------------- */
+
+static uint64_t event_number(const void *element)
+{
+    return ((const struct event_info *)element)->number;
+}
+
+/*
+ * Numbers rise within a page. They may lie below the request's: those of a daemon that was started
+ * after the one that gave it.
+ */
+static int take_events(struct call *call, struct descriptors *arrived)
+{
+    const struct events_reply *reply = call->reply;
+    struct page *page = call->context;
+    page->after = 0;
+    int result = take_page(call, &reply->events, reply->events.count == PROTOCOL_LIST_MAX);
+    if (result < 0 || reply->next >= page->after)
+        return result;
+    call->complaint = "a list that doesn't get on";
+    return FASTALLOC_ERR_MALFORMED;
+}
+
+static int fetch_events(fastalloc_connection_t *connection, const struct events_request *request,
+                        struct events_reply *reply, struct page *page, fastalloc_error_t *error)
+{
+    struct call call = {
+        .method = METHOD_EVENTS,
+        .request = request,
+        .reply = reply,
+        .take = take_events,
+        .context = page,
+        .timeout = request->timeout,
+        .error = error,
+    };
+    return connection_call(connection, &call);
+}
+
+static int visit_events(const struct page *page, uint64_t *after, fastalloc_event_visitor_t visit,
+                        void *context)
+{
+    int result = 0;
+    for (size_t i = 0; i < page->count && result == 0; i++) {
+        const struct event_info *event = page_at(page, i);
+        fastalloc_event_t info = {
+            .size = sizeof(info),
+            .number = event->number,
+            .time = event->time,
+            .pool = event->pool,
+            .capacity = event->capacity,
+            .allocated = event->allocated,
+            .count = event->count,
+            .session = event->session,
+        };
+        memcpy(info.kind, event->kind, sizeof(info.kind));
+        memcpy(info.name, event->name, sizeof(info.name));
+        *after = event->number;
+        result = visit(&info, context);
+    }
+    return result;
+}
+
+static int walk_events(fastalloc_connection_t *connection, struct events_request *request,
+                       struct page *page, uint64_t *after, uint64_t *lost,
+                       fastalloc_event_visitor_t visit, void *context, fastalloc_error_t *error)
+{
+    struct events_reply reply;
+    uint64_t missed = 0;
+    int result;
+    do {
+        request->after = *after;
+        result = fetch_events(connection, request, &reply, page, error);
+        if (result < 0)
+            return result;
+        missed += reply.lost;
+        if (lost)
+            *lost = missed;
+        result = visit_events(page, after, visit, context);
+        if (result == 0)
+            *after = reply.next;
+        request->timeout = FASTALLOC_NOWAIT; /* for what is left */
+    } while (result == 0 && page->more);
+    return result;
+}
+
+int fastalloc_events(fastalloc_connection_t *connection, const char *name, int64_t timeout,
+                     uint64_t *after, uint64_t *lost, fastalloc_event_visitor_t visit,
+                     void *context, fastalloc_error_t *error)
+{
+    struct page page;
+    struct events_request request = {.timeout = timeout};
+    int result = name_copy(request.name, name, "name", error);
+    if (result == 0)
+        result = page_init(&page, &event_info_type, event_number, error);
+    if (result < 0)
+        return result;
+    result = walk_events(connection, &request, &page, after, lost, visit, context, error);
+    page_deinit(&page);
     return result;
 }

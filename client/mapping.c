@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "client/error.h"
+#include "client/memory.h"
 
 /* ---- Checking -------------------------------------------------------------------------------- */
 
@@ -29,11 +30,10 @@ static const char *check_identity(const struct layout_ctl *head, const char *nam
 static const char *check_geometry(const struct layout_ctl *head,
                                   const struct pool_open_reply *reply, struct geometry *geometry)
 {
-    if (head->alignment == 0 || geometry_init(geometry, head->object_size, head->alignment,
-                                              head->capacity_max) != GEOMETRY_OK)
+    if (head->alignment == 0 ||
+        geometry_init(geometry, head->object_size, head->alignment, head->reserve) != GEOMETRY_OK)
         return "its sizes are impossible";
-    if (head->stride != geometry->stride || head->reserve != geometry->reserve ||
-        head->holders_max != geometry->holders_max)
+    if (head->stride != geometry->stride || head->capacity_max > geometry->reserve)
         return "its sizes contradict each other";
     if (head->object_size != reply->object_size || head->stride != reply->stride ||
         head->alignment != reply->alignment)
@@ -111,6 +111,10 @@ int mapping_init(struct mapping *mapping, const int fds[MAPPING_PARTS], const ch
     for (enum mapping_part part = 0; part < MAPPING_PARTS && result == 0; part++)
         result = map_part(&made, part, fds[part], head.capacity, write && part == MAPPING_DATA,
                           name, error);
+    if (result == 0)
+        result = memory_prepare(made.parts[MAPPING_DATA].address,
+                                geometry_data_size(&made.geometry, head.capacity), head.flags,
+                                write, name, error);
     if (result < 0) {
         mapping_deinit(&made);
         return result;

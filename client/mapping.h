@@ -25,9 +25,10 @@ struct mapping {
 };
 
 /*
- * Maps the pool of which the reply tells, at the most it can grow to; the data for writing only if
- * asked. The descriptors stay the caller's. FASTALLOC_ERR_MALFORMED if the objects aren't that
- * pool's, FASTALLOC_ERR_POOL_DESTROYED, or a negated errno.
+ * Maps the pool of which the reply tells, at the most it can grow to, so that it never has to be
+ * mapped again; the data for writing only if asked, and prepared as client/memory.h says. The
+ * descriptors stay the caller's. FASTALLOC_ERR_MALFORMED if the objects aren't that pool's,
+ * FASTALLOC_ERR_POOL_DESTROYED, or a negated errno.
  */
 int mapping_init(struct mapping *mapping, const int fds[MAPPING_PARTS], const char *name,
                  const struct pool_open_reply *reply, bool write, fastalloc_error_t *error);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocating, freeing and following handles. */
+/* Allocating, freeing, handing on and following handles. */
 #include <stddef.h>
 #include <string.h>
 
@@ -7,6 +7,7 @@
 
 #include "client/error.h"
 #include "client/pool.h"
+#include "client/sized.h"
 #include "shm/handle.h"
 
 _Static_assert(FASTALLOC_BATCH_MAX == PROTOCOL_BATCH_MAX, "what the header says is what is sent");
@@ -58,21 +59,24 @@ static int take_handles(struct call *call, struct descriptors *arrived)
     return 0;
 }
 
-int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeout,
-                            fastalloc_handle_t *handles, fastalloc_error_t *error)
+static int allocate(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
+                    fastalloc_handle_t *handles, fastalloc_error_t *error)
 {
     int result = check_access(pool, error);
     if (result == 0)
-        result = check_count(count, error);
+        result = check_count(options->count, error);
     if (result < 0)
         return result;
 
-    struct batch batch = {handles, count};
+    struct batch batch = {handles, options->count};
     struct allocate_request request = {
         .pool = pool->id,
         .request = __atomic_add_fetch(&pool->connection->last_request, 1, __ATOMIC_RELAXED),
-        .count = count == 1 ? 0 : (uint32_t)count, /* 0 means 1, and needn't be sent */
-        .timeout = timeout,
+        .count =
+            options->count == 1 ? 0 : (uint32_t)options->count, /* 0 means 1: needn't be sent */
+        .timeout = options->timeout,
+        .priority = (uint32_t)options->priority,
+        .evictable = options->evictable,
     };
     struct allocate_reply reply;
     struct call call = {
@@ -81,10 +85,35 @@ int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeou
         .reply = &reply,
         .take = take_handles,
         .context = &batch,
-        .timeout = timeout,
+        .timeout = options->timeout,
         .error = error,
     };
     return connection_call(pool->connection, &call);
+}
+
+int fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
+                            fastalloc_handle_t *handles, fastalloc_error_t *error)
+{
+    fastalloc_allocate_options_t own = FASTALLOC_ALLOCATE_OPTIONS_INIT;
+    if (options && !sized_read(&own, sizeof(own), options))
+        return error_raise_argument(error, "size",
+                                    "the options to allocate have no size; begin with "
+                                    "FASTALLOC_ALLOCATE_OPTIONS_INIT");
+    if (own.priority < FASTALLOC_NORMAL || own.priority > FASTALLOC_BEST_EFFORT)
+        return error_raise_argument(error, "priority",
+                                    "priority %d is none of FASTALLOC_NORMAL, FASTALLOC_CRITICAL "
+                                    "and FASTALLOC_BEST_EFFORT",
+                                    (int)own.priority);
+    if (own.count == 0)
+        own.count = 1;
+    return allocate(pool, &own, handles, error);
+}
+
+int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeout,
+                            fastalloc_handle_t *handles, fastalloc_error_t *error)
+{
+    const fastalloc_allocate_options_t options = {.count = count, .timeout = timeout};
+    return allocate(pool, &options, handles, error);
 }
 
 int fastalloc_allocate(fastalloc_pool_t *pool, int64_t timeout, fastalloc_handle_t *handle,
@@ -99,19 +128,12 @@ int fastalloc_try_allocate(fastalloc_pool_t *pool, fastalloc_handle_t *handle,
     return fastalloc_allocate_many(pool, 1, FASTALLOC_NOWAIT, handle, error);
 }
 
-/* ---- Freeing --------------------------------------------------------------------------------- */
-
-static int free_wire(fastalloc_pool_t *pool, const uint8_t *handles, size_t size,
-                     fastalloc_error_t *error)
+int fastalloc_cancel(fastalloc_pool_t *pool, fastalloc_error_t *error)
 {
-    int result = check_access(pool, error);
-    if (result < 0)
-        return result;
-
-    struct free_request request = {.pool = pool->id, .handles = {handles, size}};
-    struct free_reply reply;
+    struct cancel_request request = {.pool = pool->id};
+    struct cancel_reply reply;
     struct call call = {
-        .method = METHOD_FREE,
+        .method = METHOD_CANCEL,
         .request = &request,
         .reply = &reply,
         .error = error,
@@ -119,15 +141,50 @@ static int free_wire(fastalloc_pool_t *pool, const uint8_t *handles, size_t size
     return connection_call(pool->connection, &call);
 }
 
-int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle, fastalloc_error_t *error)
+/* ---- Freeing, and handing on ----------------------------------------------------------------- */
+
+/* The five methods that take handles have the same request, and a count as their only reply. */
+union counted {
+    struct free_reply freed;
+    struct adopt_reply adopted;
+    struct detach_reply detached;
+    struct retain_reply retained;
+    struct release_reply released;
+};
+
+_Static_assert(sizeof(union counted) == sizeof(uint32_t), "a count, whatever it is called");
+
+static int take_count(struct call *call, struct descriptors *arrived)
 {
-    uint8_t wire[HANDLE_WIRE_SIZE];
-    handle_to_wire(handle, wire);
-    return free_wire(pool, wire, sizeof(wire), error);
+    const union counted *reply = call->reply;
+    const struct free_request *request = call->request;
+    if (reply->freed.freed == request->handles.size / HANDLE_WIRE_SIZE)
+        return 0;
+    call->complaint = "another number of handles than was sent";
+    return FASTALLOC_ERR_MALFORMED;
 }
 
-int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,
-                        fastalloc_error_t *error)
+static int send_wire(fastalloc_pool_t *pool, enum method method, const uint8_t *handles,
+                     size_t size, fastalloc_error_t *error)
+{
+    int result = check_access(pool, error);
+    if (result < 0)
+        return result;
+
+    struct free_request request = {.pool = pool->id, .handles = {handles, size}};
+    union counted reply;
+    struct call call = {
+        .method = method,
+        .request = &request,
+        .reply = &reply,
+        .take = take_count,
+        .error = error,
+    };
+    return connection_call(pool->connection, &call);
+}
+
+static int send_handles(fastalloc_pool_t *pool, enum method method,
+                        const fastalloc_handle_t *handles, size_t count, fastalloc_error_t *error)
 {
     uint8_t wire[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE];
     int result = check_count(count, error);
@@ -135,7 +192,44 @@ int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc_handle_t *handle
         return result;
     for (size_t i = 0; i < count; i++)
         handle_to_wire(handles[i], wire + i * HANDLE_WIRE_SIZE);
-    return free_wire(pool, wire, count * HANDLE_WIRE_SIZE, error);
+    return send_wire(pool, method, wire, count * HANDLE_WIRE_SIZE, error);
+}
+
+int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle, fastalloc_error_t *error)
+{
+    uint8_t wire[HANDLE_WIRE_SIZE];
+    handle_to_wire(handle, wire);
+    return send_wire(pool, METHOD_FREE, wire, sizeof(wire), error);
+}
+
+int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,
+                        fastalloc_error_t *error)
+{
+    return send_handles(pool, METHOD_FREE, handles, count, error);
+}
+
+int fastalloc_adopt(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,
+                    fastalloc_error_t *error)
+{
+    return send_handles(pool, METHOD_ADOPT, handles, count, error);
+}
+
+int fastalloc_detach(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,
+                     fastalloc_error_t *error)
+{
+    return send_handles(pool, METHOD_DETACH, handles, count, error);
+}
+
+int fastalloc_retain(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,
+                     fastalloc_error_t *error)
+{
+    return send_handles(pool, METHOD_RETAIN, handles, count, error);
+}
+
+int fastalloc_release(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,
+                      fastalloc_error_t *error)
+{
+    return send_handles(pool, METHOD_RELEASE, handles, count, error);
 }
 
 /* ---- Following ------------------------------------------------------------------------------- */

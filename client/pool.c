@@ -7,10 +7,9 @@
 #include <string.h>
 
 #include "client/cancel.h"
+#include "client/configuration.h"
 #include "client/error.h"
 #include "client/guard.h"
-#include "client/name.h"
-#include "client/sized.h"
 #include "shm/order.h"
 
 /* ---- Pools of a connection ------------------------------------------------------------------- */
@@ -50,27 +49,6 @@ void pool_delete_all(struct fastalloc_pool *pools, bool forked)
 }
 
 /* ---- Opening --------------------------------------------------------------------------------- */
-
-static int make_request(const char *name, const fastalloc_open_options_t *options,
-                        struct pool_open_request *request, fastalloc_error_t *error)
-{
-    if (options->access != FASTALLOC_WRITE && options->access != FASTALLOC_READ)
-        return error_raise_argument(error, "access",
-                                    "access %d is neither FASTALLOC_WRITE nor "
-                                    "FASTALLOC_READ",
-                                    (int)options->access);
-    *request = (struct pool_open_request){
-        .write = options->access == FASTALLOC_WRITE,
-        .map = true,
-        .create = options->create,
-        .object_size = options->object_size,
-        .alignment = options->alignment,
-        .capacity = options->capacity,
-        .mode = options->mode,
-    };
-    int result = name_copy(request->name, name, "name", error);
-    return result < 0 ? result : name_copy(request->type, options->type, "type", error);
-}
 
 static int take_parts(struct call *call, struct descriptors *arrived)
 {
@@ -171,13 +149,8 @@ int fastalloc_open(fastalloc_connection_t *connection, const char *name,
                    fastalloc_error_t *error)
 {
     CANCEL_DISABLED;
-    fastalloc_open_options_t own = FASTALLOC_OPEN_OPTIONS_INIT;
-    if (options && !sized_read(&own, sizeof(own), options))
-        return error_raise_argument(error, "size",
-                                    "the options to open have no size; begin with "
-                                    "FASTALLOC_OPEN_OPTIONS_INIT");
     struct pool_open_request request;
-    int result = make_request(name, &own, &request, error);
+    int result = configuration_to_open(&request, name, options, error);
     return result < 0 ? result : open_pool(connection, &request, pool, error);
 }
 

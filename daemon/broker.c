@@ -4,94 +4,48 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/demand.h"
+#include "daemon/growing.h"
+#include "daemon/listening.h"
 #include "daemon/log.h"
 #include "daemon/name.h"
+#include "daemon/notice.h"
+#include "daemon/tally.h"
 #include "shm/order.h"
 
-/* ---- Waiting --------------------------------------------------------------------------------- */
+/* ---- Limits ---------------------------------------------------------------------------------- */
 
-static void remove_waiter(struct broker *broker, struct waiter *waiter)
+bool broker_charge(struct user *user, enum user_quota which, uint64_t amount, struct charge *charge,
+                   struct error *error)
 {
-    deadlines_remove(&broker->deadlines, waiter);
-    TAILQ_REMOVE(&waiter->pool->waiters, waiter, in_pool);
-    LIST_REMOVE(waiter, in_session);
-    waiter->pool->waiter_count--;
-    waiter->session->waiter_count--;
-    broker->waiter_count--;
+    static const char *const names[USER_QUOTAS] = {"sessions", "pools", "bytes", "waiters",
+                                                   "slots"};
+    const struct quota *quota = &user->quotas[which];
+    if (charge_take(charge, &user->quotas[which], amount))
+        return true;
+    error_set(error, ERROR_QUOTA_EXCEEDED,
+              "user %u may have %" PRIu64 " %s in this instance and has %" PRIu64 ", %" PRIu64
+              " more aren't possible; let some go, or start the daemon with another --user-%s",
+              (unsigned)user->uid, quota->max, names[which], quota->used, amount, names[which]);
+    name_copy(error->field, names[which]);
+    error->requested = amount;
+    error->allocated = quota->used;
+    error->max = quota->max;
+    return false;
 }
 
-static void answer_waiter(struct broker *broker, struct waiter *waiter,
-                          const struct allocate_reply *reply, const struct error *error)
-{
-    remove_waiter(broker, waiter);
-    broker->answer(waiter->session->connection, waiter->msgid, reply, error);
-    free(waiter);
-}
-
-static void allocate_now(struct broker *broker, struct pool *pool, uint32_t member,
-                         uint64_t request, uint32_t count, struct allocate_reply *reply)
-{
-    pool_allocate(pool, member, request, count, broker->handles);
-    reply->handles = (struct bytes){broker->handles, (size_t)count * HANDLE_WIRE_SIZE};
-}
-
-/* Slots came free, or a request left the queue: whoever is first in it and fits, gets. */
-static void serve(struct broker *broker, struct pool *pool)
-{
-    struct waiter *waiter;
-    while ((waiter = TAILQ_FIRST(&pool->waiters)) && pool_has_room(pool, waiter->count)) {
-        struct allocate_reply reply;
-        allocate_now(broker, pool, waiter->member, waiter->request, waiter->count, &reply);
-        answer_waiter(broker, waiter, &reply, NULL);
-    }
-}
-
-static void fill_exhausted(struct error *error, const struct pool *pool, uint32_t count)
-{
-    name_copy(error->pool, pool->ctl->name);
-    error->capacity = pool_capacity(pool);
-    error->allocated = pool_usage(pool);
-    error->requested = count;
-    error->waiters = pool->waiter_count;
-}
-
-static void set_exhausted(struct error *error, const struct pool *pool, uint32_t count)
-{
-    uint32_t capacity = pool_capacity(pool), usage = pool_usage(pool);
-    const char *advice = count > capacity
-                             ? "it never has that many; ask for fewer or make a larger pool"
-                         : pool->waiter_count > 0
-                             ? "others wait for what is left; free objects or wait with a timeout"
-                             : "free objects, wait with a timeout, or make a larger pool";
-    error_set(error, ERROR_POOL_EXHAUSTED,
-              "pool '%s' is exhausted: %" PRIu32 " of %" PRIu32 " slots allocated, %" PRIu32
-              " asked for, %" PRIu32 " requests waiting; %s",
-              pool->ctl->name, usage, capacity, count, pool->waiter_count, advice);
-    fill_exhausted(error, pool, count);
-}
-
-static void set_timeout(struct error *error, const struct waiter *waiter)
-{
-    const struct pool *pool = waiter->pool;
-    error_set(error, ERROR_TIMEOUT,
-              "pool '%s' had no room for %" PRIu32 " slots in time: %" PRIu32 " of %" PRIu32
-              " allocated; free objects, wait longer, or make a larger pool",
-              pool->ctl->name, waiter->count, pool_usage(pool), pool_capacity(pool));
-    fill_exhausted(error, pool, waiter->count);
-    error->waiters--; /* without this one */
-}
-
-static bool may_wait(const struct broker *broker, const struct session *session,
-                     struct error *error)
+bool broker_may_wait(const struct broker *broker, const struct session *session,
+                     struct charge *waiting, struct error *error)
 {
     bool all = broker->waiter_count >= BROKER_WAITERS;
     uint32_t limit = all ? BROKER_WAITERS : BROKER_SESSION_WAITERS;
     if (!all && session->waiter_count < limit)
-        return true;
+        return broker_charge(session->user, USER_WAITERS, 1, waiting, error);
     error_set(error, ERROR_LIMIT_EXCEEDED,
               "%" PRIu32 " requests of %s wait already, which is the limit; let some end first",
               limit, all ? "this instance" : "this session");
@@ -99,89 +53,28 @@ static bool may_wait(const struct broker *broker, const struct session *session,
     return false;
 }
 
-static enum broker_outcome wait_for_room(struct broker *broker, struct session *session,
-                                         const struct waiter *wanted, struct error *error)
-{
-    if (!may_wait(broker, session, error))
-        return BROKER_REFUSED;
+/* ---- Time ------------------------------------------------------------------------------------ */
 
-    struct waiter *waiter = malloc(sizeof(*waiter));
-    if (waiter)
-        *waiter = *wanted;
-    if (!waiter || deadlines_add(&broker->deadlines, waiter) < 0) {
-        free(waiter);
-        error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory to let a request wait");
-        return BROKER_REFUSED;
-    }
-    TAILQ_INSERT_TAIL(&waiter->pool->waiters, waiter, in_pool);
-    LIST_INSERT_HEAD(&session->waiters, waiter, in_session);
-    waiter->pool->waiter_count++;
-    session->waiter_count++;
-    broker->waiter_count++;
-    return BROKER_WAITS;
+void broker_set_time(struct broker *broker, int64_t now)
+{
+    if (now > broker->now)
+        broker->now = now;
 }
 
-static int64_t deadline_of(int64_t now, int64_t timeout)
+int64_t broker_deadline(const struct broker *broker, int64_t timeout)
 {
-    return timeout < 0 || timeout > WAITER_FOREVER - now ? WAITER_FOREVER : now + timeout;
-}
-
-enum broker_outcome broker_allocate(struct broker *broker, struct session *session,
-                                    const struct membership *membership,
-                                    const struct allocate_request *request, uint32_t msgid,
-                                    int64_t now, struct allocate_reply *reply, struct error *error)
-{
-    struct pool *pool = membership->pool;
-    uint32_t count = request->count ? request->count : 1;
-
-    if (TAILQ_EMPTY(&pool->waiters) && pool_has_room(pool, count)) {
-        allocate_now(broker, pool, membership->member, request->request, count, reply);
-        return BROKER_DONE;
-    }
-    if (request->timeout == 0 || count > pool_capacity(pool)) {
-        pool_count_failure(pool, false);
-        set_exhausted(error, pool, count);
-        return BROKER_REFUSED;
-    }
-    struct waiter wanted = {
-        .deadline = deadline_of(now, request->timeout),
-        .pool = pool,
-        .session = session,
-        .member = membership->member,
-        .count = count,
-        .request = request->request,
-        .msgid = msgid,
-    };
-    return wait_for_room(broker, session, &wanted, error);
-}
-
-bool broker_free(struct broker *broker, const struct membership *membership,
-                 const struct bytes *handles, struct error *error)
-{
-    uint32_t count = (uint32_t)(handles->size / HANDLE_WIRE_SIZE);
-    if (!pool_free_handles(membership->pool, handles->data, count, error))
-        return false;
-    serve(broker, membership->pool);
-    return true;
+    return timeout < 0 || timeout > DEADLINE_NEVER - broker->now ? DEADLINE_NEVER
+                                                                 : broker->now + timeout;
 }
 
 int64_t broker_next_deadline(const struct broker *broker)
 {
-    const struct waiter *first = deadlines_first(&broker->deadlines);
-    return first ? first->deadline : WAITER_FOREVER;
+    return deadlines_next(&broker->deadlines);
 }
 
-void broker_expire(struct broker *broker, int64_t now)
+void broker_pass_time(struct broker *broker)
 {
-    struct waiter *waiter;
-    while ((waiter = deadlines_first(&broker->deadlines)) && waiter->deadline <= now) {
-        struct pool *pool = waiter->pool;
-        struct error error;
-        pool_count_failure(pool, true);
-        set_timeout(&error, waiter);
-        answer_waiter(broker, waiter, NULL, &error);
-        serve(broker, pool);
-    }
+    deadlines_pass(&broker->deadlines, broker->now, broker);
 }
 
 /* ---- Sessions -------------------------------------------------------------------------------- */
@@ -223,12 +116,21 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
         error->max = REGISTRY_SESSIONS;
         return false;
     }
+    struct user *user = users_get(&broker->users, peer->uid);
+    struct charge counted = CHARGE_NONE;
     struct session *new;
-    int status = session_new(&new, entry, peer, name, witnessed);
-    if (status < 0) {
+    int status = user ? 0 : -ENOMEM;
+    bool allowed = user && broker_charge(user, USER_SESSIONS, 1, &counted, error);
+    if (allowed)
+        status = session_new(&new, entry, peer, name, witnessed);
+    if (!allowed || status < 0) {
+        charge_deinit(&counted);
+        user_put(user);
         registry_set_state(&entry->state, REGISTRY_FREE);
-        return refuse_session(status, error);
+        return status < 0 ? refuse_session(status, error) : false;
     }
+    new->user = user;
+    charge_move(&counted, &new->counted);
     new->connection = connection;
     TAILQ_INSERT_TAIL(&broker->sessions, new, in_broker);
     broker->session_count++;
@@ -238,27 +140,31 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
 
 void broker_disconnect(struct broker *broker, struct session *session)
 {
-    struct waiter *waiter, *next;
     struct membership *membership;
 
     session->connection = NULL;
-    for (waiter = LIST_FIRST(&session->waiters); waiter; waiter = next) {
-        next = LIST_NEXT(waiter, in_session);
-        remove_waiter(broker, waiter);
-        free(waiter);
-    }
+    listening_forget(broker, session);
+    growing_forget(broker, session);
+    demand_cancel(broker, session, NULL, 0, NULL);
     /* Only now that none of its own is left there. */
     LIST_FOREACH (membership, &session->memberships, in_session)
-        serve(broker, membership->pool);
+        demand_serve(broker, membership->pool);
 }
 
 /* The session's slots in the pool are free; whoever waits for some gets them. */
 static uint32_t leave(struct broker *broker, struct session *session, struct membership *membership)
 {
     struct pool *pool = membership->pool;
-    uint32_t freed = session_leave(session, membership);
-    serve(broker, pool);
+    uint32_t freed = session_leave(session, membership, broker->now);
+    demand_serve(broker, pool);
     return freed;
+}
+
+static void forget_session(struct session *session)
+{
+    charge_deinit(&session->counted);
+    user_put(session->user);
+    session_free(session);
 }
 
 bool broker_end_session(struct broker *broker, struct session *session)
@@ -272,8 +178,12 @@ bool broker_end_session(struct broker *broker, struct session *session)
 
     while ((membership = LIST_FIRST(&session->memberships))) {
         struct pool *pool = membership->pool;
+        struct layout_counters *counters = &pool->ctl->counters;
         uint32_t freed = leave(broker, session, membership);
-        pool_count_reclaimed(pool, freed);
+        if (freed == 0)
+            continue;
+        tally_add(counters, &counters->reclaimed, freed);
+        notice_event(broker, pool, EVENT_RECLAIMED, freed, session->id);
         reclaimed += freed;
     }
     if (reclaimed > 0) {
@@ -287,28 +197,19 @@ bool broker_end_session(struct broker *broker, struct session *session)
     TAILQ_REMOVE(&broker->sessions, session, in_broker);
     broker->session_count--;
     session_remove(session);
-    session_free(session);
+    forget_session(session);
     return true;
-}
-
-static void cancel_waiters(struct broker *broker, struct session *session, const struct pool *pool)
-{
-    struct waiter *waiter, *next;
-    struct error error;
-    error_set(&error, ERROR_NOT_A_MEMBER, "this session closed pool '%s' while the request waited",
-              pool->ctl->name);
-    name_copy(error.pool, pool->ctl->name);
-    for (waiter = LIST_FIRST(&session->waiters); waiter; waiter = next) {
-        next = LIST_NEXT(waiter, in_session);
-        if (waiter->pool == pool)
-            answer_waiter(broker, waiter, NULL, &error);
-    }
 }
 
 uint32_t broker_close_pool(struct broker *broker, struct session *session,
                            struct membership *membership)
 {
-    cancel_waiters(broker, session, membership->pool);
+    const struct pool *pool = membership->pool;
+    struct error error;
+    error_set(&error, ERROR_NOT_A_MEMBER, "this session closed pool '%s' while the request waited",
+              pool->ctl->name);
+    name_copy(error.pool, pool->ctl->name);
+    demand_cancel(broker, session, pool, 0, &error);
     return leave(broker, session, membership);
 }
 
@@ -339,36 +240,131 @@ static bool refuse_pool(const struct broker *broker, struct error *error)
     return false;
 }
 
+static void on_long_held(void *context, struct deadline *deadline)
+{
+    struct broker *broker = context;
+    struct pool *pool = (struct pool *)((char *)deadline - offsetof(struct pool, long_held));
+    struct layout_counters *counters = &pool->ctl->counters;
+    uint32_t first;
+    uint32_t count = ages_count(&pool->ages, broker->now, &first);
+    if (count > 0) {
+        uint32_t holder = ledger_holder(&pool->ledger, first);
+        uint64_t session =
+            holder == SLOT_MEMBER_POOL ? 0 : field_load(&pool->store.members[holder]);
+        tally_add(counters, &counters->total_held_long, count);
+        notice_event(broker, pool, EVENT_HELD_LONG, count, session);
+    }
+    tally_set(counters, &counters->held_long, pool->ages.too_long);
+    deadline_set(&broker->deadlines, deadline, ages_next(&pool->ages));
+}
+
+static int64_t quiet_until(const struct pool *pool)
+{
+    int64_t after = (int64_t)pool->ctl->policy.trim_after;
+    if (after == 0 || pool->idle_trimmed)
+        return DEADLINE_NEVER;
+    return after > DEADLINE_NEVER - pool->busy_at ? DEADLINE_NEVER : pool->busy_at + after;
+}
+
+static void on_trim(void *context, struct deadline *deadline)
+{
+    struct broker *broker = context;
+    struct pool *pool = (struct pool *)((char *)deadline - offsetof(struct pool, trim));
+    if (quiet_until(pool) <= broker->now) {
+        pool->idle_trimmed = true;
+        broker_trim(broker, pool);
+    }
+    deadline_set(&broker->deadlines, deadline, quiet_until(pool));
+}
+
+uint64_t broker_trim(struct broker *broker, struct pool *pool)
+{
+    uint64_t bytes = pool_trim(pool);
+    (void)broker;
+    if (bytes > 0)
+        log_info("trimmed pool=%s bytes=%" PRIu64, pool->ctl->name, bytes);
+    return bytes;
+}
+
+/* Deadlines are set once and looked at when they pass: setting them at each change costs more. */
+void broker_arm_pool(struct broker *broker, struct pool *pool)
+{
+    if (pool->long_held.at == DEADLINE_NEVER)
+        deadline_set(&broker->deadlines, &pool->long_held, ages_next(&pool->ages));
+    if (pool->trim.at == DEADLINE_NEVER)
+        deadline_set(&broker->deadlines, &pool->trim, quiet_until(pool));
+}
+
+static bool charge_pool(struct broker *broker, const struct pool_config *config,
+                        const struct pool_plan *plan, struct pool *charged, struct error *error)
+{
+    charged->user = users_get(&broker->users, config->uid);
+    if (!charged->user) {
+        error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for another pool");
+        return false;
+    }
+    if (broker_charge(charged->user, USER_POOLS, 1, &charged->counted, error) &&
+        broker_charge(charged->user, USER_BYTES, store_size(&plan->geometry, plan->capacity),
+                      &charged->bytes, error))
+        return true;
+    charge_deinit(&charged->counted);
+    user_put(charged->user);
+    return false;
+}
+
 bool broker_create_pool(struct broker *broker, const struct pool_config *config, struct pool **pool,
                         struct error *error)
 {
+    struct pool charged = {.user = NULL};
+    struct pool_plan plan;
     if (broker_find_pool(broker, config->name)) {
         error_set(error, ERROR_POOL_EXISTS,
                   "pool '%s' exists already; open it, or destroy it first", config->name);
         name_copy(error->pool, config->name);
         return false;
     }
+    if (!pool_config_check(config, &plan, error) ||
+        !charge_pool(broker, config, &plan, &charged, error))
+        return false;
     struct registry_pool *entry = registry_add_pool(&broker->registry);
-    if (!entry)
-        return refuse_pool(broker, error);
-    if (!pool_create(config, entry->id, registry_nonce(&broker->registry), entry->key, pool,
-                     error)) {
-        registry_set_state(&entry->state, REGISTRY_FREE);
+    bool made = entry ? pool_create(config, entry->id, registry_nonce(&broker->registry),
+                                    entry->key, broker->now, pool, error)
+                      : refuse_pool(broker, error);
+    if (!made) {
+        if (entry)
+            registry_set_state(&entry->state, REGISTRY_FREE);
+        charge_deinit(&charged.counted);
+        charge_deinit(&charged.bytes);
+        user_put(charged.user);
         return false;
     }
     (*pool)->entry = entry;
+    (*pool)->user = charged.user;
+    charge_move(&charged.counted, &(*pool)->counted);
+    charge_move(&charged.bytes, &(*pool)->bytes);
+    deadline_init(&(*pool)->long_held, on_long_held);
+    deadline_init(&(*pool)->trim, on_trim);
+    (*pool)->busy_at = broker->now;
+    broker_arm_pool(broker, *pool);
     TAILQ_INSERT_TAIL(&broker->pools, *pool, in_broker);
     registry_set_state(&entry->state, REGISTRY_READY);
     return true;
 }
 
-static void refuse_waiters(struct broker *broker, struct pool *pool, const struct error *error)
+void broker_release_pool(struct pool *pool)
 {
-    struct waiter *waiter, *next;
-    for (waiter = TAILQ_FIRST(&pool->waiters); waiter; waiter = next) {
-        next = TAILQ_NEXT(waiter, in_pool);
-        answer_waiter(broker, waiter, NULL, error);
-    }
+    charge_deinit(&pool->bytes);
+    charge_deinit(&pool->counted);
+    user_put(pool->user);
+    pool_free(pool);
+}
+
+/* What hangs on the pool but isn't its own. */
+static void unhook_pool(struct broker *broker, struct pool *pool)
+{
+    deadline_set(&broker->deadlines, &pool->long_held, DEADLINE_NEVER);
+    deadline_set(&broker->deadlines, &pool->trim, DEADLINE_NEVER);
+    TAILQ_REMOVE(&broker->pools, pool, in_broker);
 }
 
 uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
@@ -381,7 +377,8 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
               pool->ctl->name);
     name_copy(error.pool, pool->ctl->name);
     registry_set_state(&pool->entry->state, REGISTRY_ENDING);
-    refuse_waiters(broker, pool, &error);
+    demand_refuse(broker, pool, &error);
+    growing_refuse(broker, pool, &error);
     pool_destroy(pool);
     TAILQ_FOREACH (session, &broker->sessions, in_broker) {
         struct membership *membership = session_membership(session, pool->id);
@@ -389,18 +386,25 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
             session_forget(session, membership);
     }
     registry_set_state(&pool->entry->state, REGISTRY_FREE);
-    TAILQ_REMOVE(&broker->pools, pool, in_broker);
-    pool_free(pool);
+    unhook_pool(broker, pool);
+    notice_event(broker, pool, EVENT_DESTROYED, usage, 0);
+    pool->destroyed = true;
+    if (!pool->growing.active)
+        broker_release_pool(pool);
     return usage;
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
 
-int broker_init(struct broker *broker, const char *registry, broker_answer answer)
+int broker_init(struct broker *broker, const char *registry, const struct broker_rim *rim,
+                int64_t now)
 {
-    *broker = (struct broker){.answer = answer, .uid = geteuid()};
+    *broker = (struct broker){.rim = *rim, .now = now, .uid = geteuid()};
     TAILQ_INIT(&broker->pools);
     TAILQ_INIT(&broker->sessions);
+    TAILQ_INIT(&broker->listeners);
+    users_init(&broker->users);
+    events_init(&broker->events);
     return registry_create(&broker->registry, registry);
 }
 
@@ -408,9 +412,13 @@ void broker_refuse_all(struct broker *broker)
 {
     struct pool *pool;
     struct error error;
+    broker->ending = true;
     error_set(&error, ERROR_SHUTTING_DOWN, "the daemon ended while this request waited");
-    TAILQ_FOREACH (pool, &broker->pools, in_broker)
-        refuse_waiters(broker, pool, &error);
+    listening_refuse(broker, &error);
+    TAILQ_FOREACH (pool, &broker->pools, in_broker) {
+        demand_refuse(broker, pool, &error);
+        growing_refuse(broker, pool, &error);
+    }
 }
 
 static void end_sessions(struct broker *broker)
@@ -449,11 +457,11 @@ static void forget_all(struct broker *broker)
         while ((membership = LIST_FIRST(&session->memberships)))
             session_forget(session, membership);
         TAILQ_REMOVE(&broker->sessions, session, in_broker);
-        session_free(session);
+        forget_session(session);
     }
     while ((pool = TAILQ_FIRST(&broker->pools))) {
-        TAILQ_REMOVE(&broker->pools, pool, in_broker);
-        pool_free(pool);
+        unhook_pool(broker, pool);
+        broker_release_pool(pool);
     }
 }
 
@@ -461,6 +469,7 @@ bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_s
 {
     struct pool *pool;
 
+    broker->ending = true;
     end_sessions(broker);
     bool keep = is_in_use(broker);
     if (!keep)
@@ -470,7 +479,8 @@ bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_s
     TAILQ_FOREACH (pool, &broker->pools, in_broker)
         ++*kept_pools;
     forget_all(broker);
-    assert(broker->waiter_count == 0);
+    assert(broker->waiter_count == 0 && broker->job_count == 0);
+    users_deinit(&broker->users);
     deadlines_deinit(&broker->deadlines);
     registry_close(&broker->registry);
     return !keep;
@@ -481,24 +491,64 @@ bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_s
 static void check_session(const struct session *session)
 {
     struct membership *membership;
+    struct listener *listener;
     struct waiter *waiter;
     uint32_t memberships = 0, waiters = 0;
 
     LIST_FOREACH (membership, &session->memberships, in_session) {
-        assert(field_load(&membership->pool->members[membership->member]) == session->id);
+        assert(field_load(&membership->pool->store.members[membership->member]) == session->id);
         memberships++;
     }
     LIST_FOREACH (waiter, &session->waiters, in_session) {
         assert(waiter->session == session && session->connection);
+        assert(waiter->waiting.quota == &session->user->quotas[USER_WAITERS]);
+        /* One that waits for a growth has no other end. */
+        assert(!waiter->growth_only ||
+               (waiter->pool->growing.active && waiter->deadline.at == DEADLINE_NEVER));
+        waiters++;
+    }
+    LIST_FOREACH (listener, &session->listeners, in_session) {
+        assert(listener->session == session && session->connection);
+        assert(listener->waiting.quota == &session->user->quotas[USER_WAITERS]);
         waiters++;
     }
     assert(memberships == session->membership_count && waiters == session->waiter_count);
 }
 
+static void check_pool(const struct pool *pool)
+{
+    const struct waiter *first = waitqueue_first(&pool->waiters);
+    pool_check(pool);
+    assert(!first || pool_room(pool, first->priority) < first->count);
+    assert(pool->growing.active || TAILQ_EMPTY(&pool->growing.growers));
+    assert(pool->growing.active || pool->growing.bytes.amount == 0);
+    assert(!pool->destroyed);
+    assert(pool->counted.amount == 1);
+    assert(pool->bytes.amount == store_size(&pool->store.geometry, pool_capacity(pool)));
+}
+
+/* Nothing is charged that isn't there; what grows, or is destroyed while it grew, still is. */
+static void check_users(const struct broker *broker)
+{
+    const struct user *user;
+    uint64_t sessions = 0, waiters = 0, pools = 0;
+    const struct pool *pool;
+    TAILQ_FOREACH (pool, &broker->pools, in_broker)
+        pools++;
+    LIST_FOREACH (user, &broker->users.list, in_users) {
+        sessions += user->quotas[USER_SESSIONS].used;
+        waiters += user->quotas[USER_WAITERS].used;
+        pools -= user->quotas[USER_POOLS].used;
+    }
+    assert(sessions == broker->session_count && waiters == broker->waiter_count);
+    assert(0 - pools <= broker->job_count);
+}
+
 void broker_check(const struct broker *broker)
 {
-    struct session *session;
-    struct pool *pool;
+    const struct session *session;
+    const struct listener *listener;
+    const struct pool *pool;
     uint32_t sessions = 0, memberships = 0, members = 0, waiting = 0, waiters = 0;
 
     TAILQ_FOREACH (session, &broker->sessions, in_broker) {
@@ -508,12 +558,13 @@ void broker_check(const struct broker *broker)
         waiting += session->waiter_count;
     }
     TAILQ_FOREACH (pool, &broker->pools, in_broker) {
-        struct waiter *first = TAILQ_FIRST(&pool->waiters);
-        pool_check(pool);
-        assert(!first || !pool_has_room(pool, first->count));
+        check_pool(pool);
         members += pool->member_count;
-        waiters += pool->waiter_count;
+        waiters += pool->waiters.count;
     }
+    TAILQ_FOREACH (listener, &broker->listeners, in_broker)
+        waiters++;
     assert(sessions == broker->session_count && members == memberships);
     assert(waiting == waiters && waiters == broker->waiter_count);
+    check_users(broker);
 }

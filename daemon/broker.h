@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The broker: all that an instance serves, its pools, its sessions and the requests that wait. It
- * decides who gets what. No socket and no message gets here; time comes in as a number.
+ * The broker: all that an instance serves, its pools, its sessions, who waits and what happened. It
+ * decides who gets what, with demand.h, growing.h and notice.h, which are parts of it. No socket
+ * and no message's bytes get here; time comes in as a number.
  */
 #ifndef DAEMON_BROKER_H
 #define DAEMON_BROKER_H
@@ -11,21 +12,34 @@
 #include <sys/queue.h>
 
 #include "daemon/access.h"
+#include "daemon/deadline.h"
+#include "daemon/events.h"
+#include "daemon/job.h"
 #include "daemon/pool.h"
+#include "daemon/quota.h"
 #include "daemon/registry.h"
 #include "daemon/session.h"
-#include "daemon/waitqueue.h"
 #include "proto/message.h"
 
 #define BROKER_SESSION_WAITERS 1024u /* requests of one session that wait */
 #define BROKER_WAITERS 65536u        /* of all */
 
 /*
- * The answer to a request that had to wait: the handles, or an error. `connection` is the
+ * The answer to a request that had to wait: the method's reply, or an error. `connection` is the
  * session's. Must not call the broker.
  */
-typedef void (*broker_answer)(void *connection, uint32_t msgid, const struct allocate_reply *reply,
-                              const struct error *error);
+typedef void (*broker_answer)(void *connection, uint32_t msgid, enum method method,
+                              const void *reply, const struct error *error);
+
+/* What a request may come to at once. */
+enum broker_outcome { BROKER_DONE, BROKER_WAITS, BROKER_REFUSED };
+
+/* What the rim does for the broker. */
+struct broker_rim {
+    broker_answer answer;
+    job_offload offload; /* NULL: jobs are done at once */
+    void *context;       /* for offload */
+};
 
 struct broker {
     struct registry registry;
@@ -34,28 +48,59 @@ struct broker {
     uint32_t session_count;
     struct deadlines deadlines;
     uint32_t waiter_count;
-    broker_answer answer;
+    uint32_t job_count; /* under way */
+    struct listeners listeners;
+    struct events events;
+    struct users users; /* of the instance */
+    struct broker_rim rim;
+    struct event_info heard[PROTOCOL_LIST_MAX];             /* of the reply that is being made */
+    int64_t now;                                            /* see broker_set_time() */
     uint32_t uid;                                           /* the daemon's own user */
     struct create_rule create;                              /* who may make pools */
     uint8_t handles[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE]; /* of the reply that is being made */
+    uint8_t served[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE];  /* of one to a request that waited */
+    bool ending;                                            /* nobody asks for anything any more */
 };
 
 /* With a new registry at the path. 0 or a negated errno. */
-int broker_init(struct broker *broker, const char *registry, broker_answer answer);
+int broker_init(struct broker *broker, const char *registry, const struct broker_rim *rim,
+                int64_t now);
 
 /*
- * The end of the instance; no session is connected any more. Sessions whose mappings are gone are
- * ended. If none lives and nothing is allocated, all objects are removed: true. Else everything is
- * kept for the next start: false, and the numbers of what was kept.
+ * The end of the instance; no session is connected any more and no job under way. Sessions whose
+ * mappings are gone are ended. If none lives and nothing is allocated, all objects are removed:
+ * true. Else everything is kept for the next start: false, and the numbers of what was kept.
  */
 bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_sessions);
 
 /* The instance is about to end: whoever waits gets SHUTTING_DOWN. Nobody may ask any more. */
 void broker_refuse_all(struct broker *broker);
 
+/* What time it is, in ns of the monotonic clock: to be told before anything that happens then. */
+void broker_set_time(struct broker *broker, int64_t now);
+
+/* When broker_pass_time() is to be called; DEADLINE_NEVER. */
+int64_t broker_next_deadline(const struct broker *broker);
+
+/* Does what is due: requests time out, quiet pools are trimmed, ... */
+void broker_pass_time(struct broker *broker);
+
+/* For the broker's parts: charges a user of the instance. False with QUOTA_EXCEEDED. */
+bool broker_charge(struct user *user, enum user_quota which, uint64_t amount, struct charge *charge,
+                   struct error *error);
+/* One more request of the session may wait, and is charged. False with LIMIT_EXCEEDED, QUOTA_... */
+bool broker_may_wait(const struct broker *broker, const struct session *session,
+                     struct charge *waiting, struct error *error);
+/* When a request with that timeout is over. */
+int64_t broker_deadline(const struct broker *broker, int64_t timeout);
+/* Something was allocated or freed in the pool: it may have deadlines now. */
+void broker_arm_pool(struct broker *broker, struct pool *pool);
+/* And the end of a pool that is destroyed already. */
+void broker_release_pool(struct pool *pool);
+
 /* ---- Sessions */
 
-/* INVALID_..., LIMIT_EXCEEDED, OUT_OF_MEMORY, SHARED_MEMORY_FULL, SYSTEM. */
+/* INVALID_..., LIMIT_EXCEEDED, QUOTA_EXCEEDED, OUT_OF_MEMORY, SHARED_MEMORY_FULL, SYSTEM. */
 bool broker_begin_session(struct broker *broker, const struct peer *peer, const char *name,
                           bool witnessed, void *connection, struct session **session,
                           struct error *error);
@@ -76,7 +121,7 @@ uint32_t broker_close_pool(struct broker *broker, struct session *session,
 
 struct pool *broker_find_pool(const struct broker *broker, const char *name);
 
-/* POOL_EXISTS, LIMIT_EXCEEDED, and what pool_create() says. The name is valid. */
+/* POOL_EXISTS, LIMIT_EXCEEDED, QUOTA_EXCEEDED, and what pool_create() says. The name is valid. */
 bool broker_create_pool(struct broker *broker, const struct pool_config *config, struct pool **pool,
                         struct error *error);
 
@@ -85,27 +130,8 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
  */
 uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool);
 
-/* ---- Slots */
-
-enum broker_outcome { BROKER_DONE, BROKER_WAITS, BROKER_REFUSED };
-
-/*
- * Allocates, or puts the request in the queue, or refuses it with POOL_EXHAUSTED, LIMIT_EXCEEDED or
- * OUT_OF_MEMORY. When it is done the reply's handles point into the broker.
- */
-enum broker_outcome broker_allocate(struct broker *broker, struct session *session,
-                                    const struct membership *membership,
-                                    const struct allocate_request *request, uint32_t msgid,
-                                    int64_t now, struct allocate_reply *reply, struct error *error);
-
-bool broker_free(struct broker *broker, const struct membership *membership,
-                 const struct bytes *handles, struct error *error);
-
-/* When the next waiting request times out; WAITER_FOREVER if none does. */
-int64_t broker_next_deadline(const struct broker *broker);
-
-/* Answers TIMEOUT to every request whose deadline has passed. */
-void broker_expire(struct broker *broker, int64_t now);
+/* Gives back the memory of the pool's free slots. Returns how many bytes. */
+uint64_t broker_trim(struct broker *broker, struct pool *pool);
 
 /* Asserts the laws of everything; for tests. */
 void broker_check(const struct broker *broker);

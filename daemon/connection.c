@@ -96,6 +96,7 @@ void connection_recheck(struct connection *connection, bool soon)
 {
     struct session **session = &connection->caller.session;
 
+    server_tell_time(connection->server);
     close_socket(connection);
     if (*session && broker_end_session(connection->server->broker, *session))
         *session = NULL;
@@ -110,6 +111,7 @@ void connection_close(struct connection *connection)
     struct server *server = connection->server;
 
     stop_serving(connection);
+    server_tell_time(server);
     if (connection->caller.session)
         broker_disconnect(server->broker, connection->caller.session);
     connection_recheck(connection, true);
@@ -399,7 +401,7 @@ static void on_look(uv_timer_t *handle)
     cut_off(connection);
 }
 
-void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply *answer,
+void connection_answer(void *asker, uint32_t msgid, enum method method, const void *answer,
                        const struct error *error)
 {
     struct connection *connection = asker;
@@ -407,7 +409,7 @@ void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply 
     if (connection->doomed)
         return;
     check_encoded(connection, error ? envelope_encode_error(bytes, msgid, error)
-                                    : envelope_encode_reply(bytes, msgid, METHOD_ALLOCATE, answer));
+                                    : envelope_encode_reply(bytes, msgid, method, answer));
     flush(connection);
     if (outbox_pending(&connection->outbox) > 0)
         poll_socket(connection, connection->events | UV_WRITABLE);

@@ -64,7 +64,7 @@ struct connection {
 int connection_new(struct server *server, int fd);
 
 /* The broker's answer function. */
-void connection_answer(void *asker, uint32_t msgid, const struct allocate_reply *answer,
+void connection_answer(void *asker, uint32_t msgid, enum method method, const void *answer,
                        const struct error *error);
 
 /* Ends the connection, and its session if that isn't alive any more. */

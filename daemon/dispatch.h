@@ -22,6 +22,7 @@ struct dispatch {
     const char *instance;                      /* its name */
     struct pool_info pools[PROTOCOL_LIST_MAX]; /* of the reply that is being made */
     struct session_info sessions[PROTOCOL_LIST_MAX];
+    struct holder_info holders[PROTOCOL_LIST_MAX];
 };
 
 /* The connection that a request came on. */

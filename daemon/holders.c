@@ -57,6 +57,7 @@ static void enlist(struct holders *holders, uint32_t at)
     assert(member != SLOT_MEMBER_NONE && member < holders->member_count);
     list_append(&holders->slots[index], holders->slot_links, at);
     list_append(&holders->members[member], holders->member_links, at);
+    holders->shared += holders->slots[index].count == 1;
 }
 
 static void enlist_free(struct holders *holders, uint32_t at)
@@ -72,6 +73,7 @@ static void give_up(struct holders *holders, uint32_t at)
     field_store(&holders->entries[at], 0);
     list_remove(&holders->slots[entry_index(entry)], holders->slot_links, at);
     list_remove(&holders->members[entry_member(entry)], holders->member_links, at);
+    holders->shared -= holders->slots[entry_index(entry)].count == 0;
     enlist_free(holders, at);
 }
 
@@ -234,6 +236,18 @@ uint32_t holders_remove_oldest(struct holders *holders, uint32_t member)
     return index;
 }
 
+bool holders_move(struct holders *holders, uint32_t index, uint32_t from, uint32_t to)
+{
+    uint32_t at = find(holders, slot_first(holders, index), from);
+    if (at == HOLDERS_NONE)
+        return false;
+    uint64_t entry = field_load(&holders->entries[at]);
+    field_store(&holders->entries[at], (entry & ~(uint64_t)SLOT_MEMBER_POOL) | to);
+    list_remove(&holders->members[from], holders->member_links, at);
+    list_append(&holders->members[to], holders->member_links, at);
+    return true;
+}
+
 uint32_t holders_clear(struct holders *holders, uint32_t index)
 {
     uint32_t count = holders_count(holders, index);
@@ -245,6 +259,11 @@ uint32_t holders_clear(struct holders *holders, uint32_t index)
 uint32_t holders_total(const struct holders *holders)
 {
     return holders->room - holders->free.count;
+}
+
+uint32_t holders_shared(const struct holders *holders)
+{
+    return holders->shared;
 }
 
 uint32_t holders_count(const struct holders *holders, uint32_t index)
@@ -297,9 +316,12 @@ void holders_check(const struct holders *holders)
 {
     const uint64_t of_slot = layout_holder_entry(UINT64_MAX, UINT32_MAX, 0);
     const uint64_t of_member = layout_holder_entry(0, 0, SLOT_MEMBER_POOL);
-    uint32_t of_slots = 0, of_members = 0;
+    uint32_t of_slots = 0, of_members = 0, shared = 0;
     uint32_t unused = check_list(holders, &holders->free, holders->slot_links, UINT64_MAX, 0);
 
+    for (uint32_t i = 0; i < holders->slot_count; i++)
+        shared += holders->slots[i].count > 0;
+    assert(shared == holders->shared);
     for (uint32_t i = 0; i < holders->slot_count; i++)
         of_slots += check_list(holders, &holders->slots[i], holders->slot_links, of_slot,
                                slot_generation_bits(holders, i) | layout_holder_entry(0, i, 0));

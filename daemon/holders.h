@@ -50,6 +50,7 @@ struct holders {
     struct holder_list free;
     struct holder_list *slots; /* by slot index */
     uint32_t slot_count;
+    uint32_t shared;             /* slots on which there are holds */
     struct holder_list *members; /* by member number */
     uint32_t member_count;
 };
@@ -79,8 +80,14 @@ bool holders_remove(struct holders *holders, uint32_t index, uint32_t member);
 /* Gives up the hold that the member has had longest; its slot, or HOLDERS_NONE if it has none. */
 uint32_t holders_remove_oldest(struct holders *holders, uint32_t member);
 
+/* One hold of a member on the slot, its oldest, is the other's now. False if it has none. */
+bool holders_move(struct holders *holders, uint32_t index, uint32_t from, uint32_t to);
+
 /* Gives up all holds on the slot. Returns how many there were. */
 uint32_t holders_clear(struct holders *holders, uint32_t index);
+
+/* Slots on which there are holds. */
+uint32_t holders_shared(const struct holders *holders);
 
 /* How many holds there are; on the slot; by the member, in all; by the member on the slot. */
 uint32_t holders_total(const struct holders *holders);

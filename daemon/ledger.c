@@ -7,103 +7,127 @@
 
 #include "shm/order.h"
 
-static const struct ledger_list empty_list = {LEDGER_NONE, LEDGER_NONE, 0};
-
-/* ---- Lists ----------------------------------------------------------------------------------- */
-
-static void list_remove(struct ledger *ledger, uint32_t member, uint32_t index)
-{
-    struct ledger_list *list = &ledger->lists[member];
-    struct ledger_link link = ledger->links[index];
-    *(link.previous == LEDGER_NONE ? &list->first : &ledger->links[link.previous].next) = link.next;
-    *(link.next == LEDGER_NONE ? &list->last : &ledger->links[link.next].previous) = link.previous;
-    list->count--;
-}
-
-static void list_append(struct ledger *ledger, uint32_t member, uint32_t index)
-{
-    struct ledger_list *list = &ledger->lists[member];
-    ledger->links[index] = (struct ledger_link){list->last, LEDGER_NONE};
-    *(list->last == LEDGER_NONE ? &list->first : &ledger->links[list->last].next) = index;
-    list->last = index;
-    list->count++;
-}
-
-/* ---- Ledger ---------------------------------------------------------------------------------- */
-
 int ledger_init(struct ledger *ledger, uint64_t *entries, uint32_t capacity)
 {
-    struct ledger new = {.entries = entries, .capacity = capacity};
-    new.links = malloc(capacity * sizeof(new.links[0]));
-    if (!new.links || ledger_add_member(&new, SLOT_MEMBER_NONE) < 0) {
-        free(new.links);
+    *ledger = (struct ledger){.entries = entries};
+    if (ledger_reserve(ledger, capacity) < 0 || ledger_add_member(ledger, SLOT_MEMBER_NONE) < 0) {
+        ledger_deinit(ledger);
         return -ENOMEM;
     }
-    /* The slot freed last is granted first, so the list is filled from its far end. */
-    for (uint32_t i = capacity; i-- > 0;)
-        list_append(&new, SLOT_MEMBER_NONE, i);
-    *ledger = new;
+    ledger_grow(ledger, capacity);
     return 0;
 }
 
 void ledger_deinit(struct ledger *ledger)
 {
     free(ledger->links);
-    free(ledger->lists);
+    free(ledger->chains);
     *ledger = (struct ledger){0};
+}
+
+int ledger_reserve(struct ledger *ledger, uint32_t capacity)
+{
+    struct chain_link *links = realloc(ledger->links, capacity * sizeof(links[0]));
+    if (!links)
+        return -ENOMEM;
+    ledger->links = links;
+    return 0;
+}
+
+void ledger_grow(struct ledger *ledger, uint32_t capacity)
+{
+    assert(capacity >= ledger->capacity);
+    ledger->capacity = capacity;
 }
 
 int ledger_add_member(struct ledger *ledger, uint32_t member)
 {
-    if (member < ledger->list_count)
+    if (member < ledger->chain_count)
         return 0;
-    struct ledger_list *lists = realloc(ledger->lists, (member + 1) * sizeof(lists[0]));
-    if (!lists)
+    struct chain *chains = realloc(ledger->chains, (member + 1) * sizeof(chains[0]));
+    if (!chains)
         return -ENOMEM;
-    ledger->lists = lists;
-    while (ledger->list_count <= member)
-        ledger->lists[ledger->list_count++] = empty_list;
+    ledger->chains = chains;
+    while (ledger->chain_count <= member)
+        ledger->chains[ledger->chain_count++] = CHAIN_EMPTY;
     return 0;
 }
 
 uint32_t ledger_count(const struct ledger *ledger, uint32_t member)
 {
-    return member < ledger->list_count ? ledger->lists[member].count : 0;
+    uint32_t count = member < ledger->chain_count ? ledger->chains[member].count : 0;
+    return member == SLOT_MEMBER_NONE ? count + ledger->capacity - ledger->fresh : count;
 }
 
 uint32_t ledger_oldest(const struct ledger *ledger, uint32_t member)
 {
-    return member < ledger->list_count ? ledger->lists[member].first : LEDGER_NONE;
+    return member < ledger->chain_count ? ledger->chains[member].first : LEDGER_NONE;
 }
 
-uint32_t ledger_grant(struct ledger *ledger, uint32_t member, uint64_t request)
+static void hand_out(struct ledger *ledger, uint32_t index, uint64_t entry)
 {
-    assert(member != SLOT_MEMBER_NONE && member < ledger->list_count);
-    uint32_t index = ledger->lists[SLOT_MEMBER_NONE].last;
+    uint32_t member = layout_ledger_member(entry);
+    assert(member != SLOT_MEMBER_NONE && member < ledger->chain_count);
+    field_store(&ledger->entries[index], entry);
+    chain_append(&ledger->chains[member], ledger->links, index);
+}
+
+uint32_t ledger_next(const struct ledger *ledger, uint32_t index)
+{
+    uint32_t next = index;
+    if (index == LEDGER_NONE)
+        next = ledger->chains[SLOT_MEMBER_NONE].last;
+    else if (index < ledger->fresh)
+        next = ledger->links[index].previous;
+    else
+        return index + 1 < ledger->capacity ? index + 1 : LEDGER_NONE;
+    if (next == CHAIN_END && ledger->fresh < ledger->capacity)
+        next = ledger->fresh;
+    return next;
+}
+
+uint32_t ledger_grant(struct ledger *ledger, uint64_t entry)
+{
+    uint32_t index = ledger_next(ledger, LEDGER_NONE);
     if (index == LEDGER_NONE)
         return LEDGER_NONE;
-    field_store(&ledger->entries[index], layout_ledger_entry(request, member));
-    list_remove(ledger, SLOT_MEMBER_NONE, index);
-    list_append(ledger, member, index);
+    if (index == ledger->fresh)
+        ledger->fresh++;
+    else
+        chain_remove(&ledger->chains[SLOT_MEMBER_NONE], ledger->links, index);
+    hand_out(ledger, index, entry);
     return index;
+}
+
+void ledger_move(struct ledger *ledger, uint32_t index, uint64_t entry)
+{
+    uint32_t from = ledger_holder(ledger, index);
+    assert(from != SLOT_MEMBER_NONE);
+    chain_remove(&ledger->chains[from], ledger->links, index);
+    hand_out(ledger, index, entry);
 }
 
 void ledger_retire(struct ledger *ledger, uint32_t index)
 {
-    list_remove(ledger, ledger_holder(ledger, index), index);
+    chain_remove(&ledger->chains[ledger_holder(ledger, index)], ledger->links, index);
     field_store(&ledger->entries[index], 0);
-    ledger->links[index] = (struct ledger_link){index, index}; /* in no list */
+    ledger->links[index] = (struct chain_link){index, index}; /* in no chain */
 }
 
 void ledger_release(struct ledger *ledger, uint32_t index)
 {
     ledger_retire(ledger, index);
-    list_append(ledger, SLOT_MEMBER_NONE, index);
+    chain_append(&ledger->chains[SLOT_MEMBER_NONE], ledger->links, index);
+}
+
+uint64_t ledger_entry(const struct ledger *ledger, uint32_t index)
+{
+    return field_load(&ledger->entries[index]);
 }
 
 uint32_t ledger_holder(const struct ledger *ledger, uint32_t index)
 {
-    return layout_ledger_member(field_load(&ledger->entries[index]));
+    return layout_ledger_member(ledger_entry(ledger, index));
 }
 
 static bool is_retired(const struct ledger *ledger, uint32_t index)
@@ -115,20 +139,17 @@ void ledger_check(const struct ledger *ledger)
 {
     uint32_t listed = 0, retired = 0;
 
-    for (uint32_t member = 0; member < ledger->list_count; member++) {
-        const struct ledger_list *list = &ledger->lists[member];
-        uint32_t count = 0, previous = LEDGER_NONE;
-        for (uint32_t i = list->first; i != LEDGER_NONE; i = ledger->links[i].next) {
-            assert(i < ledger->capacity && count < list->count);
+    assert(ledger->fresh <= ledger->capacity);
+    for (uint32_t member = 0; member < ledger->chain_count; member++) {
+        const struct chain *chain = &ledger->chains[member];
+        chain_check(chain, ledger->links, ledger->fresh);
+        for (uint32_t i = chain->first; i != CHAIN_END; i = ledger->links[i].next)
             assert(ledger_holder(ledger, i) == member);
-            assert(ledger->links[i].previous == previous);
-            previous = i;
-            count++;
-        }
-        assert(list->last == previous && list->count == count);
-        listed += count;
+        listed += chain->count;
     }
-    for (uint32_t i = 0; i < ledger->capacity; i++)
+    for (uint32_t i = 0; i < ledger->fresh; i++)
         retired += is_retired(ledger, i);
-    assert(listed + retired == ledger->capacity);
+    for (uint32_t i = ledger->fresh; i < ledger->capacity; i++)
+        assert(ledger_entry(ledger, i) == 0);
+    assert(listed + retired == ledger->fresh);
 }

@@ -121,12 +121,14 @@ static int serve(const struct options *options, const struct instance *instance,
     static struct server server;
     uint32_t kept_pools, kept_sessions;
 
-    int status = broker_init(&broker, instance->registry, connection_answer);
+    const struct broker_rim rim = {connection_answer, server_offload, &server};
+    int status = broker_init(&broker, instance->registry, &rim, (int64_t)uv_hrtime());
     if (status < 0) {
         log_error("cannot make %s: %s", instance->registry, strerror(-status));
         return status;
     }
     broker.create = options->create;
+    memcpy(broker.users.max, options->user_max, sizeof(broker.users.max));
     log_info("serving instance=%s socket=%s pid=%d", instance->name, instance->socket, getpid());
     status = server_run(&server, &broker, instance->name, fd, options->exit_idle);
     if (status < 0)

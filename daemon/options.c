@@ -25,6 +25,10 @@ static const char usage[] =
     "  --create WHO         who may make pools: anyone (default); owner, that is this\n"
     "                       user and root alone; or group:NAME-or-GID, that is they\n"
     "                       and the members of the group\n"
+    "  --user-sessions N    what each user may have, unlimited unless said: sessions;\n"
+    "  --user-pools N       pools;\n"
+    "  --user-bytes N       shared memory in its pools, as in 512M or 2G;\n"
+    "  --user-waiters N     requests that wait\n"
     "  --exit-idle SECONDS  exit after that long without any session\n"
     "  --log-level LEVEL    error, warning, info (default) or debug\n"
     "  --version            print the version\n"
@@ -39,6 +43,10 @@ enum {
     OPTION_INSTANCE,
     OPTION_USER,
     OPTION_CREATE,
+    OPTION_USER_SESSIONS, /* in the order of enum user_quota */
+    OPTION_USER_POOLS,
+    OPTION_USER_BYTES,
+    OPTION_USER_WAITERS,
     OPTION_EXIT_IDLE,
     OPTION_LOG_LEVEL,
     OPTION_VERSION,
@@ -50,6 +58,10 @@ static const struct option long_options[] = {
     {"instance", required_argument, NULL, OPTION_INSTANCE},
     {"user", no_argument, NULL, OPTION_USER},
     {"create", required_argument, NULL, OPTION_CREATE},
+    {"user-sessions", required_argument, NULL, OPTION_USER_SESSIONS},
+    {"user-pools", required_argument, NULL, OPTION_USER_POOLS},
+    {"user-bytes", required_argument, NULL, OPTION_USER_BYTES},
+    {"user-waiters", required_argument, NULL, OPTION_USER_WAITERS},
     {"exit-idle", required_argument, NULL, OPTION_EXIT_IDLE},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -92,6 +104,31 @@ static enum options_result parse_create(struct options *options, const char *tex
     }
     options->create = rule;
     return OPTIONS_RUN;
+}
+
+/* A number, of digits and perhaps one of K, M, G and T. */
+static bool parse_amount(const char *text, uint64_t *amount)
+{
+    static const char units[] = "KMGT";
+    size_t digits = strspn(text, "0123456789");
+    const char *unit = strchr(units, text[digits]);
+    unsigned shift = text[digits] == '\0' ? 0 : unit ? 10 * (unsigned)(unit - units + 1) : 64;
+    errno = 0;
+    uint64_t number = strtoull(text, NULL, 10);
+    if (digits == 0 || errno != 0 || shift == 64 || (shift > 0 && text[digits + 1] != '\0') ||
+        number > UINT64_MAX >> shift)
+        return false;
+    *amount = number << shift;
+    return true;
+}
+
+static enum options_result parse_user_max(struct options *options, int option, const char *text)
+{
+    if (parse_amount(text, &options->user_max[USER_SESSIONS + option - OPTION_USER_SESSIONS]))
+        return OPTIONS_RUN;
+    fprintf(stderr, "fastallocd: --%s takes a number, as in 100, 512M or 2G, not '%s'\n",
+            long_options[option].name, text);
+    return OPTIONS_USAGE;
 }
 
 static enum options_result parse_exit_idle(struct options *options, const char *text)
@@ -139,6 +176,11 @@ static enum options_result take_option(struct options *options, int option)
         return OPTIONS_RUN;
     case OPTION_CREATE:
         return parse_create(options, optarg);
+    case OPTION_USER_SESSIONS:
+    case OPTION_USER_POOLS:
+    case OPTION_USER_BYTES:
+    case OPTION_USER_WAITERS:
+        return parse_user_max(options, option, optarg);
     case OPTION_EXIT_IDLE:
         return parse_exit_idle(options, optarg);
     case OPTION_LOG_LEVEL:
@@ -159,6 +201,8 @@ enum options_result options_parse(struct options *options, int argc, char *argv[
     int option;
 
     *options = (struct options){.exit_idle = OPTIONS_NEVER, .log_level = LOG_LEVEL_INFO};
+    for (enum user_quota quota = 0; quota < USER_QUOTAS; quota++)
+        options->user_max[quota] = QUOTA_UNLIMITED;
     optind = 1;
     while (result == OPTIONS_RUN && (option = getopt_long(argc, argv, "", long_options, NULL)) >= 0)
         result = take_option(options, option);

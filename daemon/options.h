@@ -7,6 +7,7 @@
 
 #include "daemon/access.h"
 #include "daemon/log.h"
+#include "daemon/quota.h"
 
 #define OPTIONS_NEVER (-1)
 
@@ -15,6 +16,7 @@ struct options {
     const char *instance; /* NULL: "default", or after the socket */
     bool user;            /* an instance of this user's own */
     struct create_rule create;
+    uint64_t user_max[USER_QUOTAS]; /* what each uid may have, or QUOTA_UNLIMITED */
     long exit_idle; /* seconds without any session, or OPTIONS_NEVER */
     enum log_level log_level;
 };

@@ -1,121 +1,42 @@
 /* SPDX-License-Identifier: MIT */
-#include "daemon/pool.h"
+#include "daemon/pool_part.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "daemon/name.h"
+#include "daemon/tally.h"
 #include "shm/order.h"
-
-static const char *const object_names[POOL_OBJECT_COUNT] = {"ctl", "slots", "data"};
 
 /* ---- Creation -------------------------------------------------------------------------------- */
 
-bool pool_geometry(const struct pool_config *config, struct geometry *geometry, struct error *error)
+static void fill_policy(struct layout_policy *policy, const struct pool_config *config,
+                        const struct pool_plan *plan)
 {
-    uint32_t capacity = config->capacity > UINT32_MAX ? UINT32_MAX : (uint32_t)config->capacity;
-
-    switch (geometry_init(geometry, config->object_size, config->alignment, capacity)) {
-    case GEOMETRY_OK:
-        return true;
-    case GEOMETRY_BAD_SIZE:
-        error_set(error, ERROR_INVALID_OBJECT_SIZE,
-                  "pool '%s': an object size of %" PRIu64
-                  " bytes is not possible; choose 1 to %" PRIu64,
-                  config->name, config->object_size, GEOMETRY_OBJECT_MAX);
-        error->requested = config->object_size;
-        error->max = GEOMETRY_OBJECT_MAX;
-        return false;
-    case GEOMETRY_BAD_ALIGNMENT:
-        error_set(error, ERROR_INVALID_ALIGNMENT,
-                  "pool '%s': an alignment of %" PRIu32
-                  " is not possible; choose a power of two up to %u",
-                  config->name, config->alignment, GEOMETRY_ALIGNMENT_MAX);
-        error->alignment = config->alignment;
-        error->max = GEOMETRY_ALIGNMENT_MAX;
-        return false;
-    case GEOMETRY_BAD_CAPACITY:
-        break;
-    }
-    uint32_t limit = geometry_capacity_limit(config->object_size, config->alignment);
-    error_set(error, ERROR_INVALID_CAPACITY,
-              "pool '%s': a capacity of %" PRIu64 " slots of %" PRIu64
-              " bytes is not possible; choose 1 to %" PRIu32,
-              config->name, config->capacity, config->object_size, limit);
-    error->capacity = config->capacity;
-    error->max = limit;
-    return false;
+    snprintf(policy->growth, sizeof(policy->growth), "%s", config->growth ? config->growth : "");
+    snprintf(policy->watermark, sizeof(policy->watermark), "%s",
+             config->watermark ? config->watermark : "");
+    policy->capacity_first = plan->capacity;
+    policy->reserve_critical = (uint32_t)config->reserve_critical;
+    policy->reserve_normal = (uint32_t)config->reserve_normal;
+    policy->grow_ahead = (uint32_t)config->grow_ahead;
+    policy->session_slots = (uint32_t)config->session_slots;
+    policy->user_slots = (uint32_t)config->user_slots;
+    policy->template_size = (uint32_t)config->content.size;
+    policy->hold_limit = config->hold_limit;
+    policy->trim_after = config->trim_after;
 }
 
-static size_t object_size(const struct geometry *geometry, enum pool_object object,
-                          uint32_t capacity)
+static void fill_ctl(const struct pool *pool, const struct pool_config *config,
+                     const struct pool_plan *plan, int64_t now)
 {
-    switch (object) {
-    case POOL_CTL:
-        return geometry_ctl_size(geometry, capacity);
-    case POOL_SLOTS:
-        return geometry_slots_size(geometry, capacity);
-    default:
-        return geometry_data_size(geometry, capacity);
-    }
-}
-
-static uint64_t total_size(const struct geometry *geometry, uint32_t capacity)
-{
-    uint64_t total = 0;
-    for (enum pool_object object = 0; object < POOL_OBJECT_COUNT; object++)
-        total += object_size(geometry, object, capacity);
-    return total;
-}
-
-/* Creates one object and maps it, but for data, which the daemon never looks at. */
-static int create_object(struct pool *pool, enum pool_object object, void **base)
-{
-    char name[SEGMENT_NAME_SIZE];
-    size_t size = object_size(&pool->geometry, object, pool->geometry.capacity_max);
-    segment_name(pool->key, object_names[object], name);
-    int fd = segment_create(name, size);
-    if (fd < 0 || object == POOL_DATA) {
-        if (fd >= 0)
-            close(fd);
-        return fd < 0 ? fd : 0;
-    }
-
-    void *mapping = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    int result = mapping == MAP_FAILED ? -errno : 0;
-    close(fd);
-    if (result == 0)
-        *base = mapping;
-    return result;
-}
-
-static int create_objects(struct pool *pool)
-{
-    void *ctl = NULL;
-    int result = create_object(pool, POOL_CTL, &ctl);
-    if (result == 0) {
-        pool->ctl = ctl;
-        pool->ctl_mapped = geometry_ctl_size(&pool->geometry, pool->geometry.capacity_max);
-        result = create_object(pool, POOL_SLOTS, &pool->slots);
-    }
-    if (result == 0) {
-        pool->slots_mapped = geometry_slots_size(&pool->geometry, pool->geometry.capacity_max);
-        result = create_object(pool, POOL_DATA, NULL);
-    }
-    return result;
-}
-
-static void fill_ctl(struct pool *pool, const struct pool_config *config)
-{
-    const struct geometry *geometry = &pool->geometry;
+    const struct geometry *geometry = &plan->geometry;
     struct layout_ctl *ctl = pool->ctl;
 
-    assert(ctl);
     ctl->magic = LAYOUT_MAGIC;
     ctl->pool = pool->id;
     ctl->nonce = pool->nonce;
@@ -123,98 +44,148 @@ static void fill_ctl(struct pool *pool, const struct pool_config *config)
     ctl->object_size = geometry->object_size;
     ctl->stride = geometry->stride;
     ctl->alignment = geometry->alignment;
-    ctl->capacity_max = geometry->capacity_max;
+    ctl->capacity_max = plan->capacity_max;
     ctl->reserve = geometry->reserve;
-    ctl->holders_max = geometry->holders_max;
     ctl->uid = config->uid;
     ctl->gid = config->gid;
     ctl->mode = config->mode;
+    ctl->flags = config->flags;
     name_copy(ctl->name, config->name);
     name_copy(ctl->type, config->type);
-    ctl->capacity = geometry->capacity_max;
-}
-
-static void fill_words(struct pool *pool)
-{
-    for (uint32_t i = 0; i < pool_capacity(pool); i++)
-        pool->words[i] = slot_word(SLOT_GENERATION_FIRST, SLOT_MEMBER_NONE, SLOT_IDLE);
+    ctl->capacity = plan->capacity;
+    fill_policy(&ctl->policy, config, plan);
+    tally_reset(&ctl->counters, now);
 }
 
 /* What the attempt had made is gone already, so that the space left is the whole of it. */
-static bool refuse_creation(const struct geometry *geometry, const struct pool_config *config,
-                            int result, struct error *error)
+static bool refuse_space(const char *name, const char *what, uint64_t needed, int status,
+                         struct error *error)
 {
-    uint64_t needed = total_size(geometry, geometry->capacity_max);
     uint64_t available = segment_space();
 
-    if (result == -ENOSPC && needed <= available) {
+    if (status == -ENOSPC && needed <= available) {
         error_set(error, ERROR_SHARED_MEMORY_FULL,
-                  "pool '%s' needs %u files in /dev/shm, which takes no more; destroy pools,"
+                  "pool '%s' needs more files in /dev/shm%s, which takes no more; destroy pools,"
                   " or let it take more (mount -o remount,nr_inodes=... /dev/shm)",
-                  config->name, POOL_OBJECT_COUNT);
+                  name, what);
         error->needed = needed;
         error->available = available;
-    } else if (result == -ENOSPC) {
+    } else if (status == -ENOSPC) {
         error_set(error, ERROR_SHARED_MEMORY_FULL,
-                  "pool '%s' needs %" PRIu64 " bytes of shared memory, /dev/shm has %" PRIu64
+                  "pool '%s' needs %" PRIu64 " bytes of shared memory%s, /dev/shm has %" PRIu64
                   " left; choose fewer or smaller slots, or enlarge it"
                   " (mount -o remount,size=... /dev/shm; docker run --shm-size)",
-                  config->name, needed, available);
+                  name, needed, what, available);
         error->needed = needed;
         error->available = available;
-    } else if (result == -ENOMEM) {
-        error_set(error, ERROR_OUT_OF_MEMORY, "pool '%s': the daemon has no memory for it",
-                  config->name);
+    } else if (status == -ENOMEM) {
+        error_set(error, ERROR_OUT_OF_MEMORY, "pool '%s': the daemon has no memory%s", name, what);
     } else {
-        error_set(error, ERROR_SYSTEM, "pool '%s': its shared memory could not be made: %s",
-                  config->name, strerror(-result));
-        error->system_error = (uint32_t)-result;
+        error_set(error, ERROR_SYSTEM, "pool '%s': shared memory%s could not be had: %s", name,
+                  what, strerror(-status));
+        error->system_error = (uint32_t)-status;
     }
     return false;
 }
 
-bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
-                 const uint8_t key[SEGMENT_KEY_SIZE], struct pool **result, struct error *error)
+bool pool_refuse_memory(const struct pool *pool, const char *what, uint64_t needed, int status,
+                        struct error *error)
 {
-    struct geometry geometry;
-    if (!pool_geometry(config, &geometry, error))
+    refuse_space(pool->ctl->name, what, needed, status, error);
+    name_copy(error->pool, pool->ctl->name);
+    return false;
+}
+
+void pool_refuse_growth(const struct pool *pool, uint32_t capacity, int status, struct error *error)
+{
+    const struct geometry *geometry = &pool->store.geometry;
+    uint64_t needed = store_size(geometry, capacity) - store_size(geometry, pool_capacity(pool));
+    pool_refuse_memory(pool, " to grow", needed, status, error);
+}
+
+static int copy_template(struct pool *pool, const struct bytes *content)
+{
+    if (content->size == 0)
+        return 0;
+    pool->content = malloc(content->size);
+    if (!pool->content)
+        return -ENOMEM;
+    memcpy(pool->content, content->data, content->size);
+    return store_write_template(&pool->store, content->data, content->size);
+}
+
+/* Bytes that the template's object takes: whole pages. */
+static uint64_t template_memory(const struct pool_config *config)
+{
+    return (config->content.size + UINT64_C(4095)) / 4096 * 4096;
+}
+
+static int take_memory(struct pool *pool, uint32_t capacity)
+{
+    uint64_t *marks = calloc((capacity + 63) / 64, sizeof(marks[0]));
+    int status = marks ? ledger_init(&pool->ledger, pool->store.ledger, capacity) : -ENOMEM;
+    pool->marks = marks;
+    pool->prepared = capacity;
+    return status < 0 ? status : ages_reserve(&pool->ages, capacity);
+}
+
+static struct pool *new_pool(const struct pool_config *config, const struct pool_plan *plan,
+                             uint32_t id, uint16_t nonce)
+{
+    struct pool *pool = calloc(1, sizeof(*pool));
+    if (!pool)
+        return NULL;
+    pool->id = id;
+    pool->nonce = nonce;
+    pool->growth = plan->growth;
+    pool->watermark = plan->watermark;
+    pool->evictable = CHAIN_EMPTY;
+    pool->store.data_fd = -1;
+    TAILQ_INIT(&pool->growing.growers);
+    ages_init(&pool->ages, (int64_t)config->hold_limit);
+    users_init(&pool->users);
+    if (config->user_slots > 0)
+        pool->users.max[USER_SLOTS] = config->user_slots;
+    waitqueue_init(&pool->waiters);
+    return pool;
+}
+
+bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
+                 const uint8_t key[SEGMENT_KEY_SIZE], int64_t now, struct pool **result,
+                 struct error *error)
+{
+    struct pool_plan plan;
+    if (!pool_config_check(config, &plan, error))
         return false;
 
     /* What can't fit isn't begun: reserving takes a while, and starves others until it has failed. */
+    uint64_t needed = store_size(&plan.geometry, plan.capacity) + template_memory(config);
     uint64_t space = segment_space();
-    if (space > 0 && total_size(&geometry, geometry.capacity_max) > space)
-        return refuse_creation(&geometry, config, -ENOSPC, error);
+    if (space > 0 && needed > space)
+        return refuse_space(config->name, "", needed, -ENOSPC, error);
 
-    struct pool *pool = calloc(1, sizeof(*pool));
-    if (!pool) {
-        error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for another pool");
-        return false;
-    }
-    pool->id = id;
-    pool->nonce = nonce;
-    pool->geometry = geometry;
-    memcpy(pool->key, key, sizeof(pool->key));
-    TAILQ_INIT(&pool->waiters);
-
-    int status = create_objects(pool);
-    if (status == 0) {
-        pool->members = (uint64_t *)((char *)pool->ctl + geometry.members_offset);
-        pool->words = (uint64_t *)((char *)pool->slots + geometry.words_offset);
-        status =
-            ledger_init(&pool->ledger, (uint64_t *)((char *)pool->ctl + geometry.ledger_offset),
-                        geometry.capacity_max);
-    }
-    if (status == 0) {
-        pool->marks = calloc((geometry.capacity_max + 63) / 64, sizeof(pool->marks[0]));
-        status = pool->marks ? 0 : -ENOMEM;
-    }
+    struct pool *pool = new_pool(config, &plan, id, nonce);
+    int status = pool ? store_create(&pool->store, key, &plan.geometry, plan.capacity) : -ENOMEM;
     if (status < 0) {
-        pool_unlink_objects(key);
-        pool_free(pool);
-        return refuse_creation(&geometry, config, status, error);
+        free(pool);
+        return refuse_space(config->name, "", needed, status, error);
     }
-    fill_ctl(pool, config);
-    fill_words(pool);
+    char name[SEGMENT_NAME_SIZE];
+    store_name(&pool->store, STORE_HOLDERS, name);
+    holders_init(&pool->holders, name);
+    pool->ctl = pool->store.ctl;
+    pool->words = pool->store.words;
+    status = take_memory(pool, plan.capacity);
+    if (status == 0 && (config->flags & LAYOUT_ZERO_FREE))
+        status = store_open_data(&pool->store);
+    if (status == 0)
+        status = copy_template(pool, &config->content);
+    if (status < 0) {
+        store_unlink(key);
+        pool_free(pool);
+        return refuse_space(config->name, "", needed, status, error);
+    }
+    fill_ctl(pool, config, &plan, now);
     field32_store(&pool->ctl->version, LAYOUT_VERSION);
     *result = pool;
     return true;
@@ -222,234 +193,56 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
 
 /* ---- End ------------------------------------------------------------------------------------- */
 
-unsigned pool_unlink_objects(const uint8_t key[SEGMENT_KEY_SIZE])
-{
-    unsigned removed = 0;
-    for (enum pool_object object = 0; object < POOL_OBJECT_COUNT; object++) {
-        char name[SEGMENT_NAME_SIZE];
-        segment_name(key, object_names[object], name);
-        removed += segment_unlink(name) == 0;
-    }
-    return removed;
-}
-
 void pool_destroy(struct pool *pool)
 {
-    assert(TAILQ_EMPTY(&pool->waiters));
+    assert(pool->waiters.count == 0);
     field32_store(&pool->ctl->version, 0);
     for (uint32_t i = 0; i < pool_capacity(pool); i++)
         slot_make_idle(&pool->words[i], slot_generation(word_load(&pool->words[i])));
-    pool_unlink_objects(pool->key);
+    store_unlink(pool->store.key);
+}
+
+void pool_free_account(struct pool *pool, uint32_t member)
+{
+    struct pool_account *account = pool->accounts[member];
+    pool->accounts[member] = NULL;
+    if (!account)
+        return;
+    slots_charge_deinit(&account->held);
+    quota_deinit(&account->quota);
+    user_put(account->user);
+    free(account);
 }
 
 void pool_free(struct pool *pool)
 {
     if (!pool)
         return;
-    assert(TAILQ_EMPTY(&pool->waiters));
+    assert(pool->waiters.count == 0);
+    for (uint32_t member = 0; member < pool->account_count; member++)
+        pool_free_account(pool, member);
+    free(pool->accounts);
+    users_deinit(&pool->users);
     ledger_deinit(&pool->ledger);
+    holders_deinit(&pool->holders);
+    ages_deinit(&pool->ages);
+    free(pool->evictable_links);
     free(pool->marks);
-    if (pool->slots)
-        munmap(pool->slots, pool->slots_mapped);
-    if (pool->ctl)
-        munmap(pool->ctl, pool->ctl_mapped);
+    free(pool->content);
+    store_close(&pool->store);
     free(pool);
 }
 
-int pool_descriptor(const struct pool *pool, enum pool_object object, bool writable)
-{
-    char name[SEGMENT_NAME_SIZE];
-    segment_name(pool->key, object_names[object], name);
-    return segment_open(name, writable && object == POOL_DATA);
-}
-
-/* ---- Members --------------------------------------------------------------------------------- */
-
-uint32_t pool_join(struct pool *pool, uint64_t session)
-{
-    for (uint32_t member = 1; member <= POOL_MEMBER_MAX; member++) {
-        if (field_load(&pool->members[member]) != 0)
-            continue;
-        if (ledger_add_member(&pool->ledger, member) < 0)
-            return SLOT_MEMBER_NONE;
-        field_store(&pool->members[member], session);
-        pool->member_count++;
-        return member;
-    }
-    return SLOT_MEMBER_NONE;
-}
-
-/* ---- Counters -------------------------------------------------------------------------------- */
-
-static void count_begin(struct pool *pool)
-{
-    counters_begin(&pool->ctl->counters.sequence);
-}
-
-static void count_end(struct pool *pool)
-{
-    counters_end(&pool->ctl->counters.sequence);
-}
-
-static void count_up(uint64_t *counter, uint64_t number)
-{
-    counter_store(counter, *counter + number);
-}
-
-static void count_usage(struct pool *pool)
-{
-    struct layout_counters *counters = &pool->ctl->counters;
-    uint64_t usage = counters->total_allocations - counters->total_deallocations;
-    counter_store(&counters->current_usage, usage);
-    if (usage > counters->peak_usage)
-        counter_store(&counters->peak_usage, usage);
-}
-
-void pool_count_failure(struct pool *pool, bool timed_out)
-{
-    count_begin(pool);
-    count_up(&pool->ctl->counters.allocation_failures, 1);
-    count_up(&pool->ctl->counters.timeouts, timed_out);
-    count_end(pool);
-}
-
-void pool_count_reclaimed(struct pool *pool, uint32_t slots)
-{
-    count_begin(pool);
-    count_up(&pool->ctl->counters.reclaimed, slots);
-    count_end(pool);
-}
-
-/* ---- Slots ----------------------------------------------------------------------------------- */
-
-bool pool_has_room(const struct pool *pool, uint32_t count)
-{
-    return ledger_count(&pool->ledger, SLOT_MEMBER_NONE) >= count;
-}
-
-void pool_allocate(struct pool *pool, uint32_t member, uint64_t request, uint32_t count,
-                   uint8_t *handles)
-{
-    assert(pool_has_room(pool, count));
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t index = ledger_grant(&pool->ledger, member, request);
-        uint64_t generation = slot_generation(word_load(&pool->words[index]));
-        bool live = slot_make_live(&pool->words[index], member);
-        assert(live);
-        (void)live;
-        handle_to_wire(handle_make(pool->id, index, pool->nonce, generation),
-                       handles + (size_t)i * HANDLE_WIRE_SIZE);
-    }
-    count_begin(pool);
-    count_up(&pool->ctl->counters.total_allocations, count);
-    count_usage(pool);
-    count_end(pool);
-}
-
-static void take_back(struct pool *pool, uint32_t index)
-{
-    uint64_t *word = &pool->words[index];
-    bool idle = slot_make_idle(word, slot_generation(word_load(word)));
-    assert(idle);
-    (void)idle;
-    if (slot_state(word_load(word)) == SLOT_RETIRED)
-        ledger_retire(&pool->ledger, index);
-    else
-        ledger_release(&pool->ledger, index);
-}
-
-static void count_freed(struct pool *pool, uint32_t count)
-{
-    count_begin(pool);
-    count_up(&pool->ctl->counters.total_deallocations, count);
-    count_usage(pool);
-    count_end(pool);
-}
-
-uint32_t pool_leave(struct pool *pool, uint32_t member)
-{
-    uint32_t freed = 0;
-    for (uint32_t index; (index = ledger_oldest(&pool->ledger, member)) != LEDGER_NONE; freed++)
-        take_back(pool, index);
-    count_freed(pool, freed);
-    field_store(&pool->members[member], 0);
-    pool->member_count--;
-    return freed;
-}
-
-/* 0, or why the handle can't be freed. */
-static enum error_code handle_problem(const struct pool *pool, fastalloc_handle_t handle)
-{
-    if (handle.pool != pool->id)
-        return ERROR_WRONG_POOL;
-    if (handle_nonce(handle) != pool->nonce || handle.index >= pool_capacity(pool))
-        return ERROR_STALE_HANDLE;
-    uint64_t word = word_load(&pool->words[handle.index]);
-    if (!slot_is_allocated(word) || slot_generation(word) != handle_generation(handle))
-        return ERROR_STALE_HANDLE;
-    return ERROR_NONE;
-}
-
-static bool refuse_handle(const struct pool *pool, enum error_code code, uint32_t position,
-                          fastalloc_handle_t handle, struct error *error)
-{
-    static const char *const reasons[] = {
-        [ERROR_WRONG_POOL] = "belongs to another pool; free it there",
-        [ERROR_STALE_HANDLE] = "is stale: its object is freed already, or never was",
-        [ERROR_DUPLICATE_HANDLE] = "stands in the request before; name each handle once",
-    };
-    char text[FASTALLOC_HANDLE_TEXT_SIZE];
-    handle_format(handle, text);
-    error_set(error, code, "pool '%s': handle %s (number %" PRIu32 " of the request) %s",
-              pool->ctl->name, text, position, reasons[code]);
-    name_copy(error->pool, pool->ctl->name);
-    error->position = position;
-    return false;
-}
-
-/* Sets or clears the mark of the slot; returns whether it was set. */
-static bool swap_mark(struct pool *pool, uint32_t index, bool set)
-{
-    uint64_t bit = UINT64_C(1) << index % 64;
-    uint64_t *marks = &pool->marks[index / 64];
-    bool was_set = *marks & bit;
-    *marks = set ? *marks | bit : *marks & ~bit;
-    return was_set;
-}
-
-bool pool_free_handles(struct pool *pool, const uint8_t *handles, uint32_t count,
-                       struct error *error)
-{
-    enum error_code problem = ERROR_NONE;
-    fastalloc_handle_t handle;
-    uint32_t marked = 0;
-
-    while (problem == ERROR_NONE && marked < count) {
-        handle = handle_from_wire(handles + (size_t)marked * HANDLE_WIRE_SIZE);
-        problem = handle_problem(pool, handle);
-        if (problem == ERROR_NONE && swap_mark(pool, handle.index, true))
-            problem = ERROR_DUPLICATE_HANDLE;
-        marked += problem == ERROR_NONE;
-    }
-    if (problem != ERROR_NONE)
-        refuse_handle(pool, problem, marked, handle, error);
-
-    for (uint32_t i = 0; i < marked; i++) {
-        uint32_t index = handle_from_wire(handles + (size_t)i * HANDLE_WIRE_SIZE).index;
-        swap_mark(pool, index, false);
-        if (problem == ERROR_NONE)
-            take_back(pool, index);
-    }
-    if (problem == ERROR_NONE)
-        count_freed(pool, count);
-    return problem == ERROR_NONE;
-}
-
-/* ---- Numbers --------------------------------------------------------------------------------- */
+/* ---- Capacity -------------------------------------------------------------------------------- */
 
 uint32_t pool_capacity(const struct pool *pool)
 {
-    return pool->geometry.capacity_max;
+    return pool->ledger.capacity;
+}
+
+uint32_t pool_capacity_max(const struct pool *pool)
+{
+    return pool->ctl->capacity_max;
 }
 
 uint32_t pool_usage(const struct pool *pool)
@@ -459,40 +252,146 @@ uint32_t pool_usage(const struct pool *pool)
 
 uint64_t pool_memory(const struct pool *pool)
 {
-    return total_size(&pool->geometry, pool_capacity(pool));
+    return store_size(&pool->store.geometry, pool_capacity(pool)) -
+           store_trimmed_size(&pool->store);
 }
 
-/* ---- Laws ------------------------------------------------------------------------------------ */
-
-static void check_slot(const struct pool *pool, uint32_t index)
+/* With room for the slots there are and those to come; what is new is zero. */
+static int grow_marks(struct pool *pool, uint32_t capacity)
 {
-    uint64_t word = word_load(&pool->words[index]);
-    uint32_t holder = ledger_holder(&pool->ledger, index);
-
-    assert(slot_member(word) == holder);
-    assert(slot_is_allocated(word) == (holder != SLOT_MEMBER_NONE));
-    assert(slot_generation(word) >= SLOT_GENERATION_FIRST);
-    assert(holder == SLOT_MEMBER_NONE || field_load(&pool->members[holder]) != 0);
-    assert(!(pool->marks[index / 64] >> index % 64 & 1));
+    size_t before = (pool_capacity(pool) + 63) / 64, after = (capacity + 63) / 64;
+    uint64_t *marks = realloc(pool->marks, after * sizeof(marks[0]));
+    if (!marks)
+        return -ENOMEM;
+    memset(marks + before, 0, (after - before) * sizeof(marks[0]));
+    pool->marks = marks;
+    return 0;
 }
 
-void pool_check(const struct pool *pool)
+int pool_reserve_evictable(struct pool *pool, uint32_t capacity)
 {
-    const struct layout_counters *counters = &pool->ctl->counters;
-    uint32_t members = 0, held = 0, waiters = 0;
-    struct waiter *waiter;
+    struct chain_link *links = realloc(pool->evictable_links, capacity * sizeof(links[0]));
+    if (!links)
+        return -ENOMEM;
+    pool->evictable_links = links;
+    return 0;
+}
 
-    ledger_check(&pool->ledger);
-    for (uint32_t i = 0; i < pool_capacity(pool); i++)
-        check_slot(pool, i);
-    for (uint32_t member = 1; member <= POOL_MEMBER_MAX; member++) {
-        members += field_load(&pool->members[member]) != 0;
-        held += ledger_count(&pool->ledger, member);
+int pool_prepare_growth(struct pool *pool, uint32_t capacity)
+{
+    int status = ledger_reserve(&pool->ledger, capacity);
+    if (status == 0)
+        status = ages_reserve(&pool->ages, capacity);
+    if (status == 0)
+        status = grow_marks(pool, capacity);
+    if (status == 0 && pool->evictable_links)
+        status = pool_reserve_evictable(pool, capacity);
+    if (status == 0)
+        pool->prepared = capacity;
+    return status;
+}
+
+void pool_grown(struct pool *pool)
+{
+    ledger_grow(&pool->ledger, pool->store.capacity);
+    field32_store(&pool->ctl->capacity, pool->store.capacity);
+    tally_add(&pool->ctl->counters, &pool->ctl->counters.growth_count, 1);
+}
+
+/* ---- Members --------------------------------------------------------------------------------- */
+
+static int make_room_for_member(struct pool *pool, uint32_t member)
+{
+    if (member >= pool->account_count) {
+        struct pool_account **accounts =
+            realloc(pool->accounts, (member + 1) * sizeof(struct pool_account *));
+        if (!accounts)
+            return -ENOMEM;
+        pool->accounts = accounts;
+        while (pool->account_count <= member)
+            pool->accounts[pool->account_count++] = NULL;
     }
-    TAILQ_FOREACH (waiter, &pool->waiters, in_pool)
-        waiters++;
-    assert(members == pool->member_count && waiters == pool->waiter_count);
-    assert(counters->sequence % 2 == 0);
-    assert(held == counters->current_usage && held <= counters->peak_usage);
-    assert(held == counters->total_allocations - counters->total_deallocations);
+    return ledger_add_member(&pool->ledger, member);
+}
+
+static struct pool_account *new_account(struct pool *pool, uid_t uid)
+{
+    uint32_t max = pool->ctl->policy.session_slots;
+    struct pool_account *account = calloc(1, sizeof(*account));
+    if (!account)
+        return NULL;
+    quota_init(&account->quota, max > 0 ? max : QUOTA_UNLIMITED);
+    account->user = users_get(&pool->users, uid);
+    if (!account->user) {
+        free(account);
+        return NULL;
+    }
+    return account;
+}
+
+uint32_t pool_join(struct pool *pool, uint64_t session, uid_t uid)
+{
+    uint64_t *members = pool->store.members;
+    uint32_t member = 1;
+    while (member <= POOL_MEMBER_MAX && field_load(&members[member]) != 0)
+        member++;
+    if (member > POOL_MEMBER_MAX || make_room_for_member(pool, member) < 0)
+        return SLOT_MEMBER_NONE;
+    pool->accounts[member] = new_account(pool, uid);
+    if (!pool->accounts[member])
+        return SLOT_MEMBER_NONE;
+    field_store(&members[member], session);
+    pool->member_count++;
+    return member;
+}
+
+/* The ledger has SHARED slots as the pool's own, the holders know whose they are. */
+uint32_t pool_held(const struct pool *pool, uint32_t member)
+{
+    uint32_t shared = member == SLOT_MEMBER_POOL ? holders_shared(&pool->holders) : 0;
+    return ledger_count(&pool->ledger, member) - shared +
+           holders_member_count(&pool->holders, member);
+}
+
+static bool refuse_quota(const struct pool *pool, const char *field, const struct quota *quota,
+                         uint32_t count, struct error *error)
+{
+    error_set(error, ERROR_QUOTA_EXCEEDED,
+              "pool '%s': %s allows %" PRIu64 " slots, %" PRIu64
+              " are held or asked for already, %" PRIu32
+              " more aren't possible; free objects, or ask the pool's owner for more",
+              pool->ctl->name, field, quota->max, quota->used, count);
+    name_copy(error->pool, pool->ctl->name);
+    name_copy(error->field, field);
+    error->requested = count;
+    error->allocated = quota->used;
+    error->max = quota->max;
+    return false;
+}
+
+bool pool_charge(const struct pool *pool, uint32_t member, uint32_t count,
+                 struct slots_charge *charge, struct error *error)
+{
+    struct pool_account *account = pool->accounts[member];
+    struct quota *user = &account->user->quotas[USER_SLOTS];
+    if (!charge_take(&charge->session, &account->quota, count))
+        return refuse_quota(pool, "session_slots", &account->quota, count, error);
+    if (charge_take(&charge->user, user, count))
+        return true;
+    charge_give(&charge->session, count);
+    return refuse_quota(pool, "user_slots", user, count, error);
+}
+
+void pool_charge_holder(struct pool *pool, uint32_t member, struct slots_charge *charge)
+{
+    charge_move(&charge->session, &pool->accounts[member]->held.session);
+    charge_move(&charge->user, &pool->accounts[member]->held.user);
+}
+
+void pool_discharge(struct pool *pool, uint32_t member)
+{
+    if (member == SLOT_MEMBER_POOL)
+        return;
+    charge_give(&pool->accounts[member]->held.session, 1);
+    charge_give(&pool->accounts[member]->held.user, 1);
 }

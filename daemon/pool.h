@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pool: its shared-memory objects, its ledger, its slot words, its members and its counters.
- * Numbers only: it knows no socket, no session but by its number, and no clock.
+ * A pool: its store, its ledger, its slot words, its members, who holds what and since when, and
+ * its counters. Numbers only: it knows no socket, no session but by its number, and no clock; times
+ * are ns of the monotonic clock that never go back.
+ *
+ * An object is held: by the one member that allocated or adopted it (LIVE), by the pool itself once
+ * it was detached, or by several (SHARED); it is free when the last hold is given up.
  *
  * The order of every change is what recovery rests on. Grant: ledger, word. Take back: word,
- * ledger. Creation: the objects, filled, then the layout version. Destruction: the version, the
- * words, then the objects.
+ * ledger; of a SHARED slot the last hold before that, so one without holds is nobody's. Change of
+ * hands: intent, word, ledger or holders, intent cleared. Creation: the objects, filled, then the
+ * layout version. Destruction: the version, the words, then the objects.
  */
 #ifndef DAEMON_POOL_H
 #define DAEMON_POOL_H
@@ -15,66 +20,96 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "daemon/ages.h"
+#include "daemon/deadline.h"
+#include "daemon/holders.h"
+#include "daemon/job.h"
 #include "daemon/ledger.h"
+#include "daemon/pool_config.h"
+#include "daemon/quota.h"
+#include "daemon/store.h"
 #include "daemon/waitqueue.h"
 #include "proto/error.h"
-#include "shm/geometry.h"
 #include "shm/handle.h"
-#include "shm/segment.h"
 
 /* The highest member number that a session can get: the one above is the pool itself. */
 #define POOL_MEMBER_MAX (SLOT_MEMBER_POOL - 1)
 
-struct pool_config {
-    const char *name;
-    const char *type;
-    uint64_t object_size;
-    uint64_t capacity;
-    uint32_t alignment; /* 0 = GEOMETRY_ALIGNMENT_DEFAULT */
-    uint32_t mode;
-    uint32_t uid;
-    uint32_t gid;
+struct registry_pool;
+
+/* What a member's slots are charged to. */
+struct pool_account {
+    struct quota quota; /* the session's, in this pool */
+    struct user *user;  /* of the pool's users */
+    struct slots_charge held;
 };
 
-struct registry_pool;
+/* A session's request that the pool grow, which waits for it. */
+struct grower {
+    TAILQ_ENTRY(grower) in_pool;
+    const struct session *session;
+    void *connection;
+    uint32_t msgid;
+    uint32_t capacity;
+};
+
+/* A growth beside the loop. */
+struct pool_growing {
+    struct job job;
+    struct pool *pool;
+    bool active;
+    uint32_t capacity; /* to which it grows */
+    int status;
+    bool failed;         /* the last one, which was said; none went well since */
+    struct charge bytes; /* what it costs the pool's user */
+    TAILQ_HEAD(, grower) growers;
+};
 
 struct pool {
     TAILQ_ENTRY(pool) in_broker;
     struct registry_pool *entry; /* whoever made the pool sets it */
     uint32_t id;
     uint16_t nonce;
-    uint8_t key[SEGMENT_KEY_SIZE]; /* names the objects */
-    struct geometry geometry;
-    struct layout_ctl *ctl;
-    size_t ctl_mapped;
-    uint64_t *members; /* in ctl */
-    uint64_t *words;
-    void *slots;
-    size_t slots_mapped;
+    struct store store;
+    struct layout_ctl *ctl; /* the store's */
+    uint64_t *words;        /* the store's */
     struct ledger ledger;
-    uint64_t *marks; /* a bit a slot, to find a handle that stands twice in a request */
+    struct holders holders;
+    struct ages ages;
+    struct chain evictable;             /* oldest first */
+    struct chain_link *evictable_links; /* NULL until something is */
+    uint32_t prepared;                  /* slots that it must have room for: those to come too */
+    uint64_t *marks;                    /* a bit a slot, to find a handle that stands twice */
+    struct pool_account **accounts;     /* by member number */
+    uint32_t account_count;
     uint32_t member_count;
+    struct users users;
+    struct growth growth;
+    struct watermark watermark;
+    uint8_t *content; /* the template */
     struct waitqueue waiters;
-    uint32_t waiter_count;
+
+    /* The broker's. */
+    struct user *user; /* the owner, in the instance */
+    struct charge counted;
+    struct charge bytes;
+    struct pool_growing growing;
+    struct deadline long_held; /* when an object will have been held for too long */
+    struct deadline trim;      /* when the pool has perhaps been quiet for long enough */
+    int64_t busy_at;           /* when something was last allocated or freed */
+    bool idle_trimmed;         /* it was trimmed, and nothing was since */
+    bool exhausted;            /* it was said, and nothing fitted since */
+    bool destroyed;            /* it is gone, but for the growth that is under way */
 };
-
-/* What the pool's descriptors are, in the order in which they travel. */
-enum pool_object { POOL_CTL, POOL_SLOTS, POOL_DATA, POOL_OBJECT_COUNT };
-
-/*
- * Checks the configuration, but for the name. False with INVALID_OBJECT_SIZE, INVALID_ALIGNMENT or
- * INVALID_CAPACITY.
- */
-bool pool_geometry(const struct pool_config *config, struct geometry *geometry,
-                   struct error *error);
 
 /*
  * Makes the pool's objects, under names that come from the key, and maps what the daemon needs.
- * False with what pool_geometry() says, SHARED_MEMORY_FULL, OUT_OF_MEMORY or SYSTEM; then nothing
- * is left behind.
+ * False with what pool_config_check() says, SHARED_MEMORY_FULL, OUT_OF_MEMORY or SYSTEM; then
+ * nothing is left behind.
  */
 bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
-                 const uint8_t key[SEGMENT_KEY_SIZE], struct pool **pool, struct error *error);
+                 const uint8_t key[SEGMENT_KEY_SIZE], int64_t now, struct pool **pool,
+                 struct error *error);
 
 /*
  * Makes every handle stale, in running members too, and removes the objects' names. Members keep
@@ -85,40 +120,88 @@ void pool_destroy(struct pool *pool);
 /* Unmaps the pool and forgets it; its objects stay. NULL is fine. */
 void pool_free(struct pool *pool);
 
-/* Removes the objects of a key, of whichever there are. Returns how many there were. */
-unsigned pool_unlink_objects(const uint8_t key[SEGMENT_KEY_SIZE]);
-
-/* A new descriptor of one object, for a client; data writable if asked. Or a negated errno. */
-int pool_descriptor(const struct pool *pool, enum pool_object object, bool writable);
-
-/* A member number for the session; SLOT_MEMBER_NONE when there are none left, or no memory. */
-uint32_t pool_join(struct pool *pool, uint64_t session);
-
-/* Takes back all that the member holds and its number. Returns how many slots that were. */
-uint32_t pool_leave(struct pool *pool, uint32_t member);
-
-/* Whether all `count` can be allocated now. */
-bool pool_has_room(const struct pool *pool, uint32_t count);
-
-/* Allocates `count` slots, for which there is room, and writes their handles in wire form. */
-void pool_allocate(struct pool *pool, uint32_t member, uint64_t request, uint32_t count,
-                   uint8_t *handles);
-
-/*
- * Frees all the handles (wire form) or none. False with WRONG_POOL, STALE_HANDLE or
- * DUPLICATE_HANDLE and the position of the first that is wrong.
- */
-bool pool_free_handles(struct pool *pool, const uint8_t *handles, uint32_t count,
-                       struct error *error);
-
-/* Counts a request that was refused, for want of slots, or in vain waited for them. */
-void pool_count_failure(struct pool *pool, bool timed_out);
-/* Counts slots that were taken back from a session that ended. */
-void pool_count_reclaimed(struct pool *pool, uint32_t slots);
+/* ---- Capacity */
 
 uint32_t pool_capacity(const struct pool *pool);
+uint32_t pool_capacity_max(const struct pool *pool);
 uint32_t pool_usage(const struct pool *pool);
 uint64_t pool_memory(const struct pool *pool);
+
+/*
+ * Takes the daemon's own memory for that capacity; then store_grow() may run, in a thread too; then
+ * pool_grown() publishes the store's capacity. 0 or -ENOMEM.
+ */
+int pool_prepare_growth(struct pool *pool, uint32_t capacity);
+void pool_grown(struct pool *pool);
+
+/* Says why store_grow(capacity) failed with that status. */
+void pool_refuse_growth(const struct pool *pool, uint32_t capacity, int status,
+                        struct error *error);
+
+/* ---- Members */
+
+/* A member number for the session; SLOT_MEMBER_NONE when there are none left, or no memory. */
+uint32_t pool_join(struct pool *pool, uint64_t session, uid_t uid);
+
+/* Takes back all that the member holds and its number. Returns how many slots that freed. */
+uint32_t pool_leave(struct pool *pool, uint32_t member, int64_t now);
+
+/*
+ * Charges slots that the member is to get to its session's and its user's quota. False with
+ * QUOTA_EXCEEDED.
+ */
+bool pool_charge(const struct pool *pool, uint32_t member, uint32_t count,
+                 struct slots_charge *charge, struct error *error);
+
+/* Slots that the member holds, alone or with others. */
+uint32_t pool_held(const struct pool *pool, uint32_t member);
+
+/* ---- Slots */
+
+/* Free slots that a request of the priority may take. */
+uint32_t pool_room(const struct pool *pool, enum priority priority);
+/* Those it may never take, free or not. */
+uint32_t pool_reserved(const struct pool *pool, enum priority priority);
+
+/*
+ * Makes the `count` slots that are granted next ready: with memory if theirs was given back, zeroed
+ * and with the template if the pool says so. False with SHARED_MEMORY_FULL or SYSTEM.
+ */
+bool pool_prepare(struct pool *pool, uint32_t count, struct error *error);
+
+/*
+ * Allocates `count` slots, for which there is room and which are ready, and writes their handles in
+ * wire form. The charge is the member's then. An evictable object's memory must have been taken.
+ */
+void pool_allocate(struct pool *pool, uint32_t member, uint64_t request, bool evictable,
+                   uint32_t count, struct slots_charge *charge, int64_t now, uint8_t *handles);
+
+/* Takes the memory that evictable objects need, for this and all later ones. 0 or -ENOMEM. */
+int pool_allow_evictable(struct pool *pool);
+
+/* Frees the oldest evictable objects, that many, if there are so many. Whether there were. */
+bool pool_evict(struct pool *pool, uint32_t count, int64_t now);
+
+/*
+ * What a member does with handles (wire form), with all of them or with none. False with
+ * WRONG_POOL, STALE_HANDLE or DUPLICATE_HANDLE and the position of the first that is wrong, or with
+ * what stands there.
+ */
+enum pool_operation {
+    POOL_FREE,    /* for all: OBJECT_SHARED if others hold it, NOT_HOLDER if only they may */
+    POOL_RELEASE, /* gives up one hold, the last one frees: NOT_HOLDER */
+    POOL_RETAIN,  /* one more hold: QUOTA_EXCEEDED, LIMIT_EXCEEDED, SHARED_MEMORY_FULL */
+    POOL_ADOPT,   /* the holder's hold is the member's now: OBJECT_SHARED, NOT_HOLDER, QUOTA... */
+    POOL_DETACH,  /* it is the pool's own now: OBJECT_SHARED, NOT_HOLDER, NOT_PERMITTED */
+};
+
+bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
+                  const uint8_t *handles, uint32_t count, int64_t now, struct error *error);
+
+/* ---- Memory */
+
+/* Gives back the memory of the data of free slots. Returns how many bytes. */
+uint64_t pool_trim(struct pool *pool);
 
 /* Asserts the pool's laws; for tests, after each step. */
 void pool_check(const struct pool *pool);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/pool.h"
+#include "daemon/store.h"
 #include "shm/order.h"
 
 static int reserve(int fd)
@@ -75,7 +75,7 @@ static void purge_objects(const struct registry_file *file, struct registry_rema
         if (file->pools[i].state == REGISTRY_FREE)
             continue;
         remains->pools++;
-        remains->objects += pool_unlink_objects(file->pools[i].key);
+        remains->objects += store_unlink(file->pools[i].key);
     }
     for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
         char name[SEGMENT_NAME_SIZE];

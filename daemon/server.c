@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -104,9 +105,15 @@ static void on_listener(uv_poll_t *handle, int status, int events)
 static void on_deadline(uv_timer_t *handle)
 {
     struct server *server = handle->data;
-    server->armed = WAITER_FOREVER;
-    broker_expire(server->broker, (int64_t)uv_hrtime());
+    server->armed = DEADLINE_NEVER;
+    server_tell_time(server);
+    broker_pass_time(server->broker);
     server_arm(server);
+}
+
+void server_tell_time(const struct server *server)
+{
+    broker_set_time(server->broker, (int64_t)uv_hrtime());
 }
 
 void server_arm(struct server *server)
@@ -115,7 +122,7 @@ void server_arm(struct server *server)
     if (deadline == server->armed || server->stopping)
         return;
     server->armed = deadline;
-    if (deadline == WAITER_FOREVER) {
+    if (deadline == DEADLINE_NEVER) {
         uv_timer_stop(&server->deadline);
         return;
     }
@@ -207,6 +214,46 @@ void server_collect(struct server *server)
         connection_collect(connection);
 }
 
+/* ---- Jobs ------------------------------------------------------------------------------------ */
+
+/* libuv's request for one. */
+struct work {
+    uv_work_t request;
+    struct server *server;
+    struct job *job;
+};
+
+static void on_work(uv_work_t *request)
+{
+    struct work *work = request->data;
+    work->job->run(work->job);
+}
+
+static void on_work_done(uv_work_t *request, int status)
+{
+    struct work *work = request->data;
+    struct server *server = work->server;
+    (void)status; /* none is ever cancelled */
+    server_tell_time(server);
+    work->job->done(server->broker, work->job);
+    free(work);
+    server_arm(server);
+}
+
+int server_offload(void *context, struct job *job)
+{
+    struct server *server = context;
+    struct work *work = malloc(sizeof(*work));
+    if (!work)
+        return -ENOMEM;
+    *work = (struct work){.server = server, .job = job};
+    work->request.data = work;
+    int status = uv_queue_work(&server->loop, &work->request, on_work, on_work_done);
+    if (status < 0)
+        free(work);
+    return status;
+}
+
 /* ---- Life ------------------------------------------------------------------------------------ */
 
 void server_hold_signals(bool hold)
@@ -294,7 +341,7 @@ static int init(struct server *server, struct broker *broker, const char *instan
 {
     *server = (struct server){
         .listen_fd = listen_fd,
-        .armed = WAITER_FOREVER,
+        .armed = DEADLINE_NEVER,
         .recheck_ms = RECHECK_FIRST_MS,
         .exit_idle = exit_idle,
         .broker = broker,

@@ -76,6 +76,12 @@ uint64_t server_recheck_longer(uint64_t ms);
 /* Looks at all connections for descriptors that have been received meanwhile. */
 void server_collect(struct server *server);
 
+/* The broker's offload: jobs go to libuv's threads. The context is the server. */
+int server_offload(void *context, struct job *job);
+
+/* Tells the broker what time it is. */
+void server_tell_time(const struct server *server);
+
 /* Deadlines may have changed. */
 void server_arm(struct server *server);
 

@@ -42,6 +42,7 @@ int session_new(struct session **session_made, struct registry_session *entry,
     name_copy(session->name, name);
     LIST_INIT(&session->memberships);
     LIST_INIT(&session->waiters);
+    LIST_INIT(&session->listeners);
     *session_made = session;
     return 0;
 }
@@ -112,7 +113,8 @@ struct membership *session_join(struct session *session, struct pool *pool, bool
 
     if (!membership) {
         membership = calloc(1, sizeof(*membership));
-        uint32_t member = membership ? pool_join(pool, session->id) : SLOT_MEMBER_NONE;
+        uint32_t member =
+            membership ? pool_join(pool, session->id, session->peer.uid) : SLOT_MEMBER_NONE;
         if (member == SLOT_MEMBER_NONE) {
             free(membership);
             return NULL;
@@ -133,9 +135,9 @@ void session_forget(struct session *session, struct membership *membership)
     free(membership);
 }
 
-uint32_t session_leave(struct session *session, struct membership *membership)
+uint32_t session_leave(struct session *session, struct membership *membership, int64_t now)
 {
-    uint32_t freed = pool_leave(membership->pool, membership->member);
+    uint32_t freed = pool_leave(membership->pool, membership->member, now);
     session_forget(session, membership);
     return freed;
 }
@@ -145,6 +147,6 @@ uint64_t session_usage(const struct session *session)
     uint64_t usage = 0;
     struct membership *membership;
     LIST_FOREACH (membership, &session->memberships, in_session)
-        usage += ledger_count(&membership->pool->ledger, membership->member);
+        usage += pool_held(membership->pool, membership->member);
     return usage;
 }

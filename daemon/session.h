@@ -15,6 +15,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "daemon/listener.h"
 #include "daemon/pool.h"
 #include "daemon/registry.h"
 #include "daemon/waitqueue.h"
@@ -45,7 +46,10 @@ struct session {
     LIST_HEAD(, membership) memberships;
     uint32_t membership_count;
     struct waiter_list waiters;
-    uint32_t waiter_count;
+    struct listener_list listeners;
+    uint32_t waiter_count; /* of both */
+    struct user *user;     /* of the instance; the broker's to set, with what is charged to it */
+    struct charge counted;
 };
 
 TAILQ_HEAD(session_list, session);
@@ -79,7 +83,7 @@ struct membership *session_membership(const struct session *session, uint32_t po
 struct membership *session_join(struct session *session, struct pool *pool, bool write);
 
 /* Leaves the pool. Returns how many slots that freed. */
-uint32_t session_leave(struct session *session, struct membership *membership);
+uint32_t session_leave(struct session *session, struct membership *membership, int64_t now);
 
 /* Forgets the membership; the pool itself is going. */
 void session_forget(struct session *session, struct membership *membership);

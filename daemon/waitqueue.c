@@ -1,78 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/waitqueue.h"
 
-#include <errno.h>
-#include <stdlib.h>
+#include <stddef.h>
 
-#define ROOM_FIRST 64
-
-void deadlines_deinit(struct deadlines *deadlines)
+void slots_charge_deinit(struct slots_charge *charge)
 {
-    free(deadlines->heap);
-    *deadlines = (struct deadlines){0};
+    charge_deinit(&charge->session);
+    charge_deinit(&charge->user);
 }
 
-static void place(struct deadlines *deadlines, size_t index, struct waiter *waiter)
+void waitqueue_init(struct waitqueue *queue)
 {
-    deadlines->heap[index] = waiter;
-    waiter->heap_index = index;
+    for (enum priority priority = 0; priority < PRIORITIES; priority++)
+        TAILQ_INIT(&queue->waiting[priority]);
+    queue->count = 0;
 }
 
-static void sift_up(struct deadlines *deadlines, size_t index, struct waiter *waiter)
+void waitqueue_add(struct waitqueue *queue, struct waiter *waiter)
 {
-    for (; index > 0; index = (index - 1) / 2) {
-        struct waiter *parent = deadlines->heap[(index - 1) / 2];
-        if (parent->deadline <= waiter->deadline)
-            break;
-        place(deadlines, index, parent);
-    }
-    place(deadlines, index, waiter);
+    TAILQ_INSERT_TAIL(&queue->waiting[waiter->priority], waiter, in_pool);
+    queue->count++;
 }
 
-static void sift_down(struct deadlines *deadlines, size_t index, struct waiter *waiter)
+void waitqueue_remove(struct waitqueue *queue, struct waiter *waiter)
 {
-    for (size_t child; (child = 2 * index + 1) < deadlines->count; index = child) {
-        struct waiter **heap = deadlines->heap;
-        if (child + 1 < deadlines->count && heap[child + 1]->deadline < heap[child]->deadline)
-            child++;
-        if (waiter->deadline <= heap[child]->deadline)
-            break;
-        place(deadlines, index, heap[child]);
-    }
-    place(deadlines, index, waiter);
+    TAILQ_REMOVE(&queue->waiting[waiter->priority], waiter, in_pool);
+    queue->count--;
 }
 
-int deadlines_add(struct deadlines *deadlines, struct waiter *waiter)
+struct waiter *waitqueue_first(const struct waitqueue *queue)
 {
-    if (waiter->deadline == WAITER_FOREVER)
-        return 0;
-    if (deadlines->count == deadlines->room) {
-        size_t room = deadlines->room ? 2 * deadlines->room : ROOM_FIRST;
-        struct waiter **heap = realloc(deadlines->heap, room * sizeof(struct waiter *));
-        if (!heap)
-            return -ENOMEM;
-        deadlines->heap = heap;
-        deadlines->room = room;
-    }
-    sift_up(deadlines, deadlines->count++, waiter);
-    return 0;
+    struct waiter *first = NULL;
+    for (enum priority priority = 0; priority < PRIORITIES && !first; priority++)
+        first = TAILQ_FIRST(&queue->waiting[priority]);
+    return first;
 }
 
-void deadlines_remove(struct deadlines *deadlines, struct waiter *waiter)
+bool waitqueue_is_ahead(const struct waitqueue *queue, enum priority priority)
 {
-    if (waiter->deadline == WAITER_FOREVER)
-        return;
-    struct waiter *last = deadlines->heap[--deadlines->count];
-    size_t index = waiter->heap_index;
-    if (last == waiter)
-        return;
-    if (last->deadline < waiter->deadline)
-        sift_up(deadlines, index, last);
-    else
-        sift_down(deadlines, index, last);
-}
-
-struct waiter *deadlines_first(const struct deadlines *deadlines)
-{
-    return deadlines->count ? deadlines->heap[0] : NULL;
+    for (enum priority ahead = 0; ahead <= priority; ahead++)
+        if (!TAILQ_EMPTY(&queue->waiting[ahead]))
+            return true;
+    return false;
 }

@@ -1,54 +1,69 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Requests that wait for slots. Each stands in its pool's queue, in order of arrival, and, if it
- * has a deadline, in one heap of the whole instance, so that the next one to time out is found at
- * once.
+ * A pool's queue of requests that wait for slots: the highest priority first, then the oldest.
  *
- * The queue is strictly first come, first served: nobody overtakes a request for many slots, so it
- * can't be starved by small ones.
+ * Nobody of the same or a lower priority overtakes the one in front, however little he asks for: so
+ * a request for many slots can't be starved by small ones, but only by more important ones.
  */
 #ifndef DAEMON_WAITQUEUE_H
 #define DAEMON_WAITQUEUE_H
 
-#include <stddef.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
-#define WAITER_FOREVER INT64_MAX
+#include "daemon/deadline.h"
+#include "daemon/quota.h"
+
+/* The most important one first. */
+enum priority { PRIORITY_CRITICAL, PRIORITY_NORMAL, PRIORITY_BEST_EFFORT, PRIORITIES };
 
 struct pool;
 struct session;
 
+/* What slots are charged to. All zero is nothing. */
+struct slots_charge {
+    struct charge session;
+    struct charge user;
+};
+
+/* Gives all of it back. */
+void slots_charge_deinit(struct slots_charge *charge);
+
 struct waiter {
     TAILQ_ENTRY(waiter) in_pool;
     LIST_ENTRY(waiter) in_session;
-    size_t heap_index; /* in the deadlines, unless it waits for ever */
-    int64_t deadline;  /* ns of the monotonic clock, or WAITER_FOREVER */
+    struct deadline deadline;
+    int64_t since;
     struct pool *pool;
     struct session *session;
     uint32_t member;
+    enum priority priority;
     uint32_t count; /* slots */
+    bool evictable;
+    bool growth_only; /* it waits for the growth that is under way, no longer */
     uint64_t request;
     uint32_t msgid;
+    struct slots_charge slots;
+    struct charge waiting; /* the user's, in the instance */
 };
 
-TAILQ_HEAD(waitqueue, waiter);
+TAILQ_HEAD(waiters, waiter);
 LIST_HEAD(waiter_list, waiter);
 
-/* A binary heap of waiters, the earliest deadline on top. */
-struct deadlines {
-    struct waiter **heap;
-    size_t count;
-    size_t room;
+struct waitqueue {
+    struct waiters waiting[PRIORITIES];
+    uint32_t count;
 };
 
-void deadlines_deinit(struct deadlines *deadlines);
+void waitqueue_init(struct waitqueue *queue);
+void waitqueue_add(struct waitqueue *queue, struct waiter *waiter);
+void waitqueue_remove(struct waitqueue *queue, struct waiter *waiter);
 
-/* 0 or -ENOMEM. A waiter without a deadline isn't taken in. */
-int deadlines_add(struct deadlines *deadlines, struct waiter *waiter);
-void deadlines_remove(struct deadlines *deadlines, struct waiter *waiter);
+/* The one whose turn it is; NULL if nobody waits. */
+struct waiter *waitqueue_first(const struct waitqueue *queue);
 
-/* The waiter that times out first; NULL when none does. */
-struct waiter *deadlines_first(const struct deadlines *deadlines);
+/* Whether a new request of that priority would have somebody in front of it. */
+bool waitqueue_is_ahead(const struct waitqueue *queue, enum priority priority);
 
 #endif

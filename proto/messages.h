@@ -18,15 +18,19 @@
 #include "shm/geometry.h"
 #include "shm/handle.h"
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 
 #define PROTOCOL_NAME_MAX (LAYOUT_NAME_SIZE - 1) /* bytes of a pool's, type's or client's name */
 #define PROTOCOL_TOKEN_SIZE 16
 #define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
 #define PROTOCOL_HANDLES_MAX ((uint64_t)PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE) /* their bytes */
-#define PROTOCOL_LIST_MAX 128u  /* elements in one reply of a list */
+#define PROTOCOL_LIST_MAX 64u          /* elements in one reply of a list */
+#define PROTOCOL_TEMPLATE_MAX 32768u   /* bytes of a pool's template */
+#define PROTOCOL_GROWTH_MAX (LAYOUT_GROWTH_SIZE - 1) /* bytes of a growth policy's text */
+#define PROTOCOL_WATERMARK_MAX (LAYOUT_WATERMARK_SIZE - 1)
 #define PROTOCOL_METHOD_MAX 32u /* bytes of a method's name */
 #define PROTOCOL_TEXT_MAX 400u  /* bytes of an error's message */
+#define PROTOCOL_HOLDERS_MAX 383u /* bytes that say who holds a pool's slots */
 
 /* M(NAME, name, wire name): messages <name>_request and <name>_reply belong to it. */
 #define PROTOCOL_METHODS(M)                                                                        \
@@ -37,9 +41,19 @@
     M(POOL_CLOSE, pool_close, "pool.close")                                                        \
     M(POOL_LIST, pool_list, "pool.list")                                                           \
     M(POOL_DESTROY, pool_destroy, "pool.destroy")                                                  \
+    M(POOL_GROW, pool_grow, "pool.grow")                                                           \
+    M(POOL_TRIM, pool_trim, "pool.trim")                                                           \
     M(ALLOCATE, allocate, "allocate")                                                              \
+    M(CANCEL, cancel, "cancel")                                                                    \
     M(FREE, free, "free")                                                                          \
+    M(RELEASE, release, "release")                                                                 \
+    M(RETAIN, retain, "retain")                                                                    \
+    M(ADOPT, adopt, "adopt")                                                                       \
+    M(DETACH, detach, "detach")                                                                    \
     M(STATS, stats, "stats")                                                                       \
+    M(STATS_RESET, stats_reset, "stats.reset")                                                     \
+    M(HOLDERS, holders, "holders")                                                                 \
+    M(EVENTS, events, "events")                                                                    \
     M(SESSIONS, sessions, "sessions")
 
 /* Every message and element of a list. */
@@ -59,12 +73,34 @@
     MESSAGE(pool_info, POOL_INFO)                                                                  \
     MESSAGE(pool_destroy_request, POOL_DESTROY_REQUEST)                                            \
     MESSAGE(pool_destroy_reply, POOL_DESTROY_REPLY)                                                \
+    MESSAGE(pool_grow_request, POOL_GROW_REQUEST)                                                  \
+    MESSAGE(pool_grow_reply, POOL_GROW_REPLY)                                                      \
+    MESSAGE(pool_trim_request, POOL_NAME_REQUEST)                                                  \
+    MESSAGE(pool_trim_reply, POOL_TRIM_REPLY)                                                      \
     MESSAGE(allocate_request, ALLOCATE_REQUEST)                                                    \
     MESSAGE(allocate_reply, ALLOCATE_REPLY)                                                        \
-    MESSAGE(free_request, FREE_REQUEST)                                                            \
+    MESSAGE(cancel_request, CANCEL_REQUEST)                                                        \
+    MESSAGE(cancel_reply, CANCEL_REPLY)                                                            \
+    MESSAGE(free_request, HANDLES_REQUEST)                                                         \
     MESSAGE(free_reply, FREE_REPLY)                                                                \
-    MESSAGE(stats_request, STATS_REQUEST)                                                          \
+    MESSAGE(release_request, HANDLES_REQUEST)                                                      \
+    MESSAGE(release_reply, RELEASE_REPLY)                                                          \
+    MESSAGE(retain_request, HANDLES_REQUEST)                                                       \
+    MESSAGE(retain_reply, RETAIN_REPLY)                                                            \
+    MESSAGE(adopt_request, HANDLES_REQUEST)                                                        \
+    MESSAGE(adopt_reply, ADOPT_REPLY)                                                              \
+    MESSAGE(detach_request, HANDLES_REQUEST)                                                       \
+    MESSAGE(detach_reply, DETACH_REPLY)                                                            \
+    MESSAGE(stats_request, POOL_NAME_REQUEST)                                                      \
     MESSAGE(stats_reply, STATS_REPLY)                                                              \
+    MESSAGE(stats_reset_request, POOL_NAME_REQUEST)                                                \
+    MESSAGE(stats_reset_reply, STATS_RESET_REPLY)                                                  \
+    MESSAGE(holders_request, HOLDERS_REQUEST)                                                      \
+    MESSAGE(holders_reply, HOLDERS_REPLY)                                                          \
+    MESSAGE(holder_info, HOLDER_INFO)                                                              \
+    MESSAGE(events_request, EVENTS_REQUEST)                                                        \
+    MESSAGE(events_reply, EVENTS_REPLY)                                                            \
+    MESSAGE(event_info, EVENT_INFO)                                                                \
     MESSAGE(sessions_request, SESSIONS_REQUEST)                                                    \
     MESSAGE(sessions_reply, SESSIONS_REPLY)                                                        \
     MESSAGE(session_info, SESSION_INFO)                                                            \
@@ -94,33 +130,49 @@
     F(M, STR, instance, PROTOCOL_NAME_MAX, REQUIRED)
 
 /*
- * What a pool is made of. Sizes and alignments in bytes, capacity in slots; mode as of a file, 0 =
- * 0600.
+ * What a pool is made of. Sizes and alignments in bytes, capacities, reserves and quotas in slots,
+ * times in nanoseconds; mode as of a file, 0 = 0600; gid 0 = the caller's own; growth and watermark as the texts that
+ * daemon/growth.h and daemon/watermark.h describe; `zero` 1 = on allocate, 2 = on free.
  */
+#define POOL_CONFIGURATION(F, M)                                                                   \
+    F(M, U64, object_size, UINT64_MAX, OPTIONAL)                                                   \
+    F(M, U32, alignment, UINT32_MAX, OPTIONAL)                                                     \
+    F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
+    F(M, U64, capacity_max, UINT64_MAX, OPTIONAL)                                                  \
+    F(M, STR, growth, PROTOCOL_GROWTH_MAX, OPTIONAL)                                               \
+    F(M, U64, grow_ahead, UINT64_MAX, OPTIONAL)                                                    \
+    F(M, STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
+    F(M, U32, mode, 0777, OPTIONAL)                                                                \
+    F(M, U32, gid, UINT32_MAX, OPTIONAL)                                                           \
+    F(M, BOOL, owner_frees, 1, OPTIONAL)                                                           \
+    F(M, U64, reserve_critical, UINT64_MAX, OPTIONAL)                                              \
+    F(M, U64, reserve_normal, UINT64_MAX, OPTIONAL)                                                \
+    F(M, U64, session_slots, UINT64_MAX, OPTIONAL)                                                 \
+    F(M, U64, user_slots, UINT64_MAX, OPTIONAL)                                                    \
+    F(M, U32, zero, 2, OPTIONAL)                                                                   \
+    F(M, BIN, template, PROTOCOL_TEMPLATE_MAX, OPTIONAL)                                           \
+    F(M, STR, watermark, PROTOCOL_WATERMARK_MAX, OPTIONAL)                                         \
+    F(M, U64, hold_limit, INT64_MAX, OPTIONAL)                                                     \
+    F(M, U64, trim_after, INT64_MAX, OPTIONAL)                                                     \
+    F(M, BOOL, prefault, 1, OPTIONAL)                                                              \
+    F(M, BOOL, lock, 1, OPTIONAL)                                                                  \
+    F(M, BOOL, huge, 1, OPTIONAL)
 #define POOL_CREATE_REQUEST(F, M)                                                                  \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
-    F(M, U64, object_size, UINT64_MAX, REQUIRED)                                                   \
-    F(M, U32, alignment, UINT32_MAX, OPTIONAL)                                                     \
-    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
-    F(M, STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
-    F(M, U32, mode, 0777, OPTIONAL)
+    POOL_CONFIGURATION(F, M)
 #define POOL_CREATE_REPLY(F, M) F(M, U32, pool, UINT32_MAX, REQUIRED)
 
 /*
- * Size, alignment and type that are given are compared with the pool's. With `create` a pool that
- * isn't there is made, of object_size, alignment, capacity, type and mode. With `map` the reply
- * carries three descriptors: ctl, slots, data. Without `write` the caller can only look.
+ * What is given of the configuration is compared with the pool's. With `create` a pool that isn't
+ * there is made of it. With `map` the reply carries three descriptors: ctl, slots, data. Without
+ * `write` the caller can only look.
  */
 #define POOL_OPEN_REQUEST(F, M)                                                                    \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
     F(M, BOOL, write, 1, OPTIONAL)                                                                 \
     F(M, BOOL, map, 1, OPTIONAL)                                                                   \
     F(M, BOOL, create, 1, OPTIONAL)                                                                \
-    F(M, U64, object_size, UINT64_MAX, OPTIONAL)                                                   \
-    F(M, U32, alignment, UINT32_MAX, OPTIONAL)                                                     \
-    F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
-    F(M, STR, type, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
-    F(M, U32, mode, 0777, OPTIONAL)
+    POOL_CONFIGURATION(F, M)
 #define POOL_OPEN_REPLY(F, M)                                                                      \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
     F(M, U32, nonce, UINT16_MAX, REQUIRED)                                                         \
@@ -152,12 +204,46 @@
     F(M, U32, alignment, UINT32_MAX, REQUIRED)                                                     \
     F(M, U64, stride, UINT64_MAX, REQUIRED)                                                        \
     F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, capacity_max, UINT64_MAX, REQUIRED)                                                  \
+    F(M, U64, reserve, UINT64_MAX, REQUIRED)                                                       \
+    F(M, STR, growth, PROTOCOL_GROWTH_MAX, REQUIRED)                                               \
+    F(M, U64, grow_ahead, UINT64_MAX, REQUIRED)                                                    \
+    F(M, BOOL, owner_frees, 1, REQUIRED)                                                           \
+    F(M, U64, reserve_critical, UINT64_MAX, REQUIRED)                                              \
+    F(M, U64, reserve_normal, UINT64_MAX, REQUIRED)                                                \
+    F(M, U64, session_slots, UINT64_MAX, REQUIRED)                                                 \
+    F(M, U64, user_slots, UINT64_MAX, REQUIRED)                                                    \
+    F(M, U32, zero, 2, REQUIRED)                                                                   \
+    F(M, U64, template_size, UINT64_MAX, REQUIRED)                                                 \
+    F(M, STR, watermark, PROTOCOL_WATERMARK_MAX, REQUIRED)                                         \
+    F(M, U64, hold_limit, INT64_MAX, REQUIRED)                                                     \
+    F(M, U64, trim_after, INT64_MAX, REQUIRED)                                                     \
+    F(M, BOOL, prefault, 1, REQUIRED)                                                              \
+    F(M, BOOL, lock, 1, REQUIRED)                                                                  \
+    F(M, BOOL, huge, 1, REQUIRED)                                                                  \
     F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
     F(M, U32, members, UINT32_MAX, REQUIRED)                                                       \
     F(M, U32, uid, UINT32_MAX, REQUIRED)                                                           \
     F(M, U32, gid, UINT32_MAX, REQUIRED)                                                           \
     F(M, U32, mode, 0777, REQUIRED)                                                                \
     F(M, U64, memory, UINT64_MAX, REQUIRED)
+
+#define POOL_NAME_REQUEST(F, M) F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)
+
+/*
+ * Grows the pool to `capacity` slots, if that is more than it has; before that, raises the most
+ * that it may grow to, to `capacity_max`. 0 leaves either as it is.
+ */
+#define POOL_GROW_REQUEST(F, M)                                                                    \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
+    F(M, U64, capacity_max, UINT64_MAX, OPTIONAL)
+#define POOL_GROW_REPLY(F, M)                                                                      \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, capacity_max, UINT64_MAX, REQUIRED)
+
+/* Gives back the memory of free slots; how much that was. */
+#define POOL_TRIM_REPLY(F, M) F(M, U64, bytes, UINT64_MAX, REQUIRED)
 
 /* Refused while slots are allocated or others are members, unless forced. */
 #define POOL_DESTROY_REQUEST(F, M)                                                                 \
@@ -167,22 +253,38 @@
 
 /*
  * `count` slots or none. `timeout` in nanoseconds: 0 = don't wait, negative = for ever. `request`
- * is the session's own number for this request, never used twice by it.
+ * is the session's own number for this request, never used twice by it. `priority` 0 = normal, 1 =
+ * critical, 2 = best effort. An evictable object may be freed for a critical request.
  */
 #define ALLOCATE_REQUEST(F, M)                                                                     \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
     F(M, U64, request, LAYOUT_REQUEST_MAX, REQUIRED)                                               \
     F(M, U32, count, PROTOCOL_BATCH_MAX, OPTIONAL)                                                 \
-    F(M, I64, timeout, 0, OPTIONAL)
+    F(M, I64, timeout, 0, OPTIONAL)                                                                \
+    F(M, U32, priority, 2, OPTIONAL)                                                               \
+    F(M, BOOL, evictable, 1, OPTIONAL)
 #define ALLOCATE_REPLY(F, M) F(M, BIN, handles, PROTOCOL_HANDLES_MAX, REQUIRED)
 
+/* Ends the session's waiting request of that number in the pool; 0 = all of them there. */
+#define CANCEL_REQUEST(F, M)                                                                       \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, U64, request, LAYOUT_REQUEST_MAX, OPTIONAL)
+#define CANCEL_REPLY(F, M) F(M, U32, cancelled, UINT32_MAX, REQUIRED)
+
 /* All of them or none. */
-#define FREE_REQUEST(F, M)                                                                         \
+#define HANDLES_REQUEST(F, M)                                                                      \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
     F(M, BIN, handles, PROTOCOL_HANDLES_MAX, REQUIRED)
 #define FREE_REPLY(F, M) F(M, U32, freed, PROTOCOL_BATCH_MAX, REQUIRED)
+#define RELEASE_REPLY(F, M) F(M, U32, released, PROTOCOL_BATCH_MAX, REQUIRED)
+#define RETAIN_REPLY(F, M) F(M, U32, retained, PROTOCOL_BATCH_MAX, REQUIRED)
+#define ADOPT_REPLY(F, M) F(M, U32, adopted, PROTOCOL_BATCH_MAX, REQUIRED)
+#define DETACH_REPLY(F, M) F(M, U32, detached, PROTOCOL_BATCH_MAX, REQUIRED)
 
-#define STATS_REQUEST(F, M) F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)
+/*
+ * Numbers since `age` ns ago, when the pool was made or its statistics reset; `available`,
+ * `waiters` and `held_long` are of now. Waits and holds in ns. The average in thousandths.
+ */
 #define STATS_REPLY(F, M)                                                                          \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
     F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
@@ -194,7 +296,58 @@
     F(M, U64, allocation_failures, UINT64_MAX, REQUIRED)                                           \
     F(M, U64, timeouts, UINT64_MAX, REQUIRED)                                                      \
     F(M, U64, reclaimed, UINT64_MAX, REQUIRED)                                                     \
-    F(M, U64, waiters, UINT64_MAX, REQUIRED)
+    F(M, U64, waiters, UINT64_MAX, REQUIRED)                                                       \
+    F(M, U64, total_waits, UINT64_MAX, REQUIRED)                                                   \
+    F(M, U64, growth_count, UINT64_MAX, REQUIRED)                                                  \
+    F(M, U64, evictions, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, average_usage, UINT64_MAX, REQUIRED)                                                 \
+    F(M, U64, watermarks, UINT64_MAX, REQUIRED)                                                    \
+    F(M, U64, held_long, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, total_held_long, UINT64_MAX, REQUIRED)                                               \
+    F(M, U64, wait_p50, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, wait_p99, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, wait_max, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, hold_p50, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, hold_p99, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, hold_max, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, age, UINT64_MAX, REQUIRED)
+#define STATS_RESET_REPLY(F, M)
+
+/* Who holds most of the pool's slots, most first. `session` 0 is the pool itself. Ages in ns. */
+#define HOLDERS_REQUEST(F, M) F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)
+#define HOLDERS_REPLY(F, M) F(M, LIST, holders, holder_info, REQUIRED)
+#define HOLDER_INFO(F, M)                                                                          \
+    F(M, U64, session, UINT64_MAX, REQUIRED)                                                       \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U32, pid, UINT32_MAX, REQUIRED)                                                           \
+    F(M, U32, uid, UINT32_MAX, REQUIRED)                                                           \
+    F(M, BOOL, connected, 1, REQUIRED)                                                             \
+    F(M, U64, slots, UINT64_MAX, REQUIRED)                                                         \
+    F(M, U64, oldest, UINT64_MAX, REQUIRED)
+
+/*
+ * Events with a number above `after`, oldest first, of the pools that the caller may read, or of
+ * that one alone; without any, waits for one as allocate does. `next` is what to give as `after`
+ * the next time; `lost` how many there were since `after` that are no longer kept.
+ */
+#define EVENTS_REQUEST(F, M)                                                                       \
+    F(M, U64, after, UINT64_MAX, OPTIONAL)                                                         \
+    F(M, STR, name, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
+    F(M, I64, timeout, 0, OPTIONAL)
+#define EVENTS_REPLY(F, M)                                                                         \
+    F(M, LIST, events, event_info, REQUIRED)                                                       \
+    F(M, U64, next, UINT64_MAX, REQUIRED)                                                          \
+    F(M, U64, lost, UINT64_MAX, REQUIRED)
+#define EVENT_INFO(F, M)                                                                           \
+    F(M, U64, number, UINT64_MAX, REQUIRED)                                                        \
+    F(M, STR, kind, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, time, UINT64_MAX, REQUIRED)                                                          \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, count, UINT64_MAX, REQUIRED)                                                         \
+    F(M, U64, session, UINT64_MAX, REQUIRED)
 
 /* Sessions with an id above `after`, in that order. */
 #define SESSIONS_REQUEST(F, M) F(M, U64, after, UINT64_MAX, OPTIONAL)
@@ -237,6 +390,8 @@
     E(POOL_IN_USE, 22, IN_USE_FIELDS)                                                              \
     E(POOL_DESTROYED, 23, POOL_FIELDS)                                                             \
     E(NOT_A_MEMBER, 24, POOL_FIELDS)                                                               \
+    E(CONFIG_MISMATCH, 25, CONFIG_FIELDS)                                                          \
+    E(CANCELLED, 26, POOL_FIELDS)                                                                  \
     E(INVALID_CAPACITY, 30, CAPACITY_FIELDS)                                                       \
     E(INVALID_ALIGNMENT, 31, ALIGNMENT_FIELDS)                                                     \
     E(INVALID_OBJECT_SIZE, 32, REQUESTED_MAX_FIELDS)                                               \
@@ -248,7 +403,11 @@
     E(TIMEOUT, 41, EXHAUSTED_FIELDS)                                                               \
     E(STALE_HANDLE, 42, HANDLE_FIELDS)                                                             \
     E(WRONG_POOL, 43, HANDLE_FIELDS)                                                               \
-    E(DUPLICATE_HANDLE, 44, HANDLE_FIELDS)
+    E(DUPLICATE_HANDLE, 44, HANDLE_FIELDS)                                                         \
+    E(OBJECT_SHARED, 45, HANDLE_FIELDS)                                                            \
+    E(NOT_HOLDER, 46, HANDLE_FIELDS)                                                               \
+    E(MAX_CAPACITY_EXCEEDED, 47, GROWTH_FIELDS)                                                    \
+    E(QUOTA_EXCEEDED, 48, QUOTA_FIELDS)
 
 #define NO_FIELDS(F, M)
 #define ARGUMENT_FIELDS(F, M) F(M, STR, field, PROTOCOL_NAME_MAX, OPTIONAL)
@@ -279,6 +438,9 @@
     F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
     F(M, STR, requested_type, PROTOCOL_NAME_MAX, REQUIRED)                                         \
     F(M, STR, actual_type, PROTOCOL_NAME_MAX, REQUIRED)
+#define CONFIG_FIELDS(F, M)                                                                        \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, STR, field, PROTOCOL_NAME_MAX, REQUIRED)
 #define SPACE_FIELDS(F, M)                                                                         \
     F(M, U64, needed, UINT64_MAX, REQUIRED)                                                        \
     F(M, U64, available, UINT64_MAX, REQUIRED)
@@ -287,7 +449,24 @@
     F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
     F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
     F(M, U64, requested, UINT64_MAX, REQUIRED)                                                     \
-    F(M, U64, waiters, UINT64_MAX, REQUIRED)
+    F(M, U64, waiters, UINT64_MAX, REQUIRED)                                                       \
+    F(M, U64, reserved, UINT64_MAX, REQUIRED)                                                      \
+    F(M, STR, holders, PROTOCOL_HOLDERS_MAX, OPTIONAL)
+#define GROWTH_FIELDS(F, M)                                                                        \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U64, current, UINT64_MAX, REQUIRED)                                                       \
+    F(M, U64, requested, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, max, UINT64_MAX, REQUIRED)                                                           \
+    F(M, U64, allocated, UINT64_MAX, OPTIONAL)                                                     \
+    F(M, U64, waiters, UINT64_MAX, OPTIONAL)                                                       \
+    F(M, U64, reserved, UINT64_MAX, OPTIONAL)                                                      \
+    F(M, STR, holders, PROTOCOL_HOLDERS_MAX, OPTIONAL)
+#define QUOTA_FIELDS(F, M)                                                                         \
+    F(M, STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
+    F(M, STR, field, PROTOCOL_NAME_MAX, REQUIRED)                                                  \
+    F(M, U64, requested, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, max, UINT64_MAX, REQUIRED)
 #define HANDLE_FIELDS(F, M)                                                                        \
     F(M, STR, pool, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
     F(M, U64, position, UINT64_MAX, REQUIRED)
@@ -298,7 +477,10 @@
     F(M, STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
     F(M, STR, requested_type, PROTOCOL_NAME_MAX, OPTIONAL)                                         \
     F(M, STR, actual_type, PROTOCOL_NAME_MAX, OPTIONAL)                                            \
+    F(M, STR, holders, PROTOCOL_HOLDERS_MAX, OPTIONAL)                                                \
     F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
+    F(M, U64, current, UINT64_MAX, OPTIONAL)                                                       \
+    F(M, U64, reserved, UINT64_MAX, OPTIONAL)                                                      \
     F(M, U64, allocated, UINT64_MAX, OPTIONAL)                                                     \
     F(M, U64, requested, UINT64_MAX, OPTIONAL)                                                     \
     F(M, U64, actual, UINT64_MAX, OPTIONAL)                                                        \

@@ -6,9 +6,6 @@
 #define WORD sizeof(uint64_t)
 #define PAGE 4096u
 
-/* Holders of SHARED slots: one for each slot on average, and a few for the smallest pools. */
-#define HOLDERS_MIN 64u
-
 static uint64_t round_up(uint64_t value, uint64_t multiple)
 {
     return (value + multiple - 1) / multiple * multiple;
@@ -30,31 +27,30 @@ uint32_t geometry_capacity_limit(uint64_t object_size, uint32_t alignment)
     return smaller(GEOMETRY_DATA_MAX / stride, GEOMETRY_CAPACITY_MAX);
 }
 
+uint32_t geometry_reserve(uint64_t object_size, uint32_t alignment, uint32_t capacity_max)
+{
+    return smaller((uint64_t)capacity_max * GEOMETRY_RESERVE_FACTOR,
+                   geometry_capacity_limit(object_size, alignment));
+}
+
 enum geometry_result geometry_init(struct geometry *geometry, uint64_t object_size,
-                                   uint32_t alignment, uint32_t capacity_max)
+                                   uint32_t alignment, uint32_t reserve)
 {
     if (object_size == 0 || object_size > GEOMETRY_OBJECT_MAX)
         return GEOMETRY_BAD_SIZE;
     alignment = actual_alignment(alignment);
     if ((alignment & (alignment - 1)) != 0 || alignment > GEOMETRY_ALIGNMENT_MAX)
         return GEOMETRY_BAD_ALIGNMENT;
-    uint32_t limit = geometry_capacity_limit(object_size, alignment);
-    if (capacity_max == 0 || capacity_max > limit)
+    if (reserve == 0 || reserve > geometry_capacity_limit(object_size, alignment))
         return GEOMETRY_BAD_CAPACITY;
 
-    uint32_t reserve = smaller((uint64_t)capacity_max * GEOMETRY_RESERVE_FACTOR, limit);
-    uint32_t holders = capacity_max > HOLDERS_MIN ? capacity_max : HOLDERS_MIN;
-    size_t members_end = sizeof(struct layout_ctl) + LAYOUT_MEMBERS * WORD;
     *geometry = (struct geometry){
         .object_size = object_size,
         .stride = round_up(object_size, alignment),
         .alignment = alignment,
-        .capacity_max = capacity_max,
         .reserve = reserve,
-        .holders_max = holders,
         .members_offset = sizeof(struct layout_ctl),
-        .holders_offset = members_end,
-        .ledger_offset = members_end + holders * WORD,
+        .ledger_offset = sizeof(struct layout_ctl) + LAYOUT_MEMBERS * WORD,
         .words_offset = round_up(((uint64_t)reserve + 4095) / 4096 * WORD, 64),
     };
     return GEOMETRY_OK;

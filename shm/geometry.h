@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pool's geometry: from object size, alignment and capacities to the sizes of its three
- * shared-memory objects and the places in them. Pure arithmetic, checked for overflow.
+ * A pool's geometry: from object size, alignment and reserve to the sizes of its shared-memory
+ * objects and the places in them. Pure arithmetic, checked for overflow. It stays as it is for as
+ * long as the pool lives; the capacity moves within it.
  *
  * The daemon computes it from a request, a client from the ctl head; both come to the same numbers.
  */
@@ -23,8 +24,8 @@
 _Static_assert(sizeof(size_t) == 8, "a pool takes 64-bit addresses");
 
 /*
- * A pool's address space is this many times its maximum capacity, as far as GEOMETRY_DATA_MAX
- * allows.
+ * A pool's address space is this many times the maximum capacity that it is made with, as far as
+ * GEOMETRY_DATA_MAX allows.
  */
 #define GEOMETRY_RESERVE_FACTOR 4u
 
@@ -32,11 +33,8 @@ struct geometry {
     uint64_t object_size;
     uint64_t stride;
     uint32_t alignment;
-    uint32_t capacity_max;
-    uint32_t reserve;
-    uint32_t holders_max;
+    uint32_t reserve;      /* the most slots that there can ever be */
     size_t members_offset; /* in ctl */
-    size_t holders_offset;
     size_t ledger_offset;
     size_t words_offset; /* in slots; the hint bits stand at 0 */
 };
@@ -48,12 +46,18 @@ enum geometry_result {
     GEOMETRY_BAD_CAPACITY,  /* 0, above GEOMETRY_CAPACITY_MAX, or too much for GEOMETRY_DATA_MAX */
 };
 
-/* Alignment 0 means GEOMETRY_ALIGNMENT_DEFAULT. On failure *geometry is untouched. */
+/*
+ * For that many slots at most. Alignment 0 means GEOMETRY_ALIGNMENT_DEFAULT. On failure *geometry
+ * is untouched.
+ */
 enum geometry_result geometry_init(struct geometry *geometry, uint64_t object_size,
-                                   uint32_t alignment, uint32_t capacity_max);
+                                   uint32_t alignment, uint32_t reserve);
 
 /* The most slots of this size and alignment (both valid) that one pool can have. */
 uint32_t geometry_capacity_limit(uint64_t object_size, uint32_t alignment);
+
+/* What to reserve for a pool of that maximum capacity (all valid). */
+uint32_t geometry_reserve(uint64_t object_size, uint32_t alignment, uint32_t capacity_max);
 
 /* Bytes of each object when the pool has `capacity` slots. Mappings use the reserve for it. */
 size_t geometry_ctl_size(const struct geometry *geometry, uint32_t capacity);

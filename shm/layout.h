@@ -4,15 +4,16 @@
  * different builds meet here, so fields are of fixed width, places are offsets, and nothing moves
  * without a new layout version.
  *
- *   ctl    the head below, then three arrays of 64-bit words (offsets in shm/geometry.h):
- *          members   [LAYOUT_MEMBERS]  session id of each member number, 0 = free
- *          holders   [holders_max]     holders of SHARED slots, 0 = free
- *          ledger    [capacity]        which member holds the slot, by which request; 0 = nobody
- *   slots  one hint bit for each 64 slots, then the slot words
- *   data   the objects, `stride` apart
+ *   ctl       the head below, then two arrays of 64-bit words (offsets in shm/geometry.h):
+ *             members  [LAYOUT_MEMBERS]  session id of each member number, 0 = free
+ *             ledger   [capacity]        which member holds the slot, by which request; 0 = nobody
+ *   slots     one hint bit for each 64 slots, then the slot words
+ *   data      the objects, `stride` apart
+ *   holders   who holds SHARED slots, 64-bit entries, 0 = free; made when the first slot is shared
+ *   template  what each new object begins with; only where the pool has one
  *
- * ctl is written by the daemon alone. slots is written by the daemon, and in leased pools by
- * members.
+ * Clients get the first three. ctl, holders and template are written by the daemon alone, slots by
+ * the daemon, and in leased pools by members. ctl, slots and data grow with the capacity.
  */
 #ifndef SHM_LAYOUT_H
 #define SHM_LAYOUT_H
@@ -20,12 +21,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "shm/histogram.h"
 #include "shm/slot.h"
 
 #define LAYOUT_MAGIC UINT64_C(0x6f6c6c6174736166) /* "fastallo" in memory */
-#define LAYOUT_VERSION 1u
+#define LAYOUT_VERSION 2u
 
 #define LAYOUT_NAME_SIZE 64                   /* pool and type names, the final NUL included */
+#define LAYOUT_GROWTH_SIZE 192                /* a growth policy's text, the final NUL included */
+#define LAYOUT_WATERMARK_SIZE 16              /* a watermark's */
 #define LAYOUT_MEMBERS (SLOT_MEMBER_POOL + 1) /* the table is indexed by member number */
 
 enum layout_kind {
@@ -33,22 +37,54 @@ enum layout_kind {
     LAYOUT_LEASED = 2,   /* members change the words of slots that they were granted */
 };
 
+enum layout_flag {
+    LAYOUT_OWNER_FREES = 1 << 0,   /* only who holds an object may free it */
+    LAYOUT_ZERO_ALLOCATE = 1 << 1, /* objects begin as zero bytes, after the template */
+    LAYOUT_ZERO_FREE = 1 << 2,     /* objects are overwritten with zero bytes when they are freed */
+    LAYOUT_PREFAULT = 1 << 3,      /* members fault the data in when they open the pool */
+    LAYOUT_LOCK = 1 << 4,          /* and lock it in memory */
+    LAYOUT_HUGE = 1 << 5,          /* and ask for huge pages */
+};
+
+/* How the pool was made and what may be changed of it; the growth and watermark as their text. */
+struct layout_policy {
+    char growth[LAYOUT_GROWTH_SIZE];
+    char watermark[LAYOUT_WATERMARK_SIZE];
+    uint32_t capacity_first;   /* that it began with */
+    uint32_t reserve_critical; /* slots that only critical requests may take */
+    uint32_t reserve_normal;   /* slots that best-effort requests may not take */
+    uint32_t grow_ahead;       /* it grows when fewer slots are free; 0 = when it must */
+    uint32_t session_slots;    /* the most that one session may hold; 0 = all */
+    uint32_t user_slots;       /* the most that the sessions of one uid may; 0 = all */
+    uint32_t template_size;    /* bytes; 0 = none */
+    uint32_t pad;
+    uint64_t hold_limit;  /* ns after which an object is held for too long; 0 = never */
+    uint64_t trim_after;  /* ns of quiet after which free memory is given back; 0 = never */
+};
+
 /*
- * A transfer of ownership, while it is under way. Written before the word, cleared after the
- * ledger; a daemon that starts and finds one lets the word choose between the two names.
+ * A change of who holds a slot, while it is under way: between LIVE of one member, LIVE of another,
+ * and SHARED. Written before the word, cleared after the ledger and the holders; a daemon that
+ * starts and finds one lets the word choose between the two sides.
  */
+enum layout_intent_kind {
+    LAYOUT_INTENT_NONE = 0,
+    LAYOUT_INTENT_MOVE = 1,  /* LIVE of `from` to LIVE of `to` */
+    LAYOUT_INTENT_SHARE = 2, /* LIVE of `from` to SHARED by `from` and `to` */
+};
+
 struct layout_intent {
-    uint32_t kind; /* 0 = none; written last, cleared last */
+    uint32_t kind; /* written last, cleared first */
     uint32_t index;
     uint32_t from;
     uint32_t to;
     uint64_t generation;
-    uint64_t request;
+    uint64_t entry; /* the ledger's, once it is done */
 };
 
-/* Written by the daemon; every number since the pool was made. */
+/* Written by the daemon; numbers since the pool was made or its statistics were reset. */
 struct layout_counters {
-    uint64_t sequence; /* odd while the numbers below are being changed */
+    uint64_t sequence; /* odd while anything of it is being changed */
     uint64_t total_allocations;
     uint64_t total_deallocations;
     uint64_t allocation_failures;
@@ -56,6 +92,21 @@ struct layout_counters {
     uint64_t reclaimed; /* slots taken back from sessions that ended */
     uint64_t current_usage;
     uint64_t peak_usage;
+    uint64_t growth_count;
+    uint64_t evictions;   /* slots */
+    uint64_t waiters;     /* requests that wait now */
+    uint64_t total_waits; /* that ever had to */
+    uint64_t held_long;   /* slots now held for longer than the limit */
+    uint64_t total_held_long;
+    uint64_t watermarks; /* times that the watermark was reached */
+    uint64_t reset_usage; /* at reset_at */
+    uint64_t reset_at;    /* ns of the monotonic clock */
+    uint64_t changed_at;  /* when current_usage changed last */
+    uint64_t area_low;    /* sum of usage times ns, from reset_at to changed_at: 128 bits */
+    uint64_t area_high;
+    uint64_t pad[20];
+    struct histogram waits; /* how long requests waited that were granted or timed out */
+    struct histogram holds; /* how long objects were held until they were freed or handed on */
 };
 
 struct layout_ctl {
@@ -67,26 +118,29 @@ struct layout_ctl {
     uint64_t object_size;
     uint64_t stride;
     uint32_t alignment;
-    uint32_t capacity_max; /* growth ends here */
-    uint32_t reserve;      /* clients map this many slots; capacity_max can be raised up to it */
-    uint32_t holders_max;
+    uint32_t capacity_max; /* growth ends here; an administrator may raise it up to the reserve */
+    uint32_t reserve;      /* clients map this many slots */
+    uint32_t pad0;
     uint32_t uid; /* the owner's */
     uint32_t gid;
     uint32_t mode;  /* permission bits as of a file: read = get, write = allocate and free */
-    uint32_t flags; /* none yet */
+    uint32_t flags; /* enum layout_flag */
     char name[LAYOUT_NAME_SIZE];
     char type[LAYOUT_NAME_SIZE];
-    uint8_t pad0[56];
+    uint8_t pad1[56];
 
     uint32_t capacity; /* slots that exist; a line of its own, since every get loads it */
-    uint8_t pad1[60];
+    uint8_t pad2[60];
 
     uint64_t waiters; /* epoch: 0 = nobody waits */
-    uint8_t pad2[56];
+    uint8_t pad3[56];
+
+    struct layout_policy policy;
+    struct layout_intent intent;
+    uint8_t pad4[96];
 
     struct layout_counters counters;
-    struct layout_intent intent;
-    uint8_t pad3[32];
+    uint8_t pad5[32];
 };
 
 _Static_assert(offsetof(struct layout_ctl, magic) == 0, "layout");
@@ -99,7 +153,6 @@ _Static_assert(offsetof(struct layout_ctl, stride) == 32, "layout");
 _Static_assert(offsetof(struct layout_ctl, alignment) == 40, "layout");
 _Static_assert(offsetof(struct layout_ctl, capacity_max) == 44, "layout");
 _Static_assert(offsetof(struct layout_ctl, reserve) == 48, "layout");
-_Static_assert(offsetof(struct layout_ctl, holders_max) == 52, "layout");
 _Static_assert(offsetof(struct layout_ctl, uid) == 56, "layout");
 _Static_assert(offsetof(struct layout_ctl, gid) == 60, "layout");
 _Static_assert(offsetof(struct layout_ctl, mode) == 64, "layout");
@@ -108,7 +161,26 @@ _Static_assert(offsetof(struct layout_ctl, name) == 72, "layout");
 _Static_assert(offsetof(struct layout_ctl, type) == 136, "layout");
 _Static_assert(offsetof(struct layout_ctl, capacity) == 256, "layout");
 _Static_assert(offsetof(struct layout_ctl, waiters) == 320, "layout");
-_Static_assert(offsetof(struct layout_ctl, counters) == 384, "layout");
+_Static_assert(offsetof(struct layout_ctl, policy) == 384, "layout");
+_Static_assert(offsetof(struct layout_policy, growth) == 0, "layout");
+_Static_assert(offsetof(struct layout_policy, watermark) == 192, "layout");
+_Static_assert(offsetof(struct layout_policy, capacity_first) == 208, "layout");
+_Static_assert(offsetof(struct layout_policy, reserve_critical) == 212, "layout");
+_Static_assert(offsetof(struct layout_policy, reserve_normal) == 216, "layout");
+_Static_assert(offsetof(struct layout_policy, grow_ahead) == 220, "layout");
+_Static_assert(offsetof(struct layout_policy, session_slots) == 224, "layout");
+_Static_assert(offsetof(struct layout_policy, user_slots) == 228, "layout");
+_Static_assert(offsetof(struct layout_policy, template_size) == 232, "layout");
+_Static_assert(offsetof(struct layout_policy, hold_limit) == 240, "layout");
+_Static_assert(offsetof(struct layout_policy, trim_after) == 248, "layout");
+_Static_assert(offsetof(struct layout_ctl, intent) == 640, "layout");
+_Static_assert(offsetof(struct layout_intent, kind) == 0, "layout");
+_Static_assert(offsetof(struct layout_intent, index) == 4, "layout");
+_Static_assert(offsetof(struct layout_intent, from) == 8, "layout");
+_Static_assert(offsetof(struct layout_intent, to) == 12, "layout");
+_Static_assert(offsetof(struct layout_intent, generation) == 16, "layout");
+_Static_assert(offsetof(struct layout_intent, entry) == 24, "layout");
+_Static_assert(offsetof(struct layout_ctl, counters) == 768, "layout");
 _Static_assert(offsetof(struct layout_counters, sequence) == 0, "layout");
 _Static_assert(offsetof(struct layout_counters, total_allocations) == 8, "layout");
 _Static_assert(offsetof(struct layout_counters, total_deallocations) == 16, "layout");
@@ -117,24 +189,33 @@ _Static_assert(offsetof(struct layout_counters, timeouts) == 32, "layout");
 _Static_assert(offsetof(struct layout_counters, reclaimed) == 40, "layout");
 _Static_assert(offsetof(struct layout_counters, current_usage) == 48, "layout");
 _Static_assert(offsetof(struct layout_counters, peak_usage) == 56, "layout");
-_Static_assert(offsetof(struct layout_ctl, intent) == 448, "layout");
-_Static_assert(offsetof(struct layout_intent, kind) == 0, "layout");
-_Static_assert(offsetof(struct layout_intent, index) == 4, "layout");
-_Static_assert(offsetof(struct layout_intent, from) == 8, "layout");
-_Static_assert(offsetof(struct layout_intent, to) == 12, "layout");
-_Static_assert(offsetof(struct layout_intent, generation) == 16, "layout");
-_Static_assert(offsetof(struct layout_intent, request) == 24, "layout");
-_Static_assert(sizeof(struct layout_ctl) == 512, "layout");
+_Static_assert(offsetof(struct layout_counters, growth_count) == 64, "layout");
+_Static_assert(offsetof(struct layout_counters, evictions) == 72, "layout");
+_Static_assert(offsetof(struct layout_counters, waiters) == 80, "layout");
+_Static_assert(offsetof(struct layout_counters, total_waits) == 88, "layout");
+_Static_assert(offsetof(struct layout_counters, held_long) == 96, "layout");
+_Static_assert(offsetof(struct layout_counters, total_held_long) == 104, "layout");
+_Static_assert(offsetof(struct layout_counters, watermarks) == 112, "layout");
+_Static_assert(offsetof(struct layout_counters, reset_usage) == 120, "layout");
+_Static_assert(offsetof(struct layout_counters, reset_at) == 128, "layout");
+_Static_assert(offsetof(struct layout_counters, changed_at) == 136, "layout");
+_Static_assert(offsetof(struct layout_counters, area_low) == 144, "layout");
+_Static_assert(offsetof(struct layout_counters, area_high) == 152, "layout");
+_Static_assert(offsetof(struct layout_counters, waits) == 320, "layout");
+_Static_assert(offsetof(struct layout_counters, holds) == 1808, "layout");
+_Static_assert(sizeof(struct layout_ctl) == 4096, "layout");
 
 /*
- * Ledger entries: `request : 51 | member : 13`. 0 = the slot is nobody's. The request number is the
- * session's own; it tells, after a lost reply, what that request had been granted.
+ * Ledger entries: `request : 50 | evictable : 1 | member : 13`. 0 = the slot is nobody's. The
+ * request number is the session's own; it tells, after a lost reply, what that request had been
+ * granted. An evictable object may be freed when a critical request needs its slot.
  */
-#define LAYOUT_REQUEST_MAX ((UINT64_C(1) << 51) - 1)
+#define LAYOUT_REQUEST_MAX ((UINT64_C(1) << 50) - 1)
+#define LAYOUT_EVICTABLE (UINT64_C(1) << FASTALLOC_WORD_MEMBER_BITS)
 
 static inline uint64_t layout_ledger_entry(uint64_t request, uint32_t member)
 {
-    return request << FASTALLOC_WORD_MEMBER_BITS | member;
+    return request << (FASTALLOC_WORD_MEMBER_BITS + 1) | member;
 }
 
 static inline uint32_t layout_ledger_member(uint64_t entry)
@@ -144,7 +225,7 @@ static inline uint32_t layout_ledger_member(uint64_t entry)
 
 static inline uint64_t layout_ledger_request(uint64_t entry)
 {
-    return entry >> FASTALLOC_WORD_MEMBER_BITS;
+    return entry >> (FASTALLOC_WORD_MEMBER_BITS + 1);
 }
 
 /* Holder entries: `generation's low 19 bits : 19 | index : 32 | member : 13`. 0 = free. */

@@ -86,4 +86,13 @@ static inline void counters_end(uint64_t *sequence)
     __atomic_store_n(sequence, counter_load(sequence) + 1, __ATOMIC_RELEASE);
 }
 
+/* The reader's end: the loads before stay before this one. Whether nothing was changed meanwhile. */
+static inline bool counters_unchanged(const uint64_t *sequence, uint64_t before)
+{
+#ifndef __SANITIZE_THREAD__
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+#endif
+    return counter_load(sequence) == before;
+}
+
 #endif

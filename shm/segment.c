@@ -19,11 +19,11 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
     snprintf(name, SEGMENT_NAME_SIZE, "/fastalloc.%s.%s", digits, part);
 }
 
-static int reserve(int fd, size_t size)
+static int reserve(int fd, size_t from, size_t to)
 {
     int result;
     do
-        result = posix_fallocate(fd, 0, (off_t)size);
+        result = posix_fallocate(fd, (off_t)from, (off_t)(to - from));
     while (result == EINTR);
     return -result;
 }
@@ -35,7 +35,7 @@ int segment_create(const char *name, size_t size)
         return -errno;
 
     /* The umask may have taken bits from the mode. */
-    int result = fchmod(fd, 0600) < 0 ? -errno : reserve(fd, size);
+    int result = fchmod(fd, 0600) < 0 ? -errno : reserve(fd, 0, size);
     if (result < 0) {
         shm_unlink(name);
         close(fd);
@@ -69,9 +69,10 @@ int segment_resize(const char *name, size_t old_size, size_t new_size)
     if (fd < 0)
         return fd;
 
-    int result = reserve(fd, new_size);
+    int result = new_size > old_size ? reserve(fd, old_size, new_size) : 0;
     /* Where posix_fallocate is emulated, it leaves what it had reserved so far. */
-    if (result < 0 && ftruncate(fd, (off_t)old_size) < 0)
+    size_t size = result < 0 ? old_size : new_size;
+    if (size <= old_size && ftruncate(fd, (off_t)size) < 0)
         result = -errno;
     close(fd);
     return result;

@@ -28,8 +28,8 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
 int segment_create(const char *name, size_t size);
 
 /*
- * Makes the object longer, with all its memory reserved; what is new is zero. On failure (-ENOSPC,
- * -ENOENT, ...) it is as long as it was. Mappings of it stay what they are.
+ * Makes the object longer, with the memory of what is new reserved and zero, or shorter. On failure
+ * (-ENOSPC, -ENOENT, ...) it is as long as it was. Mappings of it stay what they are.
  */
 int segment_resize(const char *name, size_t old_size, size_t new_size);
 

@@ -60,6 +60,12 @@ static inline bool slot_is_allocated(uint64_t word)
 bool slot_make_live(uint64_t *word, uint32_t member);
 
 /*
+ * LIVE or SHARED -> LIVE of that member, or SHARED, at the same generation. False if the word is
+ * anything else; then nothing changed.
+ */
+bool slot_change_hands(uint64_t *word, uint32_t member, enum slot_state state);
+
+/*
  * LIVE or SHARED at this generation -> IDLE with the next one, or RETIRED after the last. False if
  * the word is anything else, a freed slot's among them; then nothing changed.
  */

@@ -14,7 +14,7 @@
 #include <fastalloc/fastalloc.h>
 
 #define CALL_OPERANDS_MAX 2
-#define CALL_OPTIONS_MAX 8
+#define CALL_OPTIONS_MAX 32
 
 struct command;
 

@@ -9,9 +9,10 @@ const struct command command_demo = {
     .description =
         "\n"
         "A writer puts every line of FILE (default: the GPL) into a slot of shared memory and\n"
-        "sends only its handle on; three readers, processes of their own, count lines, words\n"
-        "and bytes in place. One of them is killed on the way; the totals still agree with\n"
-        "those of wc.\n"
+        "sends only its handle on; three readers, processes of their own, adopt the lines, count\n"
+        "lines, words and bytes in place, and free them. One of them is killed on the way: what\n"
+        "it had adopted is free again, and the writer sends it to the others. The totals still\n"
+        "agree with those of wc.\n"
         "\n"
         "When no daemon answers, and none is named with --socket, it starts one of its own,\n"
         "which needs no rights. It leaves nothing behind: no process, no shared memory, no\n"

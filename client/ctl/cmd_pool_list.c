@@ -37,9 +37,10 @@ static int add(const fastalloc_pool_info_t *info, void *context)
     return 0;
 }
 
-static int ask(fastalloc_connection_t *connection, struct listing_output *output,
-               fastalloc_error_t *error)
+static int ask(const struct call *call, fastalloc_connection_t *connection,
+               struct listing_output *output, fastalloc_error_t *error)
 {
+    (void)call;
     return fastalloc_pool_list(connection, add, output, error);
 }
 

@@ -7,6 +7,12 @@
 #include "json.h"
 #include "report.h"
 #include "stats_table.h"
+#include "text.h"
+
+static const struct option options[] = {
+    {"--reset", NULL, "begin the statistics of POOL anew; by those who may administer it", false},
+    {NULL, NULL, NULL, false},
+};
 
 /* A walk over all pools: each one's statistics go to the list or to the table. */
 struct walk {
@@ -95,14 +101,38 @@ static int stats_people(const struct call *call, struct walk *walk)
     return status;
 }
 
+static int reset(const struct call *call, fastalloc_connection_t *connection)
+{
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+
+    if (fastalloc_pool_reset_stats(connection, call->operands[0], &error) < 0)
+        return report_error(call, &error);
+    if (call->json) {
+        json_t *object = json_new();
+        json_set_string(object, "reset", call->operands[0]);
+        json_write(object);
+        return STATUS_OK;
+    }
+    printf("The statistics of pool ");
+    text_write(stdout, call->operands[0]);
+    printf(" begin anew.\n");
+    return STATUS_OK;
+}
+
 static int run(const struct call *call)
 {
     struct walk walk = {.error = FASTALLOC_ERROR_INIT};
-    int status = call_connect(call, &walk.connection);
+    bool resets = command_option(call, "--reset") != NULL;
 
+    if (resets && call->operand_count == 0)
+        return report_usage(call, "stats --reset needs POOL; see fastallocctl stats --help");
+    int status = call_connect(call, &walk.connection);
     if (status != STATUS_OK)
         return status;
-    status = call->json ? stats_json(call, &walk) : stats_people(call, &walk);
+    if (resets)
+        status = reset(call, walk.connection);
+    else
+        status = call->json ? stats_json(call, &walk) : stats_people(call, &walk);
     fastalloc_disconnect(walk.connection);
     return status;
 }
@@ -112,7 +142,10 @@ const struct command command_stats = {
     .operands = "[POOL]",
     .summary = "Show the statistics of a pool, or of all",
     .description =
-        "With --json the share of the capacity that is in use is a ratio, 0 to 1; for people it\n"
-        "is in percent. \"Reclaimed\" are slots whose process ended without freeing them.\n",
+        "With --json the share of the capacity that is in use and that of the requests that were\n"
+        "granted are ratios, 0 to 1, and times are in ns; for people they are in percent and in\n"
+        "readable units. \"Reclaimed\" are slots whose process ended without freeing them. p50 and\n"
+        "p99 are exact to a quarter.\n",
+    .options = options,
     .run = run,
 };

@@ -9,7 +9,7 @@
 #include "call.h"
 
 struct option {
-    const char *name;  /* "--size"; NULL ends the list */
+    const char *name;  /* "--size"; "": the help goes on; NULL ends the list */
     const char *value; /* "BYTES"; NULL: a flag */
     const char *help;
     bool required;
@@ -28,8 +28,13 @@ struct command {
 extern const struct command command_pool_create;
 extern const struct command command_pool_list;
 extern const struct command command_pool_show;
+extern const struct command command_pool_grow;
+extern const struct command command_pool_trim;
 extern const struct command command_pool_destroy;
 extern const struct command command_stats;
+extern const struct command command_advise;
+extern const struct command command_holders;
+extern const struct command command_events;
 extern const struct command command_sessions;
 extern const struct command command_ping;
 extern const struct command command_demo;

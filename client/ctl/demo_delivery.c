@@ -41,13 +41,16 @@ static unsigned pick_reader(struct writer *writer)
  */
 static int send_packet(struct writer *writer, struct delivery *delivery)
 {
+    struct parcel parcels[PACKET_HANDLES];
     fastalloc_handle_t handles[PACKET_HANDLES] = {FASTALLOC_HANDLE_NONE};
     size_t most = packet_size(writer);
     size_t room = room_of(delivery);
-    size_t count = queue_pop(&writer->ready, handles, most < room ? most : room);
-    int result = channel_send(delivery->fd, handles, count * sizeof(handles[0]));
+    size_t count = queue_pop(&writer->ready, parcels, most < room ? most : room);
 
-    queue_push(&delivery->sent, handles, count);
+    for (size_t i = 0; i < count; i++)
+        handles[i] = parcels[i].handle;
+    int result = channel_send(delivery->fd, handles, count * sizeof(handles[0]));
+    queue_push(&delivery->sent, parcels, count);
     if (result < 0 && result != -EPIPE)
         return failure_set(&writer->error, result, "handles can't be sent to a reader");
     return 0;
@@ -67,7 +70,7 @@ int writer_send(struct writer *writer)
     int result = 0;
 
     while (result == 0) {
-        if (writer->ready.count == 0 && !writer->end)
+        if (writer->ready.count == 0 && (writer->again.count > 0 || !writer->end))
             result = writer_stage(writer);
         if (result < 0 || writer->ready.count == 0)
             break;
@@ -92,8 +95,25 @@ static int keep_totals(struct writer *writer, const struct totals *totals, fasta
     if (!kept)
         return writer->error.code;
     *kept = *totals;
-    queue_push(&writer->kept, slot, 1);
+    writer->kept[writer->kept_count++] = *slot;
     return 0;
+}
+
+/*
+ * Takes back what the lost reader hadn't acknowledged, whether it had adopted it or not, and even
+ * if it had read it: its totals are as of its last acknowledgement.
+ */
+static int take_back(struct writer *writer, struct delivery *delivery)
+{
+    fastalloc_handle_t handles[WRITER_WINDOW];
+    struct parcel parcel;
+    size_t count = 0;
+
+    while (queue_pop(&delivery->sent, &parcel, 1) == 1) {
+        handles[count++] = parcel.handle;
+        queue_push(&writer->again, &parcel, 1);
+    }
+    return writer_free_left(writer, handles, count);
 }
 
 static int lose(struct writer *writer, unsigned reader)
@@ -103,8 +123,10 @@ static int lose(struct writer *writer, unsigned reader)
 
     close(delivery->fd);
     delivery->fd = -1;
-    message.amount = queue_move(&delivery->sent, &writer->ready, QUEUE_CAPACITY);
-    int result = keep_totals(writer, &delivery->totals, &message.slot);
+    message.amount = delivery->sent.count;
+    int result = take_back(writer, delivery);
+    if (result == 0)
+        result = keep_totals(writer, &delivery->totals, &message.slot);
     if (result < 0)
         return result;
     (void)channel_send(writer->job->control, &message, sizeof(message));
@@ -127,6 +149,6 @@ int writer_receive(struct writer *writer, unsigned reader)
             return failure_set(&writer->error, got < 0 ? (int)got : -EPROTO,
                                "a reader's acknowledgement can't be understood");
         delivery->totals = packet.totals;
-        queue_move(&delivery->sent, &writer->finished, (size_t)packet.pieces);
+        queue_drop(&delivery->sent, (size_t)packet.pieces);
     }
 }

@@ -47,7 +47,7 @@ static int start_writer(struct demo *demo)
 
 /* ---- The kill -------------------------------------------------------------------------------- */
 
-/* Waits until the handle of the victim's own slot is stale: the slot is the pool's again. */
+/* Waits until the handle of the victim's own slot is stale: what it held is the pool's again. */
 static int await_reclaim(struct demo *demo, fastalloc_handle_t slot, uint64_t killed)
 {
     const struct timespec pause = {.tv_nsec = 20000};

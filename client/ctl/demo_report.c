@@ -117,6 +117,8 @@ void report_exhausted(const struct demo *demo)
     write_step(demo, "exhausted", "all %s slots allocated, and one more asked for:",
                text_number(DEMO_CAPACITY, capacity));
     write_step(demo, "", "%s", demo->exhausted.message);
+    if (demo->exhausted.holders[0])
+        write_step(demo, "", "Held by: %s.", demo->exhausted.holders);
     write_step(demo, "", "All freed again.");
 }
 
@@ -142,7 +144,9 @@ static void report_kill(const struct demo *demo)
                  ordinal(kill->piece, buffer));
     write_step(demo, "killed", "reader %d (pid %d) with SIGKILL, %s", DEMO_VICTIM + 1,
                (int)victim->pid, where);
-    write_step(demo, "", "Its own slot was free again after %s: %" PRIu64 " reclaimed.",
+    write_step(demo, "",
+               "What it held, its own slot and lines that it had adopted, was free again after %s: "
+               "%" PRIu64 " reclaimed.",
                text_duration(kill->reclaim_duration, buffer), kill->reclaimed);
 }
 
@@ -159,7 +163,8 @@ void report_lost(struct demo *demo, unsigned reader)
         write_step(demo, "lost", "reader %u (pid %d), by somebody else's hand", reader + 1,
                    (int)lost->pid);
     if (lost->handed_on)
-        write_step(demo, "", "Its %s unacknowledged line%s went to the others.",
+        write_step(demo, "",
+                   "Its %s unacknowledged line%s, put into slots once more, went to the others.",
                    text_number(lost->handed_on, number), lost->handed_on == 1 ? "" : "s");
     else
         write_step(demo, "", "It had acknowledged every line.");

@@ -41,7 +41,8 @@ static struct piece cut(struct source *source)
 {
     const unsigned char *text = source->buffer + source->start;
     size_t length = piece_length(text, source->stop - source->start, LINE_TEXT_SIZE);
-    struct piece piece = {text, length, source->inside_word};
+    uint64_t offset = (uint64_t)source->offset - (source->stop - source->start);
+    struct piece piece = {text, length, source->inside_word, offset};
 
     source->inside_word = word_goes_on(text, length, source->inside_word, source->rule);
     source->start += length;
@@ -61,4 +62,19 @@ ssize_t source_take(struct source *source, struct piece pieces[SOURCE_BATCH])
     while (count < SOURCE_BATCH && source->start < source->stop)
         pieces[count++] = cut(source);
     return (ssize_t)count;
+}
+
+int source_read_again(const struct source *source, uint64_t offset, void *text, size_t length)
+{
+    size_t done = 0;
+
+    while (done < length) {
+        ssize_t got = pread(source->fd, (char *)text + done, length - done, (off_t)(offset + done));
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return got < 0 ? -errno : -EIO;
+        done += (size_t)got;
+    }
+    return 0;
 }

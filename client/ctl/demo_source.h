@@ -17,6 +17,7 @@ struct piece {
     const unsigned char *text;
     size_t length;
     bool inside_word;
+    uint64_t offset; /* in the file */
 };
 
 struct source {
@@ -37,5 +38,8 @@ void source_init(struct source *source, int fd, enum word_rule rule);
  * call. Returns how many, 0 at the end of the file, or a negated errno.
  */
 ssize_t source_take(struct source *source, struct piece pieces[SOURCE_BATCH]);
+
+/* Reads a piece's text once more, from the file. 0, or a negated errno, -EIO if it isn't there. */
+int source_read_again(const struct source *source, uint64_t offset, void *text, size_t length);
 
 #endif

@@ -20,51 +20,86 @@ void *writer_get(struct writer *writer, fastalloc_handle_t handle)
     return object;
 }
 
-static int put_line(struct writer *writer, fastalloc_handle_t handle, const struct piece *piece)
+/* `text` NULL: it is read from the file once more. */
+static int put_line(struct writer *writer, const struct parcel *parcel, const unsigned char *text)
 {
-    struct line *line = writer_get(writer, handle);
+    struct line *line = writer_get(writer, parcel->handle);
+    int result = 0;
 
     if (!line)
         return writer->error.code;
-    line->length = (uint32_t)piece->length;
-    line->inside_word = piece->inside_word;
-    memcpy(line->text, piece->text, piece->length);
-    return 0;
+    line->length = parcel->length;
+    line->inside_word = parcel->inside_word;
+    if (text)
+        memcpy(line->text, text, parcel->length);
+    else
+        result = source_read_again(&writer->source, parcel->offset, line->text, parcel->length);
+    return result < 0 ? failure_set(&writer->error, result, "the file can't be read once more") : 0;
+}
+
+/* Gives each parcel a slot, and puts its line there. `pieces` NULL: as above. */
+static int put_lines(struct writer *writer, struct parcel *parcels, size_t count,
+                     const struct piece *pieces)
+{
+    fastalloc_handle_t handles[SOURCE_BATCH];
+    int result =
+        fastalloc_allocate_many(writer->pool, count, FASTALLOC_NOWAIT, handles, &writer->error);
+
+    for (size_t i = 0; i < count && result == 0; i++) {
+        parcels[i].handle = handles[i];
+        result = put_line(writer, &parcels[i], pieces ? pieces[i].text : NULL);
+    }
+    if (result == 0)
+        queue_push(&writer->ready, parcels, count);
+    return result;
 }
 
 int writer_stage(struct writer *writer)
 {
     struct piece pieces[SOURCE_BATCH];
-    fastalloc_handle_t handles[SOURCE_BATCH];
-    ssize_t count = source_take(&writer->source, pieces);
+    struct parcel parcels[SOURCE_BATCH];
+    size_t lost = queue_pop(&writer->again, parcels, SOURCE_BATCH);
 
+    if (lost > 0)
+        return put_lines(writer, parcels, lost, NULL);
+    ssize_t count = source_take(&writer->source, pieces);
     if (count < 0)
         return failure_set(&writer->error, (int)count, "the file can't be read any further");
     writer->end = count == 0;
     if (writer->end)
         return 0;
-    int result = fastalloc_allocate_many(writer->pool, (size_t)count, FASTALLOC_NOWAIT, handles,
-                                         &writer->error);
-    if (result < 0)
-        return result;
-    for (ssize_t i = 0; i < count && result == 0; i++)
-        result = put_line(writer, handles[i], &pieces[i]);
-    if (result < 0)
-        return result;
-    queue_push(&writer->ready, handles, (size_t)count);
+    for (ssize_t i = 0; i < count; i++)
+        parcels[i] = (struct parcel){
+            .offset = pieces[i].offset,
+            .length = (uint32_t)pieces[i].length,
+            .inside_word = pieces[i].inside_word,
+        };
     writer->pieces += (uint64_t)count;
-    return 0;
+    return put_lines(writer, parcels, (size_t)count, pieces);
 }
 
-int writer_free(struct writer *writer, bool all)
+/*
+ * The daemon may find out that the reader is gone before this asks, after it, or in between: what
+ * is stale was freed by then, and what isn't is freed here.
+ */
+int writer_free_left(struct writer *writer, fastalloc_handle_t *handles, size_t count)
 {
-    fastalloc_handle_t handles[SOURCE_BATCH];
+    size_t left = 0;
 
-    while (writer->finished.count >= (all ? 1 : SOURCE_BATCH)) {
-        size_t count = queue_pop(&writer->finished, handles, SOURCE_BATCH);
-        int result = fastalloc_free_many(writer->pool, handles, count, &writer->error);
-        if (result < 0)
+    for (size_t i = 0; i < count; i++) {
+        if (fastalloc_get(writer->pool, handles[i]))
+            handles[left++] = handles[i];
+    }
+    while (left > 0) {
+        fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+        int result = fastalloc_free_many(writer->pool, handles, left, &error);
+        if (result == 0)
+            break;
+        if (result != FASTALLOC_ERR_STALE_HANDLE || error.position >= left) {
+            writer->error = error;
             return result;
+        }
+        handles[error.position] = handles[--left];
     }
     return 0;
 }
@@ -85,7 +120,7 @@ static void report_progress(struct writer *writer)
 /* Whether each line has been acknowledged. */
 static bool is_finished(const struct writer *writer)
 {
-    size_t open = writer->ready.count;
+    size_t open = writer->ready.count + writer->again.count;
 
     for (unsigned i = 0; i < DEMO_READERS; i++)
         open += writer->deliveries[i].sent.count;
@@ -95,10 +130,7 @@ static bool is_finished(const struct writer *writer)
 static int finish(struct writer *writer)
 {
     struct message message = {.kind = MESSAGE_DONE, .amount = writer->pieces};
-    int result = writer_free(writer, true);
 
-    if (result < 0)
-        return result;
     writer->done = true;
     return channel_send(writer->job->control, &message, sizeof(message));
 }
@@ -129,8 +161,6 @@ static int pass(struct writer *writer)
 
     while (result == 0) {
         result = writer_send(writer);
-        if (result == 0)
-            result = writer_free(writer, false);
         if (result == 0 && is_finished(writer) && !writer->done)
             result = finish(writer);
         if (result == 0)
@@ -143,10 +173,9 @@ static int run(struct writer *writer)
 {
     int result = pass(writer);
 
-    if (result == 0) {
-        queue_move(&writer->kept, &writer->finished, QUEUE_CAPACITY);
-        result = writer_free(writer, true);
-    }
+    if (result == 0 && writer->kept_count > 0)
+        result =
+            fastalloc_free_many(writer->pool, writer->kept, writer->kept_count, &writer->error);
     return result;
 }
 

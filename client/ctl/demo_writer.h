@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The writer: puts each line into a slot and sends the readers nothing but handles. A line stays
- * the writer's until a reader acknowledges it; what a lost reader hadn't acknowledged goes to the
- * others, and its last acknowledged totals into a slot of the writer's.
+ * The writer: puts each line into a slot and sends the readers nothing but handles. The reader
+ * adopts the line, which is its own from then on, and frees it. What a lost reader hadn't
+ * acknowledged the writer puts into slots once more, for the others; its last acknowledged totals
+ * go into a slot of the writer's.
  */
 #ifndef CTL_DEMO_WRITER_H
 #define CTL_DEMO_WRITER_H
@@ -26,9 +27,10 @@ struct writer {
     struct source source;
     bool end; /* of the file */
     bool done;
-    struct queue ready;    /* lines in slots, to be sent */
-    struct queue finished; /* lines acknowledged, to be freed */
-    struct queue kept;     /* totals of lost readers */
+    struct queue ready; /* lines in slots, to be sent */
+    struct queue again; /* lines of lost readers, to be put into slots once more */
+    fastalloc_handle_t kept[DEMO_READERS]; /* totals of lost readers */
+    size_t kept_count;
     struct delivery deliveries[DEMO_READERS];
     unsigned next;  /* reader in turn */
     unsigned round; /* how often each had its turn */
@@ -39,11 +41,14 @@ struct writer {
 
 /* Each returns 0, or a negative code with writer->error filled in. */
 
-/* Puts the next lines of the file into slots. */
+/* Puts the next lines of the file, or of lost readers, into slots. */
 int writer_stage(struct writer *writer);
 
-/* Frees what was acknowledged, once that is worth a request, or all of it. */
-int writer_free(struct writer *writer, bool all);
+/*
+ * Frees these slots, of a lost reader, as far as they weren't freed before, by that itself or with
+ * it.
+ */
+int writer_free_left(struct writer *writer, fastalloc_handle_t *handles, size_t count);
 
 /* Sends what the readers have room for. */
 int writer_send(struct writer *writer);

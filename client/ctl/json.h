@@ -28,8 +28,14 @@ void json_append(json_t *list, json_t *value);
 /* Writes a whole document to standard output, in ASCII, and lets go of it. */
 void json_write(json_t *document);
 
+/* The same on one line, for one of many. */
+void json_write_line(json_t *document);
+
 json_t *pool_to_json(const fastalloc_pool_info_t *info);
 json_t *session_to_json(const fastalloc_session_info_t *info);
+
+/* `capacity` is the pool's, for the share that is held. */
+json_t *holder_to_json(const fastalloc_holder_info_t *info, uint64_t capacity);
 json_t *stats_to_json(const char *pool, const fastalloc_stats_t *stats);
 
 #endif

@@ -14,7 +14,7 @@ static int write_json(const struct listing *listing, const struct call *call,
     json_t *document = json_new();
 
     json_set(document, listing->key, output.list);
-    if (listing->ask(connection, &output, &error) < 0) {
+    if (listing->ask(call, connection, &output, &error) < 0) {
         json_decref(document);
         return report_error(call, &error);
     }
@@ -30,7 +30,7 @@ static int write_table(const struct listing *listing, const struct call *call,
     int status = STATUS_OK;
 
     table_init(&output.table, listing->columns, listing->column_count);
-    if (listing->ask(connection, &output, &error) < 0)
+    if (listing->ask(call, connection, &output, &error) < 0)
         status = report_error(call, &error);
     else if (output.table.cell_count == 0 && listing->none)
         fputs(listing->none, stdout);

@@ -23,8 +23,8 @@ struct listing {
     const char *none; /* what is said when there is nothing; NULL: an empty table */
 
     /* Asks the daemon, with a visitor that adds each thing to the output. As of the library. */
-    int (*ask)(fastalloc_connection_t *connection, struct listing_output *output,
-               fastalloc_error_t *error);
+    int (*ask)(const struct call *call, fastalloc_connection_t *connection,
+               struct listing_output *output, fastalloc_error_t *error);
 };
 
 /* Connects, asks and writes; the exit status. */

@@ -62,6 +62,44 @@ int number_parse_size(const char *text, uint64_t max, uint64_t *bytes)
     return 0;
 }
 
+static uint64_t unit_length(const char *unit)
+{
+    static const struct {
+        const char *name;
+        uint64_t length;
+    } units[] = {
+        {"ns", 1},
+        {"us", 1000},
+        {"ms", 1000000},
+        {"s", 1000000000},
+        {"m", UINT64_C(60000000000)},
+        {"h", UINT64_C(3600000000000)},
+    };
+
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (strcmp(unit, units[i].name) == 0)
+            return units[i].length;
+    }
+    return 0;
+}
+
+int number_parse_duration(const char *text, uint64_t max, uint64_t *nanoseconds)
+{
+    uint64_t value = 0;
+    const char *end = text;
+    int result = parse_digits(text, 10, &end, &value);
+
+    if (result == -EINVAL)
+        return -EINVAL;
+    uint64_t unit = *end ? unit_length(end) : value == 0;
+    if (unit == 0)
+        return -EINVAL;
+    if (result < 0 || __builtin_mul_overflow(value, unit, &value) || value > max)
+        return -ERANGE;
+    *nanoseconds = value;
+    return 0;
+}
+
 int number_parse_mode(const char *text, uint32_t *mode)
 {
     uint64_t value = 0;

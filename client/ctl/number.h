@@ -14,6 +14,10 @@ int number_parse(const char *text, uint64_t max, uint64_t *number);
 /* The same, with K, M or G behind it for 1024, 1024^2 and 1024^3. */
 int number_parse_size(const char *text, uint64_t max, uint64_t *bytes);
 
+/* Nanoseconds, of a number with ns, us, ms, s, m (minutes) or h behind it; 0 needs no unit. */
+#define NUMBER_DURATION_ALLOWED "a duration, as in 500ms, 10s, 5m or 2h"
+int number_parse_duration(const char *text, uint64_t max, uint64_t *nanoseconds);
+
 /* Octal, 0 to 0777. */
 int number_parse_mode(const char *text, uint32_t *mode);
 

@@ -151,8 +151,9 @@ static int check_complete(struct parser *parser)
     if (call->help || call->version)
         return STATUS_OK;
     if (!call->command && parser->group)
-        return report_usage(call, "%s: create, list, show or destroy? See fastallocctl --help",
-                            parser->group);
+        return report_usage(
+            call, "%s: create, list, show, grow, trim or destroy? See fastallocctl --help",
+            parser->group);
     if (!call->command)
         return report_usage(call, "no command given; see fastallocctl --help");
     count_operands(call->command, &least, &most);

@@ -25,6 +25,8 @@ static const struct {
     {FASTALLOC_ERR_POOL_IN_USE, "pool allocated members"},
     {FASTALLOC_ERR_POOL_DESTROYED, "pool"},
     {FASTALLOC_ERR_NOT_A_MEMBER, "pool"},
+    {FASTALLOC_ERR_CONFIG_MISMATCH, "pool field"},
+    {FASTALLOC_ERR_CANCELLED, "pool"},
     {FASTALLOC_ERR_INVALID_CAPACITY, "capacity max"},
     {FASTALLOC_ERR_INVALID_ALIGNMENT, "alignment max"},
     {FASTALLOC_ERR_INVALID_OBJECT_SIZE, "requested max"},
@@ -32,11 +34,16 @@ static const struct {
     {FASTALLOC_ERR_ALIGNMENT_MISMATCH, "pool requested actual"},
     {FASTALLOC_ERR_TYPE_MISMATCH, "pool requested_type actual_type"},
     {FASTALLOC_ERR_SHARED_MEMORY_FULL, "needed available"},
-    {FASTALLOC_ERR_POOL_EXHAUSTED, "pool capacity allocated requested waiters"},
-    {FASTALLOC_ERR_TIMEOUT, "pool capacity allocated requested waiters"},
+    {FASTALLOC_ERR_POOL_EXHAUSTED, "pool capacity allocated requested waiters reserved holders"},
+    {FASTALLOC_ERR_TIMEOUT, "pool capacity allocated requested waiters reserved holders"},
     {FASTALLOC_ERR_STALE_HANDLE, "pool position"},
     {FASTALLOC_ERR_WRONG_POOL, "pool position"},
     {FASTALLOC_ERR_DUPLICATE_HANDLE, "pool position"},
+    {FASTALLOC_ERR_OBJECT_SHARED, "pool position"},
+    {FASTALLOC_ERR_NOT_HOLDER, "pool position"},
+    {FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED,
+     "pool current requested max allocated waiters reserved holders"},
+    {FASTALLOC_ERR_QUOTA_EXCEEDED, "pool field requested allocated max"},
     {FASTALLOC_ERR_UNREACHABLE, "system_error"},
     {FASTALLOC_ERR_SOCKET_PATH, "max"},
 };
@@ -91,7 +98,9 @@ static void add_numbers(json_t *object, const fastalloc_error_t *error)
     } numbers[] = {
         {"system_error", (uint64_t)error->system_error},
         {"capacity", error->capacity},
+        {"current", error->current},
         {"allocated", error->allocated},
+        {"reserved", error->reserved},
         {"requested", error->requested},
         {"actual", error->actual},
         {"max", error->max},
@@ -119,6 +128,7 @@ json_t *error_to_json(const fastalloc_error_t *error)
         {"pool", error->pool},
         {"requested_type", error->requested_type},
         {"actual_type", error->actual_type},
+        {"holders", error->holders},
     };
     json_t *object = json_new();
 
@@ -133,13 +143,21 @@ json_t *error_to_json(const fastalloc_error_t *error)
     return object;
 }
 
+static void write_line(const char *before, const char *text)
+{
+    fputs("fastallocctl: ", stderr);
+    fputs(before, stderr);
+    text_write(stderr, text);
+    fputc('\n', stderr);
+}
+
 static int report(const struct call *call, const fastalloc_error_t *error, int status)
 {
     const char *message = error->message[0] ? error->message : fastalloc_result_name(error->code);
 
-    fputs("fastallocctl: ", stderr);
-    text_write(stderr, message);
-    fputc('\n', stderr);
+    write_line("", message);
+    if (error->holders[0])
+        write_line("held by: ", error->holders);
     if (call->json) {
         json_t *object = json_new();
         json_t *inner = error_to_json(error);

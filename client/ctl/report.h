@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Failures, told to the user: one line on standard error, and with --json the same as an object on
- * standard output. Each function returns the exit status that goes with what it reported.
+ * Failures, told to the user: one line on standard error, and a second one when the library says who
+ * holds what is missing; with --json the same as an object on standard output. Each function returns the exit status that goes with what it reported.
  */
 #ifndef CTL_REPORT_H
 #define CTL_REPORT_H

@@ -6,7 +6,7 @@
 static const struct table_column columns[] = {
     {"POOL", TABLE_LEFT},       {"CAPACITY", TABLE_RIGHT}, {"IN USE", TABLE_RIGHT},
     {"%", TABLE_RIGHT},         {"PEAK", TABLE_RIGHT},     {"ALLOCATED", TABLE_RIGHT},
-    {"FREED", TABLE_RIGHT},     {"FAILED", TABLE_RIGHT},   {"TIMEOUTS", TABLE_RIGHT},
+    {"FREED", TABLE_RIGHT},     {"FAILED", TABLE_RIGHT},   {"HIT %", TABLE_RIGHT},
     {"RECLAIMED", TABLE_RIGHT}, {"WAITING", TABLE_RIGHT},
 };
 
@@ -31,7 +31,7 @@ void stats_table_add(struct table *table, const char *pool, const fastalloc_stat
     table_add_number(table, stats->total_allocations);
     table_add_number(table, stats->total_deallocations);
     table_add_number(table, stats->allocation_failures);
-    table_add_number(table, stats->timeouts);
+    table_add(table, "%.0f", fastalloc_stats_hit_rate(stats) * 100);
     table_add_number(table, stats->reclaimed);
     table_add_number(table, stats->waiters);
 }
@@ -43,31 +43,65 @@ static void add_line(struct table *table, const char *label, uint64_t number, co
     table_add(table, "%s", note);
 }
 
-static void add_lines(struct table *table, const fastalloc_stats_t *stats, const char *percent)
+/* How long something took: the longest, and below it how long half and nearly all took. */
+static void add_times(struct table *table, const char *label, uint64_t most, uint64_t half,
+                      uint64_t nearly)
 {
+    char buffer[TEXT_NUMBER_SIZE];
+    char other[TEXT_NUMBER_SIZE];
+
+    table_add(table, "%s", label);
+    table_add(table, "%s", text_duration(most, buffer));
+    table_add(table, "at most; p50 %s, p99 %s", text_duration(half, buffer),
+              text_duration(nearly, other));
+}
+
+static void add_usage(struct table *table, const fastalloc_stats_t *stats)
+{
+    char note[64];
+
     add_line(table, "capacity", stats->capacity, "slots");
-    add_line(table, "in use", stats->current_usage, percent);
+    snprintf(note, sizeof(note), "%.1f %%", fastalloc_stats_utilization_rate(stats) * 100);
+    add_line(table, "in use", stats->current_usage, note);
     add_line(table, "available", stats->available, "");
-    add_line(table, "peak", stats->peak_usage, "in use at once");
-    add_line(table, "allocated", stats->total_allocations, "since the pool was made");
+    snprintf(note, sizeof(note), "in use at once; %.1f on average", stats->average_usage);
+    add_line(table, "peak", stats->peak_usage, note);
+    snprintf(note, sizeof(note), "and usage came to the watermark: %llu",
+             (unsigned long long)stats->watermarks);
+    add_line(table, "growths", stats->growth_count, note);
+}
+
+static void add_requests(struct table *table, const fastalloc_stats_t *stats)
+{
+    char note[64];
+
+    snprintf(note, sizeof(note), "hit rate %.1f %%", fastalloc_stats_hit_rate(stats) * 100);
+    add_line(table, "allocated", stats->total_allocations, note);
     add_line(table, "freed", stats->total_deallocations, "");
     add_line(table, "failed", stats->allocation_failures, "refused: exhausted or timed out");
     add_line(table, "timeouts", stats->timeouts, "");
     add_line(table, "reclaimed", stats->reclaimed, "left by processes that ended");
-    add_line(table, "waiting", stats->waiters, "now");
+    add_line(table, "evicted", stats->evictions, "for critical requests");
+    snprintf(note, sizeof(note), "now; %llu ever had to", (unsigned long long)stats->total_waits);
+    add_line(table, "waiting", stats->waiters, note);
+    add_times(table, "waited", stats->wait_max, stats->wait_p50, stats->wait_p99);
+    add_times(table, "held", stats->hold_max, stats->hold_p50, stats->hold_p99);
+    snprintf(note, sizeof(note), "beyond the limit now; %llu ever were",
+             (unsigned long long)stats->total_held_long);
+    add_line(table, "held long", stats->held_long, note);
 }
 
 void stats_write(const char *pool, const fastalloc_stats_t *stats, FILE *file, unsigned indent)
 {
     struct table table;
-    char percent[TEXT_NUMBER_SIZE];
+    char age[TEXT_NUMBER_SIZE];
 
-    snprintf(percent, sizeof(percent), "%.1f %%", fastalloc_stats_utilization_rate(stats) * 100);
     fprintf(file, "%*sstatistics of pool ", (int)indent, "");
     text_write(file, pool);
-    fputc('\n', file);
+    fprintf(file, ", of the last %s\n", text_duration(stats->age, age));
     table_init(&table, page_columns, 3);
-    add_lines(&table, stats, percent);
+    add_usage(&table, stats);
+    add_requests(&table, stats);
     table_write(&table, file, indent + 2);
     table_deinit(&table);
 }

@@ -112,12 +112,24 @@ const char *text_size(uint64_t bytes, char buffer[TEXT_NUMBER_SIZE])
 const char *text_duration(uint64_t nanoseconds, char buffer[TEXT_NUMBER_SIZE])
 {
     double value = (double)nanoseconds;
+    uint64_t seconds = nanoseconds / 1000000000;
 
-    if (nanoseconds < 1000000)
+    if (nanoseconds < 1000)
+        snprintf(buffer, TEXT_NUMBER_SIZE, "%" PRIu64 " ns", nanoseconds);
+    else if (nanoseconds < 1000000)
         snprintf(buffer, TEXT_NUMBER_SIZE, "%.0f us", value / 1e3);
     else if (nanoseconds < 1000000000)
         snprintf(buffer, TEXT_NUMBER_SIZE, "%.1f ms", value / 1e6);
-    else
+    else if (seconds < 60)
         snprintf(buffer, TEXT_NUMBER_SIZE, "%.2f s", value / 1e9);
+    else if (seconds < 3600)
+        snprintf(buffer, TEXT_NUMBER_SIZE, "%" PRIu64 " min %" PRIu64 " s", seconds / 60,
+                 seconds % 60);
+    else if (seconds < 86400)
+        snprintf(buffer, TEXT_NUMBER_SIZE, "%" PRIu64 " h %" PRIu64 " min", seconds / 3600,
+                 seconds / 60 % 60);
+    else
+        snprintf(buffer, TEXT_NUMBER_SIZE, "%" PRIu64 " d %" PRIu64 " h", seconds / 86400,
+                 seconds / 3600 % 24);
     return buffer;
 }

@@ -29,7 +29,7 @@ const char *text_number(uint64_t number, char buffer[TEXT_NUMBER_SIZE]);
 /* "512 B", "62.5 KiB", "1 MiB". */
 const char *text_size(uint64_t bytes, char buffer[TEXT_NUMBER_SIZE]);
 
-/* "850 us", "12.3 ms", "4.56 s". */
+/* "90 ns", "850 us", "12.3 ms", "4.56 s", "3 min 20 s", "5 h 2 min", "4 d 3 h". */
 const char *text_duration(uint64_t nanoseconds, char buffer[TEXT_NUMBER_SIZE]);
 
 #endif

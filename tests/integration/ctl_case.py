@@ -143,3 +143,56 @@ class Case(unittest.TestCase):
     def assert_one_line(self, result):
         """A failure is told in one line, which begins with the tool's name."""
         self.assertRegex(result.err, r"\Afastallocctl: [^\n]+\n\Z")
+
+
+class WithDaemon(Case):
+    """A test with a daemon of its own, and clients in this process that hold what they are told to."""
+
+    def setUp(self):
+        super().setUp()
+        self.daemon = self.start_daemon()
+
+    def ok(self, *arguments):
+        """The JSON of a run that must succeed."""
+        result = self.run_ctl(*arguments, "--json")
+        self.assert_status(result, OK)
+        return result.json()
+
+    def text(self, *arguments):
+        """The text of a run that must succeed."""
+        result = self.run_ctl(*arguments)
+        self.assert_status(result, OK)
+        return result.out
+
+    def refused(self, name, *arguments, status=FAILED):
+        """The error of a run that must fail with that name."""
+        result = self.run_ctl(*arguments, "--json")
+        self.assertEqual(result.status, status, f"{result.out}\n{result.err}")
+        error = result.json()["error"]
+        self.assertEqual((error["name"], error["status"]), ("FASTALLOC_ERR_" + name, status))
+        return error
+
+    def as_another(self, *arguments):
+        """A run as another user, where can_be_another()."""
+        process = subprocess.run(["setpriv", "--reuid", "65534", "--clear-groups", CTL,
+                                  *map(str, arguments)], env=self.env, check=False,
+                                 capture_output=True, timeout=DEADLINE)
+        return Result(process, process.stdout, process.stderr)
+
+    def create(self, name="things", *more):
+        result = self.run_ctl("pool", "create", name, "--size", "4K", "--capacity", "1000", *more)
+        self.assert_status(result, OK)
+        return result
+
+    def client(self, name="holder"):
+        """A session that ends with the test."""
+        try:
+            from protocol_client import Client
+        except ImportError:
+            self.skipTest("python3-msgpack isn't installed")
+        client = Client(self.env["FASTALLOC_SOCKET"], name=name)
+        self.addCleanup(client.close)
+        return client
+
+    def open(self, pool, name="holder"):
+        return self.client(name).open(pool, write=True)

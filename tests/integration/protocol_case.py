@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from protocol_client import DEADLINE, Client, Connection
+from protocol_client import DEADLINE, Client, Connection, Refusal, pack_handles, unpack_handles
 
 PR_SET_PDEATHSIG = 1
 DAEMON = os.environ.get("FASTALLOCD", "")
@@ -110,3 +110,86 @@ class Case(unittest.TestCase):
             if time.monotonic() > deadline:
                 self.fail(f"never came true: {condition}")
             time.sleep(0.001)
+
+
+FRAMES = {"name": "frames", "object_size": 1000, "alignment": 64, "capacity": 8, "type": "frame"}
+NS_MAX = DEADLINE * 10 ** 9  # a timeout that is over in failures only
+
+
+class ProtocolCase(Case):
+    """With a session `one` and a pool `frames`, made with FRAMES and what `frames` adds to it."""
+
+    frames = {}
+
+    def setUp(self):
+        super().setUp()
+        self.one = self.client(name="one")
+        self.number = self.one.call("pool.create", **FRAMES, **self.frames)["pool"]
+        self.addCleanup(self.destroy)
+
+    def destroy(self):
+        """Whatever a test left in use."""
+        if self.daemon.process.poll() is not None:
+            return
+        with Client(self.daemon.socket) as client:
+            while pools := client.call("pool.list")["pools"]:
+                for pool in pools:
+                    client.call("pool.destroy", name=pool["name"], force=True)
+
+    def stats(self, name="frames"):
+        return self.one.call("stats", name=name)
+
+    def usage(self, name="frames"):
+        return self.stats(name)["current_usage"]
+
+    def info(self, name="frames"):
+        return self.one.call("pool.list", name=name)["pools"][0]
+
+    def make(self, name, **options):
+        """A pool of its own, opened for writing."""
+        return self.one.open(name, write=True, create=True,
+                             **{"object_size": 64, "capacity": 4, **options})
+
+    def assert_refused(self, error, call, /, *arguments, **options):
+        """The call gives that error; returns its detail, without the words about holders."""
+        with self.assertRaises(Refusal) as context:
+            call(*arguments, **options)
+        self.message = context.exception.message
+        self.assertEqual(context.exception.name, error, self.message)
+        self.assertNotIn("\n", self.message)
+        self.holders = context.exception.detail.pop("holders", None)
+        return context.exception.detail
+
+    def wait_for_waiters(self, count, name="frames"):
+        self.until(lambda: self.stats(name)["waiters"] == count)
+
+    def process(self, script, *handles):
+        """A process with `client` and `pool`, the handles in `handles`, which runs the script, says
+        the handles that this leaves in `said`, and waits. Returns it and these.
+        """
+        prelude = ("import sys; sys.path.insert(0, sys.argv[1])\n"
+                   "from protocol_client import *\n"
+                   "client = Client(sys.argv[2], name='other', witness=True)\n"
+                   "pool = client.open('frames', write=True, map=True)\n"
+                   "handles, said = unpack_handles(bytes.fromhex(sys.argv[3])), []\n")
+        end = "\nprint(pack_handles(said).hex(), flush=True); sys.stdin.read()"
+        process = subprocess.Popen([sys.executable, "-c", prelude + script + end,
+                                    os.path.dirname(os.path.abspath(__file__)), self.daemon.socket,
+                                    pack_handles(handles).hex()], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, preexec_fn=die_with_us)
+        self.addCleanup(self.end_process, process)
+        line = process.stdout.readline().decode()
+        self.assertTrue(line.endswith("\n"), "the process failed")
+        return process, unpack_handles(bytes.fromhex(line))
+
+    @staticmethod
+    def end_process(process):
+        process.kill()
+        process.communicate()
+
+    def kill(self, process):
+        """Kills it, and waits until its session is over."""
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=DEADLINE)
+        self.until(lambda: "other" not in {session["name"] for session in
+                                           self.one.call("sessions")["sessions"]})

@@ -16,6 +16,7 @@ import time
 import msgpack
 
 DEADLINE = 300 if os.environ.get("FASTALLOC_SANITIZE") else 60
+VERSION = 2
 DESCRIPTORS_MAX = 3
 WITNESS_SIZE = 4096
 
@@ -183,7 +184,7 @@ class Client(Connection):
         super().__init__(path)
         self.witness = None
         self.requests = 0
-        self.hello = self.call("hello", version=1, name=name, witness=witness)
+        self.hello = self.call("hello", version=VERSION, name=name, witness=witness)
         if witness:
             self.witness = Witness(*self.take_descriptors(self.hello["descriptors"]))
 
@@ -195,6 +196,12 @@ class Client(Connection):
     def open(self, name, /, **options):
         return Pool(self, self.call("pool.open", name=name, **options))
 
+    def send_events(self, **options):
+        return self.send("events", options)
+
+    def events(self, **options):
+        return self.call("events", **options)
+
 
 class Pool:
     """A pool that a client has opened, and its mapping if it asked for one."""
@@ -203,26 +210,40 @@ class Pool:
         self.client, self.reply = client, reply
         self.number, self.nonce, self.stride = reply["pool"], reply["nonce"], reply["stride"]
         self.ctl = self.slots = self.data = None
+        self.descriptors = ()
         if reply["descriptors"]:
             self.map(*client.take_descriptors(reply["descriptors"]))
 
     def map(self, ctl, slots, data):
         self.writable = is_writable(data)
+        self.descriptors = ctl, slots, data
+        self.map_again()
+
+    def map_again(self):
+        """Maps all there is by now: the pool may have grown since."""
+        ctl, slots, data = self.descriptors
+        self.drop_mappings()
         self.ctl, self.slots = map_descriptor(ctl, False), map_descriptor(slots, False)
         self.data = map_descriptor(data, self.writable)
         magic, version = struct.unpack_from("<8sI", self.ctl)
-        assert magic == b"fastallo" and version == 1
+        assert magic == b"fastallo" and version == VERSION
         reserve, = struct.unpack_from("<I", self.ctl, 48)
         words_offset = (8 * ((reserve + 4095) // 4096) + 63) // 64 * 64
         # An item of such a view is read by one load of 64 bits.
         self.words = memoryview(self.slots)[words_offset:].cast("Q")
 
-    def unmap(self):
+    def drop_mappings(self):
         if self.ctl is not None:
             self.words.release()
             for mapping in (self.ctl, self.slots, self.data):
                 mapping.close()
             self.ctl = None
+
+    def unmap(self):
+        self.drop_mappings()
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self.descriptors = ()
 
     def close(self):
         self.unmap()
@@ -236,8 +257,26 @@ class Pool:
     def allocate(self, **options):
         return unpack_handles(self.client.wait(self.send_allocate(**options))["handles"])
 
+    def operate(self, method, answer, handles):
+        return self.client.call(method, pool=self.number, handles=pack_handles(handles))[answer]
+
     def free(self, *handles):
-        return self.client.call("free", pool=self.number, handles=pack_handles(handles))["freed"]
+        return self.operate("free", "freed", handles)
+
+    def release(self, *handles):
+        return self.operate("release", "released", handles)
+
+    def retain(self, *handles):
+        return self.operate("retain", "retained", handles)
+
+    def adopt(self, *handles):
+        return self.operate("adopt", "adopted", handles)
+
+    def detach(self, *handles):
+        return self.operate("detach", "detached", handles)
+
+    def cancel(self, **options):
+        return self.client.call("cancel", pool=self.number, **options)["cancelled"]
 
     def get(self, handle):
         """The object's bytes, in place, or None if the handle is stale or another pool's."""
@@ -260,9 +299,8 @@ def is_writable(descriptor):
 
 
 def map_descriptor(descriptor, writable):
-    """Maps the whole object, not for children, and closes the descriptor."""
+    """Maps the whole object, not for children."""
     protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
     mapping = mmap.mmap(descriptor, os.fstat(descriptor).st_size, mmap.MAP_SHARED, protection)
     mapping.madvise(mmap.MADV_DONTFORK)
-    os.close(descriptor)
     return mapping

@@ -275,7 +275,7 @@ END_TEST
 
 static void create_waves(int expected, fastalloc_error_t *error)
 {
-    fastalloc_pool_config_t config = FASTALLOC_POOL_CONFIG_INIT;
+    fastalloc_open_options_t config = FASTALLOC_OPEN_OPTIONS_INIT;
     config.object_size = 100;
     config.capacity = 7;
     config.mode = 0640;
@@ -352,7 +352,7 @@ START_TEST(test_more_pools_than_a_page_holds_are_all_listed)
 {
     unsigned count = 0;
     for (unsigned i = 1; i <= 150; i++) {
-        fastalloc_pool_config_t config = FASTALLOC_POOL_CONFIG_INIT;
+        fastalloc_open_options_t config = FASTALLOC_OPEN_OPTIONS_INIT;
         char name[] = "pool-000";
         name[5] += (char)(i / 100);
         name[6] += (char)(i / 10 % 10);

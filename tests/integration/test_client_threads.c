@@ -167,7 +167,7 @@ END_TEST
 static const char *ask_this_and_that(unsigned number)
 {
     char name[32];
-    fastalloc_pool_config_t config = FASTALLOC_POOL_CONFIG_INIT;
+    fastalloc_open_options_t config = FASTALLOC_OPEN_OPTIONS_INIT;
     snprintf(name, sizeof(name), "own-%u", number);
     config.object_size = 8;
     config.capacity = number;

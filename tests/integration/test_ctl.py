@@ -11,28 +11,24 @@ import unittest
 
 import ctl_case
 from ctl_case import (CTL, FAILED, NO_SUCH_POOL, NOT_PERMITTED, OK, PROTOCOL, UNREACHABLE, USAGE, can_be_another,
-                      Case)
+                      Case, WithDaemon)
 
-COMMANDS = (["pool", "create"], ["pool", "list"], ["pool", "show"], ["pool", "destroy"], ["stats"],
+COMMANDS = (["pool", "create"], ["pool", "list"], ["pool", "show"], ["pool", "grow"],
+            ["pool", "trim"], ["pool", "destroy"], ["stats"], ["advise"], ["holders"], ["events"],
             ["sessions"], ["ping"], ["demo"], ["help"])
 
-POOL_FIELDS = {"name", "id", "type", "object_size", "stride", "alignment", "capacity", "allocated",
-               "members", "memory", "uid", "gid", "mode"}
+POOL_FIELDS = {"name", "id", "type", "object_size", "stride", "alignment", "capacity",
+               "capacity_max", "reserve", "allocated", "members", "memory", "uid", "gid", "mode",
+               "owner_frees", "growth", "grow_ahead", "reserve_critical", "reserve_normal",
+               "session_slots", "user_slots", "zero", "template_size", "watermark", "hold_limit",
+               "trim_after", "prefault", "lock", "huge"}
 STATS_FIELDS = {"pool", "capacity", "current_usage", "available", "utilization_rate", "peak_usage",
-                "total_allocations", "total_deallocations", "allocation_failures", "timeouts",
-                "reclaimed", "waiters"}
+                "average_usage", "total_allocations", "total_deallocations",
+                "allocation_failures", "hit_rate", "growth_count", "timeouts", "reclaimed",
+                "evictions", "watermarks", "waiters", "total_waits", "wait_p50", "wait_p99",
+                "wait_max", "held_long", "total_held_long", "hold_p50", "hold_p99", "hold_max",
+                "age"}
 SESSION_FIELDS = {"id", "name", "pid", "uid", "connected", "pools", "waiting", "allocated"}
-
-
-class WithDaemon(Case):
-    def setUp(self):
-        super().setUp()
-        self.start_daemon()
-
-    def create(self, name="things", *more):
-        result = self.run_ctl("pool", "create", name, "--size", "4K", "--capacity", "1000", *more)
-        self.assert_status(result, OK)
-        return result
 
 
 class TestPools(WithDaemon):
@@ -118,7 +114,9 @@ class TestPools(WithDaemon):
         self.assert_status(self.run_ctl("pool", "show", "things"), NO_SUCH_POOL)
 
     def test_commands_that_need_a_pool_say_when_there_is_none(self):
-        for command in (["pool", "show"], ["pool", "destroy"], ["stats"]):
+        for command in (["pool", "show"], ["pool", "trim"], ["pool", "destroy"], ["stats"],
+                        ["stats", "--reset"], ["holders"], ["events"], ["advise"],
+                        ["pool", "grow", "--max", "1"]):
             result = self.run_ctl(*command, "nothing", "--json")
             self.assert_status(result, NO_SUCH_POOL)
             error = result.json()["error"]
@@ -227,7 +225,7 @@ class TestWithoutDaemon(Case):
         for arguments, pattern in (
                 ([], "no command"),
                 (["frob"], '"frob"'),
-                (["pool"], "create, list, show or destroy"),
+                (["pool"], "create, list, show, grow, trim or destroy"),
                 (["pool", "frob"], '"pool frob"'),
                 (["--frob", "ping"], "--frob"),
                 (["ping", "--frob"], "ping has no option --frob"),
@@ -241,6 +239,16 @@ class TestWithoutDaemon(Case):
                 ([*create, "--size", "2"], "--size is given twice"),
                 (["ping", "--socket", "a", "--socket", "b"], "--socket is given twice"),
                 (["pool", "destroy", "x", "--force=yes"], "--force takes no value"),
+                (["pool", "grow", "x"], "needs TO or --max SLOTS"),
+                (["pool", "grow", "x", "0"], "TO 0:"),
+                (["pool", "grow", "x", "--max", "4G"], "--max 4G:"),
+                (["stats", "--reset"], "stats --reset needs POOL"),
+                (["holders"], "holders needs POOL"),
+                (["advise"], "advise needs POOL"),
+                (["advise", "x", "--margin", "1001"], "--margin 1001:"),
+                (["advise", "x", "--margin", "20%"], "--margin 20%:"),
+                (["events", "--after", "x"], "--after x:"),
+                (["events", "--timeout", "10"], "--timeout 10:"),
                 (["help", "frob"], '"frob"'),
                 (["--", "--json"], '"--json"')):
             with self.subTest(arguments=arguments):
@@ -255,6 +263,16 @@ class TestWithoutDaemon(Case):
                 ("--size", ("12x", "-1", "", "1.5", "99999999999999999999", "9G9", "8589934592G"),
                  "K, M or G"),
                 ("--capacity", ("12x", "-1", "1K", "4294967296"), "slots"),
+                ("--max", ("x", "4294967296"), "slots"),
+                ("--grow-ahead", ("-1",), "slots"),
+                ("--reserve-critical", ("1K",), "slots"),
+                ("--reserve-normal", ("",), "slots"),
+                ("--session-slots", ("all",), "slots"),
+                ("--user-slots", ("4294967296",), "slots"),
+                ("--zero", ("", "always", "Free"), "never, allocate or free"),
+                ("--hold-limit", ("10", "1.5s", "9223372037s"), "500ms, 10s, 5m or 2h"),
+                ("--trim-after", ("1 s", "s"), "500ms, 10s, 5m or 2h"),
+                ("--group", ("no such group", "4294967295"), "a group that exists"),
                 ("--align", ("12x", "-1", "0", "4294967296"), "power of two up to 4096"),
                 ("--mode", ("999", "rw", "-1", "01000"), "octal")):
             for value in values:
@@ -303,7 +321,8 @@ class TestWithoutDaemon(Case):
 
     def test_no_daemon_is_unreachable(self):
         self.env["FASTALLOC_SOCKET"] = str(self.directory / "none.sock")
-        for command in (["ping"], ["pool", "list"], ["stats"], ["sessions"], ["pool", "show", "x"]):
+        for command in (["ping"], ["pool", "list"], ["stats"], ["sessions"], ["pool", "show", "x"],
+                        ["events", "--follow"], ["advise", "x"]):
             result = self.run_ctl(*command, "--json")
             self.assert_status(result, UNREACHABLE)
             self.assertEqual(result.json()["error"]["name"], "FASTALLOC_ERR_UNREACHABLE")

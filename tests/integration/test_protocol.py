@@ -7,45 +7,14 @@ import subprocess
 import sys
 import time
 
-from protocol_case import Case, main
-from protocol_client import Client, Closed, Handle, Refusal
-
-FRAMES = {"name": "frames", "object_size": 1000, "alignment": 64, "capacity": 8, "type": "frame"}
-
-
-class ProtocolCase(Case):
-    def setUp(self):
-        super().setUp()
-        self.one = self.client(name="one")
-        self.number = self.one.call("pool.create", **FRAMES)["pool"]
-        self.addCleanup(self.destroy)
-
-    def destroy(self):
-        """Whatever a test left in use."""
-        with Client(self.daemon.socket) as client:
-            for pool in client.call("pool.list")["pools"]:
-                client.call("pool.destroy", name=pool["name"], force=True)
-
-    def stats(self, name="frames"):
-        return self.one.call("stats", name=name)
-
-    def usage(self):
-        return self.stats()["current_usage"]
-
-    def assert_refused(self, error, call, /, *arguments, **options):
-        """The call gives that error; returns its detail."""
-        with self.assertRaises(Refusal) as context:
-            call(*arguments, **options)
-        self.assertEqual(context.exception.name, error)
-        self.assertNotIn("\n", context.exception.message)
-        return context.exception.detail
-
+from protocol_case import FRAMES, ProtocolCase, main
+from protocol_client import Closed, Handle, Refusal
 
 class TestSession(ProtocolCase):
     def test_hello_says_limits(self):
         self.assertEqual({key: self.one.hello[key] for key in
                           ("version", "message_max", "batch_max", "descriptors")},
-                         {"version": 1, "message_max": 65536, "batch_max": 2048, "descriptors": 0})
+                         {"version": 2, "message_max": 65536, "batch_max": 2048, "descriptors": 0})
         self.assertEqual(len(self.one.hello["token"]), 16)
 
     def test_each_session_has_a_number_and_a_token(self):
@@ -55,9 +24,9 @@ class TestSession(ProtocolCase):
 
     def test_another_version_is_refused_and_the_connection_stays(self):
         connection = self.connect()
-        detail = self.assert_refused("PROTOCOL_MISMATCH", connection.call, "hello", version=2)
-        self.assertEqual(detail, {"requested": 2, "actual": 1})
-        self.assertEqual(connection.call("hello", version=1)["version"], 1)
+        detail = self.assert_refused("PROTOCOL_MISMATCH", connection.call, "hello", version=1)
+        self.assertEqual(detail, {"requested": 1, "actual": 2})
+        self.assertEqual(connection.call("hello", version=2)["version"], 2)
 
     def test_ping_names_the_daemon(self):
         reply = self.one.call("ping")
@@ -80,9 +49,9 @@ class TestSession(ProtocolCase):
             pages += 1
             if not reply["more"]:
                 break
-            self.assertEqual(len(reply["sessions"]), 128)
+            self.assertEqual(len(reply["sessions"]), 64)
             after = numbers[-1]
-        self.assertEqual(pages, 2)
+        self.assertEqual(pages, 4)
         self.assertEqual(numbers, [client.hello["session"] for client in [self.one] + clients])
 
     def test_session_ends_with_its_connection(self):
@@ -215,7 +184,11 @@ class TestPools(ProtocolCase):
         self.assertGreater(pool.pop("memory"), 8 * 1024)
         self.assertEqual(pool, {
             "pool": self.number, "name": "frames", "type": "frame", "object_size": 1000,
-            "alignment": 64, "stride": 1024, "capacity": 8, "allocated": 2, "members": 1,
+            "alignment": 64, "stride": 1024, "capacity": 8, "capacity_max": 8, "reserve": 32,
+            "growth": "", "grow_ahead": 0, "owner_frees": False, "reserve_critical": 0,
+            "reserve_normal": 0, "session_slots": 0, "user_slots": 0, "zero": 0,
+            "template_size": 0, "watermark": "", "hold_limit": 0, "trim_after": 0,
+            "prefault": False, "lock": False, "huge": False, "allocated": 2, "members": 1,
             "uid": os.geteuid(), "gid": os.getegid(), "mode": 0o600})
         self.assertEqual(self.one.call("pool.list")["pools"][0]["pool"], self.number)
         self.assert_refused("NO_SUCH_POOL", self.one.call, "pool.list", name="none")
@@ -225,11 +198,13 @@ class TestPools(ProtocolCase):
         for i in range(200):
             numbers.append(self.one.call("pool.create", name=f"p{i}", object_size=1,
                                          capacity=1)["pool"])
-        first = self.one.call("pool.list")
-        self.assertEqual((len(first["pools"]), first["more"]), (128, True))
-        second = self.one.call("pool.list", after=first["pools"][-1]["pool"])
-        self.assertFalse(second["more"])
-        self.assertEqual([pool["pool"] for pool in first["pools"] + second["pools"]], numbers)
+        listed, after, sizes, more = [], 0, [], True
+        while more:
+            reply = self.one.call("pool.list", after=after)
+            listed += [pool["pool"] for pool in reply["pools"]]
+            after, more = listed[-1], reply["more"]
+            sizes.append(len(reply["pools"]))
+        self.assertEqual((listed, sizes), (numbers, [64, 64, 64, 9]))
 
     def test_destroy_refuses_a_pool_in_use_unless_forced(self):
         two = self.client()
@@ -329,7 +304,8 @@ class TestSlots(ProtocolCase):
         self.pool.allocate(count=5)
         self.assertEqual(self.assert_refused("POOL_EXHAUSTED", self.pool.allocate, count=4),
                          {"pool": "frames", "capacity": 8, "allocated": 5, "requested": 4,
-                          "waiters": 0})
+                          "waiters": 0, "reserved": 0})
+        self.assertIn(" 'one' (pid", self.holders)
         self.assertEqual(self.usage(), 5)
         self.assertEqual(len(self.pool.allocate(count=3)), 3)
 
@@ -341,10 +317,16 @@ class TestSlots(ProtocolCase):
         self.pool.free(*handles[:4])
         self.assert_refused("POOL_EXHAUSTED", self.pool.allocate, count=7)
         self.assert_refused("TIMEOUT", self.pool.allocate, count=7, timeout=1)
-        self.assertEqual(self.stats(), {
+        stats = self.stats()
+        for name in ("age", "average_usage", "wait_p50", "wait_p99", "wait_max", "hold_p50",
+                     "hold_p99", "hold_max"):
+            self.assertGreater(stats.pop(name), 0, name)
+        self.assertEqual(stats, {
             "pool": self.number, "capacity": 8, "current_usage": 2, "available": 6,
             "peak_usage": 6, "total_allocations": 6, "total_deallocations": 4,
-            "allocation_failures": 2, "timeouts": 1, "reclaimed": 0, "waiters": 0})
+            "allocation_failures": 2, "timeouts": 1, "reclaimed": 0, "waiters": 0,
+            "total_waits": 1, "growth_count": 0, "evictions": 0, "watermarks": 0, "held_long": 0,
+            "total_held_long": 0})
 
 
 class TestWaiting(ProtocolCase):
@@ -382,7 +364,7 @@ class TestWaiting(ProtocolCase):
             detail = self.assert_refused("TIMEOUT", self.other.allocate, timeout=timeout)
             self.assertGreaterEqual(time.monotonic_ns() - start, timeout)
             self.assertEqual(detail, {"pool": "frames", "capacity": 8, "allocated": 8,
-                                      "requested": 1, "waiters": 0})
+                                      "requested": 1, "waiters": 0, "reserved": 0})
 
     def test_replies_come_out_of_order(self):
         waiting = self.other.send_allocate(timeout=-1)
@@ -438,24 +420,59 @@ class TestWaiting(ProtocolCase):
 class TestRequests(ProtocolCase):
     """Every field of every request: missing, of another type, unknown."""
 
+    CONFIGURATION = {
+        "object_size": 1000, "alignment": 64, "capacity": 8, "capacity_max": 16,
+        "growth": "linear:1", "grow_ahead": 1, "type": "frame", "mode": 0o600, "gid": 0,
+        "owner_frees": True, "reserve_critical": 1, "reserve_normal": 1, "session_slots": 1,
+        "user_slots": 1, "zero": 1, "template": b"x", "watermark": "50%", "hold_limit": 1,
+        "trim_after": 1, "prefault": True, "lock": True, "huge": True}
+    HANDLES = {"pool": 1, "handles": bytes(16)}
     REQUESTS = {
         "ping": {},
-        "pool.create": {**FRAMES, "name": "another", "mode": 0o600},
+        "pool.create": {"name": "frames", **CONFIGURATION},
         "pool.open": {"name": "frames", "write": True, "map": False, "create": True,
-                      "object_size": 1000, "alignment": 64, "capacity": 8, "type": "frame",
-                      "mode": 0o600},
+                      **CONFIGURATION},
         "pool.close": {"pool": 1},
         "pool.list": {"after": 0, "name": "frames"},
         "pool.destroy": {"name": "none", "force": False},
-        "allocate": {"pool": 1, "request": 1, "count": 1, "timeout": 0},
-        "free": {"pool": 1, "handles": bytes(16)},
+        "pool.grow": {"name": "frames", "capacity": 8, "capacity_max": 8},
+        "pool.trim": {"name": "frames"},
+        "allocate": {"pool": 1, "request": 1, "count": 1, "timeout": 0, "priority": 0,
+                     "evictable": True},
+        "cancel": {"pool": 1, "request": 1},
+        "free": HANDLES, "release": HANDLES, "retain": HANDLES, "adopt": HANDLES,
+        "detach": HANDLES,
         "stats": {"name": "frames"},
+        "stats.reset": {"name": "frames"},
+        "holders": {"name": "frames"},
+        "events": {"after": 0, "name": "frames", "timeout": 0},
         "sessions": {"after": 0},
-        "hello": {"version": 1, "name": "x", "witness": False},
+        "hello": {"version": 2, "name": "x", "witness": False},
     }
-    REQUIRED = {"pool.create": {"name", "object_size", "capacity"}, "pool.open": {"name"},
-                "pool.close": {"pool"}, "pool.destroy": {"name"}, "allocate": {"pool", "request"},
-                "free": {"pool", "handles"}, "stats": {"name"}, "hello": {"version"}}
+    REQUIRED = {"pool.create": {"name"}, "pool.open": {"name"}, "pool.close": {"pool"},
+                "pool.destroy": {"name"}, "pool.grow": {"name"}, "pool.trim": {"name"},
+                "allocate": {"pool", "request"}, "cancel": {"pool"}, "free": {"pool", "handles"},
+                "release": {"pool", "handles"}, "retain": {"pool", "handles"},
+                "adopt": {"pool", "handles"}, "detach": {"pool", "handles"}, "stats": {"name"},
+                "stats.reset": {"name"}, "holders": {"name"}, "hello": {"version"}}
+    LIMITS = {"zero": 2, "mode": 0o777, "priority": 2, "hold_limit": 2 ** 63 - 1,
+              "trim_after": 2 ** 63 - 1, "request": 2 ** 50 - 1, "count": 2048,
+              "growth": 191, "watermark": 15, "name": 63, "type": 63, "template": 32768,
+              "handles": 32768}
+
+    def test_fields_above_their_limit_are_refused(self):
+        """Those at the limit are let through, to be refused by what they mean or not."""
+        for method, params in self.REQUESTS.items():
+            for field, limit in self.LIMITS.items():
+                if field in params:
+                    good, bad = (({str: "x", bytes: b"x"}[type(params[field])] * size
+                                  if isinstance(params[field], (str, bytes)) else size)
+                                 for size in (limit, limit + 1))
+                    self.assert_argument_refused(method, {**params, field: bad}, field)
+                    try:
+                        self.one.call(method, **{**params, field: good})
+                    except Refusal as refusal:
+                        self.assertNotIn("must be", refusal.message)
 
     def assert_argument_refused(self, method, params, field):
         with self.subTest(method=method, params=params):
@@ -498,8 +515,8 @@ class TestRequests(ProtocolCase):
         for method, params in self.REQUESTS.items():
             if method != "hello":
                 self.assert_refused("HELLO_REQUIRED", connection.call, method, **params)
-        connection.call("hello", version=1)
-        self.assert_refused("INVALID_ARGUMENT", connection.call, "hello", version=1)
+        connection.call("hello", version=2)
+        self.assert_refused("INVALID_ARGUMENT", connection.call, "hello", version=2)
 
     def test_malformed_bytes_end_the_connection_with_a_word(self):
         connection = self.connect()

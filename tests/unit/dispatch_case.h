@@ -31,6 +31,7 @@ static struct dispatch served = {.broker = &broker, .instance = "test"};
 static struct decoder decoder;
 static struct answer answer;
 static const struct error *error = &answer.error;
+static int64_t now = 1000;
 
 /* Two callers of the pool's owner, and one of nobody that it knows. */
 static struct caller alice = {.who.peer = {11, OWNER, OWNER}, .connection = &alice};
@@ -41,18 +42,48 @@ static struct {
     unsigned count;
     void *connection;
     uint32_t msgid;
+    enum method method;
     enum error_code code;
-    size_t size;
+    size_t size; /* of handles */
+    uint32_t events;
+    uint64_t capacity;
 } later;
 
-static inline void take_later(void *connection, uint32_t msgid, const struct allocate_reply *reply,
-                              const struct error *refusal)
+static inline void take_later(void *connection, uint32_t msgid, enum method method,
+                              const void *reply, const struct error *refusal)
 {
+    const struct allocate_reply *allocated = method == METHOD_ALLOCATE ? reply : NULL;
+    const struct events_reply *events = method == METHOD_EVENTS ? reply : NULL;
     later.count++;
     later.connection = connection;
     later.msgid = msgid;
+    later.method = method;
     later.code = refusal ? refusal->code : ERROR_NONE;
-    later.size = reply ? reply->handles.size : 0;
+    later.size = allocated ? allocated->handles.size : 0;
+    later.events = events ? events->events.count : 0;
+    later.capacity =
+        method == METHOD_POOL_GROW && reply ? ((const struct pool_grow_reply *)reply)->capacity : 0;
+}
+
+/* One job beside the loop: the test has it done. */
+static struct job *job;
+
+static inline int take_job(void *context, struct job *taken)
+{
+    (void)context;
+    ck_assert_ptr_null(job);
+    job = taken;
+    return 0;
+}
+
+static inline void do_job(void)
+{
+    struct job *taken = job;
+    ck_assert_ptr_nonnull(taken);
+    job = NULL;
+    taken->run(taken);
+    taken->done(&broker, taken);
+    broker_check(&broker);
 }
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
@@ -65,7 +96,7 @@ static inline void dispatch_bytes(struct caller *caller, const msgpack_sbuffer *
     ck_assert_msg(envelope_decode(&decoder, data, buffer->size, &envelope, &malformed), "%s",
                   malformed.message);
     memset(&answer, 0x5a, sizeof(answer));
-    dispatch(&served, caller, &envelope, 1000, &answer);
+    dispatch(&served, caller, &envelope, now, &answer);
     broker_check(&broker);
 }
 
@@ -104,7 +135,8 @@ static inline void close_descriptors(void)
 
 static inline void greet(struct caller *caller, bool witness)
 {
-    check_reply(CALL(caller, HELLO, hello, .version = 1, .name = "x", .witness = witness));
+    check_reply(
+        CALL(caller, HELLO, hello, .version = PROTOCOL_VERSION, .name = "x", .witness = witness));
     close_descriptors();
 }
 
@@ -131,7 +163,8 @@ static inline void dispatch_set_up(void)
     test_private_shm(16 << 20);
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/registry", folder);
-    ck_assert_int_eq(broker_init(&broker, path, take_later), 0);
+    const struct broker_rim rim = {.answer = take_later, .offload = take_job};
+    ck_assert_int_eq(broker_init(&broker, path, &rim, now), 0);
     ck_assert_int_eq(decoder_init(&decoder), 0);
     log_set_level(LOG_LEVEL_ERROR);
     broker.uid = 300; /* not root, which some callers below are */
@@ -152,9 +185,13 @@ static inline void hang_up(struct caller *caller)
 static inline void dispatch_tear_down(void)
 {
     uint32_t pools, sessions;
+    if (job)
+        do_job();
     hang_up(&alice);
     hang_up(&bob);
     hang_up(&stranger);
+    while (!TAILQ_EMPTY(&broker.pools)) /* some hold what is detached */
+        broker_destroy_pool(&broker, TAILQ_FIRST(&broker.pools));
     ck_assert(broker_deinit(&broker, &pools, &sessions));
     decoder_deinit(&decoder);
     ck_assert_uint_eq(test_shm_files(), 0);

@@ -1,168 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/broker.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include "daemon/log.h"
-#include "tests/lib/aborts.h"
-#include "tests/lib/private_shm.h"
-#include "tests/unit/suite.h"
+#include "tests/unit/broker_case.h"
 
 #define PAGE 4096u
-#define CAPACITY 4u
-#define ANSWERS_MAX 1100u
-#define FOREVER INT64_C(-1)
-
-static const struct peer peer = {12, 34, 56};
-static char folder[] = "/tmp/fastalloc-test.XXXXXX";
-static char path[64];
-static struct broker broker;
-static struct session *alice, *bob; /* with connections of these names */
-static struct membership *alices, *bobs;
-static struct pool *pool;
-static struct error error;
-static struct allocate_reply reply;
-static uint64_t requests;
-
-/* ---- Answers that came later ----------------------------------------------------------------- */
-
-static struct answered {
-    const char *connection;
-    uint32_t msgid;
-    enum error_code code;
-    struct error error;
-    uint32_t count;
-    uint8_t handles[CAPACITY * HANDLE_WIRE_SIZE];
-} answers[ANSWERS_MAX];
-static size_t answer_count;
-
-static void take_answer(void *connection, uint32_t msgid, const struct allocate_reply *given,
-                        const struct error *refusal)
-{
-    ck_assert_uint_lt(answer_count, ANSWERS_MAX);
-    struct answered *answer = &answers[answer_count++];
-    *answer = (struct answered){.connection = connection, .msgid = msgid};
-    ck_assert((given == NULL) != (refusal == NULL));
-    if (refusal) {
-        answer->error = *refusal;
-        answer->code = refusal->code;
-        return;
-    }
-    answer->count = (uint32_t)(given->handles.size / HANDLE_WIRE_SIZE);
-    memcpy(answer->handles, given->handles.data, given->handles.size);
-}
-
-static void check_answer(size_t number, const char *connection, uint32_t msgid,
-                         enum error_code code)
-{
-    ck_assert_uint_gt(answer_count, number);
-    ck_assert_str_eq(answers[number].connection, connection);
-    ck_assert_uint_eq(answers[number].msgid, msgid);
-    ck_assert_int_eq(answers[number].code, code);
-}
-
-/* ---- A broker with one pool and two sessions in it ------------------------------------------- */
-
-static char alice_name[] = "alice", bob_name[] = "bob";
-
-static struct session *begin(char *name, bool witnessed)
-{
-    struct session *session;
-    ck_assert_msg(broker_begin_session(&broker, &peer, name, witnessed, name, &session, &error),
-                  "%s", error.message);
-    broker_check(&broker);
-    return session;
-}
-
-static struct pool *create_pool(const char *name, uint64_t capacity)
-{
-    struct pool *made;
-    struct pool_config config = {.name = name, .type = "", .object_size = 8, .capacity = capacity};
-    ck_assert_msg(broker_create_pool(&broker, &config, &made, &error), "%s", error.message);
-    broker_check(&broker);
-    return made;
-}
-
-static void set_up(void)
-{
-    test_private_shm(16 << 20);
-    ck_assert_ptr_nonnull(mkdtemp(folder));
-    snprintf(path, sizeof(path), "%s/registry", folder);
-    ck_assert_int_eq(broker_init(&broker, path, take_answer), 0);
-    log_set_level(LOG_LEVEL_ERROR);
-    pool = create_pool("frames", CAPACITY);
-    alice = begin(alice_name, true);
-    bob = begin(bob_name, false);
-    alices = session_join(alice, pool, true);
-    bobs = session_join(bob, pool, true);
-    broker_check(&broker);
-}
-
-static void end(struct session **session)
-{
-    if (!*session)
-        return;
-    broker_disconnect(&broker, *session);
-    broker_check(&broker);
-    ck_assert(broker_end_session(&broker, *session));
-    *session = NULL;
-    broker_check(&broker);
-}
-
-static void tear_down(void)
-{
-    uint32_t pools, sessions;
-    end(&alice);
-    end(&bob);
-    broker_check(&broker);
-    ck_assert(broker_deinit(&broker, &pools, &sessions));
-    ck_assert_uint_eq(pools + sessions, 0);
-    ck_assert_uint_eq(test_shm_files(), 0);
-    test_remove_folder(folder);
-}
-
-static enum broker_outcome ask_at(struct session *session, const struct membership *membership,
-                                  uint32_t count, int64_t timeout, uint32_t msgid, int64_t now)
-{
-    struct allocate_request request = {
-        .pool = membership->pool->id, .request = ++requests, .count = count, .timeout = timeout};
-    memset(&error, 0, sizeof(error));
-    enum broker_outcome outcome =
-        broker_allocate(&broker, session, membership, &request, msgid, now, &reply, &error);
-    broker_check(&broker);
-    return outcome;
-}
-
-static enum broker_outcome ask(struct session *session, uint32_t count, int64_t timeout,
-                               uint32_t msgid)
-{
-    return ask_at(session, session == alice ? alices : bobs, count, timeout, msgid, 0);
-}
-
-/* The handles of the last reply that was done at once. */
-static uint8_t held[64 * HANDLE_WIRE_SIZE];
-
-static void allocate(struct session *session, uint32_t count)
-{
-    ck_assert_int_eq(ask(session, count, 0, 0), BROKER_DONE);
-    ck_assert_uint_eq(reply.handles.size, (size_t)count * HANDLE_WIRE_SIZE);
-    memcpy(held, reply.handles.data, reply.handles.size);
-}
-
-static bool free_from(uint32_t first, uint32_t count)
-{
-    struct bytes handles = {held + (size_t)first * HANDLE_WIRE_SIZE,
-                            (size_t)count * HANDLE_WIRE_SIZE};
-    memset(&error, 0, sizeof(error));
-    bool freed = broker_free(&broker, alices ? alices : bobs, &handles, &error);
-    broker_check(&broker);
-    return freed;
-}
 
 /* ---- Sessions -------------------------------------------------------------------------------- */
 
@@ -171,7 +12,6 @@ START_TEST(test_broker_sessions_have_ids_in_order)
     ck_assert_uint_eq(alice->id, 1);
     ck_assert_uint_eq(bob->id, 2);
     end(&alice);
-    alices = NULL;
     alice = begin(alice_name, false);
     ck_assert_uint_eq(alice->id, 3);
     ck_assert_uint_eq(broker.session_count, 2);
@@ -223,12 +63,12 @@ END_TEST
 
 START_TEST(test_broker_end_frees_what_the_session_held)
 {
-    allocate(bob, 3);
+    take(bob, pool, 3);
     end(&bob);
     ck_assert_uint_eq(pool_usage(pool), 0);
     ck_assert_uint_eq(pool->ctl->counters.reclaimed, 3);
     ck_assert_uint_eq(pool->ctl->counters.total_deallocations, 3);
-    ck_assert(!free_from(0, 1));
+    ck_assert(!give_back(pool, 0, 1));
     ck_assert_int_eq(error.code, ERROR_STALE_HANDLE);
 }
 END_TEST
@@ -236,7 +76,7 @@ END_TEST
 START_TEST(test_broker_does_not_end_a_session_that_is_alive)
 {
     int fd = session_witness(alice);
-    allocate(alice, 2);
+    take(alice, pool, 2);
     broker_disconnect(&broker, alice);
 
     ck_assert(!broker_end_session(&broker, alice));
@@ -244,30 +84,29 @@ START_TEST(test_broker_does_not_end_a_session_that_is_alive)
     ck_assert_uint_eq(pool_usage(pool), 2);
     close(fd); /* the last that the client had of it */
     end(&alice);
-    alices = NULL;
     ck_assert_uint_eq(pool_usage(pool), 0);
 }
 END_TEST
 
 START_TEST(test_broker_disconnect_drops_waiting_requests_without_an_answer)
 {
-    allocate(bob, CAPACITY);
-    ck_assert_int_eq(ask(alice, 1, FOREVER, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(alice, 1, 100, 2), BROKER_WAITS);
+    take(bob, pool, CAPACITY);
+    WAITS(alice, pool, 1, .count = 1, .timeout = FOREVER);
+    WAITS(alice, pool, 2, .count = 1, .timeout = 100);
     broker_disconnect(&broker, alice);
     broker_check(&broker);
     ck_assert_uint_eq(broker.waiter_count, 0);
-    ck_assert_int_eq(broker_next_deadline(&broker), WAITER_FOREVER);
+    ck_assert_int_eq(broker_next_deadline(&broker), DEADLINE_NEVER);
     ck_assert_uint_eq(answer_count, 0);
 }
 END_TEST
 
 START_TEST(test_broker_disconnect_of_the_first_in_the_queue_lets_the_next_through)
 {
-    allocate(alice, CAPACITY - 1);
-    ck_assert_int_eq(ask(alice, 2, FOREVER, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(alice, 1, FOREVER, 2), BROKER_WAITS);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 3), BROKER_WAITS);
+    take(alice, pool, CAPACITY - 1);
+    WAITS(alice, pool, 1, .count = 2, .timeout = FOREVER);
+    WAITS(alice, pool, 2, .count = 1, .timeout = FOREVER);
+    WAITS(bob, pool, 3, .count = 1, .timeout = FOREVER);
     broker_disconnect(&broker, alice);
     broker_check(&broker);
     ck_assert_uint_eq(answer_count, 1);
@@ -277,9 +116,9 @@ END_TEST
 
 START_TEST(test_broker_end_serves_who_waited_in_order)
 {
-    allocate(bob, CAPACITY);
-    ck_assert_int_eq(ask(alice, 2, FOREVER, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(alice, 1, FOREVER, 2), BROKER_WAITS);
+    take(bob, pool, CAPACITY);
+    WAITS(alice, pool, 1, .count = 2, .timeout = FOREVER);
+    WAITS(alice, pool, 2, .count = 1, .timeout = FOREVER);
     end(&bob);
     ck_assert_uint_eq(answer_count, 2);
     check_answer(0, "alice", 1, ERROR_NONE);
@@ -291,19 +130,19 @@ END_TEST
 
 START_TEST(test_broker_close_frees_and_refuses_what_waits_there)
 {
-    struct pool *other = create_pool("other", 1);
-    struct membership *others = session_join(bob, other, true);
-    allocate(bob, CAPACITY);
-    ck_assert_int_eq(ask_at(bob, others, 1, 0, 0, 0), BROKER_DONE);
-    ck_assert_int_eq(ask_at(bob, others, 1, FOREVER, 9, 0), BROKER_WAITS);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(alice, 4, FOREVER, 2), BROKER_WAITS);
+    struct pool *other = MAKE(.name = "other", .capacity = 1);
+    join(bob, other);
+    take(bob, pool, CAPACITY);
+    GETS(bob, other, 0, .count = 1, .timeout = 0);
+    WAITS(bob, other, 9, .count = 1, .timeout = FOREVER);
+    WAITS(bob, pool, 1, .count = 1, .timeout = FOREVER);
+    WAITS(alice, pool, 2, .count = 4, .timeout = FOREVER);
 
-    ck_assert_uint_eq(broker_close_pool(&broker, bob, bobs), CAPACITY);
+    ck_assert_uint_eq(broker_close_pool(&broker, bob, session_membership(bob, pool->id)), CAPACITY);
     broker_check(&broker);
     ck_assert_uint_eq(answer_count, 2); /* that in the other pool still waits */
     check_answer(0, "bob", 1, ERROR_NOT_A_MEMBER);
-    ck_assert_str_eq(answers[0].error.pool, "frames");
+    ck_assert_str_eq(whole[0].error.pool, "frames");
     check_answer(1, "alice", 2, ERROR_NONE);
     ck_assert_uint_eq(pool->ctl->counters.reclaimed, 0);
 }
@@ -313,7 +152,7 @@ END_TEST
 
 START_TEST(test_broker_finds_pools_by_name)
 {
-    struct pool *other = create_pool("other", 1);
+    struct pool *other = MAKE(.name = "other", .capacity = 1);
     ck_assert_ptr_eq(broker_find_pool(&broker, "frames"), pool);
     ck_assert_ptr_eq(broker_find_pool(&broker, "other"), other);
     ck_assert_ptr_null(broker_find_pool(&broker, "frame"));
@@ -378,15 +217,15 @@ END_TEST
 
 START_TEST(test_broker_destroy_answers_waiters_and_ends_memberships)
 {
-    allocate(bob, 3);
-    ck_assert_int_eq(ask(alice, 2, 100, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 2), BROKER_WAITS);
+    take(bob, pool, 3);
+    WAITS(alice, pool, 1, .count = 2, .timeout = 100);
+    WAITS(bob, pool, 2, .count = 1, .timeout = FOREVER);
     ck_assert_uint_eq(broker_destroy_pool(&broker, pool), 3);
     broker_check(&broker);
 
     check_answer(0, "alice", 1, ERROR_POOL_DESTROYED);
     check_answer(1, "bob", 2, ERROR_POOL_DESTROYED);
-    ck_assert_str_eq(answers[1].error.pool, "frames");
+    ck_assert_str_eq(whole[1].error.pool, "frames");
     ck_assert_ptr_null(session_membership(alice, 1));
     ck_assert_uint_eq(bob->membership_count, 0);
     ck_assert_ptr_null(broker_find_pool(&broker, "frames"));
@@ -397,29 +236,29 @@ END_TEST
 
 START_TEST(test_broker_refuses_all_that_wait_when_it_ends)
 {
-    struct pool *other = create_pool("other", 1);
-    struct membership *others = session_join(bob, other, true);
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask(alice, 1, -1, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask_at(bob, others, 1, 0, 2, 0), BROKER_DONE);
-    ck_assert_int_eq(ask_at(bob, others, 1, 10, 3, 0), BROKER_WAITS);
+    struct pool *other = MAKE(.name = "other", .capacity = 1);
+    join(bob, other);
+    take(alice, pool, CAPACITY);
+    WAITS(alice, pool, 1, .count = 1, .timeout = -1);
+    GETS(bob, other, 2, .count = 1, .timeout = 0);
+    WAITS(bob, other, 3, .count = 1, .timeout = 10);
 
     broker_refuse_all(&broker);
     broker_check(&broker);
     check_answer(0, "alice", 1, ERROR_SHUTTING_DOWN);
     check_answer(1, "bob", 3, ERROR_SHUTTING_DOWN);
-    ck_assert_int_eq(broker_next_deadline(&broker), WAITER_FOREVER);
+    ck_assert_int_eq(broker_next_deadline(&broker), DEADLINE_NEVER);
 }
 END_TEST
 
 START_TEST(test_broker_pool_of_a_name_that_was_destroyed_is_another)
 {
-    allocate(bob, 1);
+    take(bob, pool, 1);
     broker_destroy_pool(&broker, pool);
-    pool = create_pool("frames", CAPACITY);
+    pool = MAKE(.name = "frames", .capacity = CAPACITY);
     ck_assert_uint_eq(pool->id, 2);
-    alices = session_join(alice, pool, true);
-    ck_assert(!free_from(0, 1));
+    join(alice, pool);
+    ck_assert(!give_back(pool, 0, 1));
     ck_assert_int_eq(error.code, ERROR_WRONG_POOL);
 }
 END_TEST
@@ -428,17 +267,16 @@ END_TEST
 
 START_TEST(test_broker_allocates_one_when_no_count_is_given)
 {
-    ck_assert_int_eq(ask(alice, 0, 0, 0), BROKER_DONE);
+    GETS(alice, pool, 0, .count = 0, .timeout = 0);
     ck_assert_uint_eq(reply.handles.size, HANDLE_WIRE_SIZE);
 }
 END_TEST
 
 START_TEST(test_broker_allocates_the_last_slot_and_no_more)
 {
-    allocate(alice, CAPACITY - 1);
-    allocate(bob, 1);
-    ck_assert_int_eq(ask(alice, 1, 0, 0), BROKER_REFUSED);
-    ck_assert_int_eq(error.code, ERROR_POOL_EXHAUSTED);
+    take(alice, pool, CAPACITY - 1);
+    take(bob, pool, 1);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, pool, 0, .count = 1, .timeout = 0);
     ck_assert_str_eq(error.pool, "frames");
     ck_assert_uint_eq(error.capacity, CAPACITY);
     ck_assert_uint_eq(error.allocated, CAPACITY);
@@ -450,33 +288,32 @@ END_TEST
 
 START_TEST(test_broker_allocates_all_or_nothing)
 {
-    allocate(alice, 2);
-    ck_assert_int_eq(ask(alice, 3, 0, 0), BROKER_REFUSED);
+    take(alice, pool, 2);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, pool, 0, .count = 3);
     ck_assert_uint_eq(error.requested, 3);
     ck_assert_uint_eq(pool_usage(pool), 2);
-    allocate(alice, 2);
+    take(alice, pool, 2);
 }
 END_TEST
 
 START_TEST(test_broker_refuses_more_than_the_pool_has_however_long_it_could_wait)
 {
-    ck_assert_int_eq(ask(alice, CAPACITY + 1, FOREVER, 0), BROKER_REFUSED);
-    ck_assert_int_eq(error.code, ERROR_POOL_EXHAUSTED);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, pool, 0, .count = CAPACITY + 1, .timeout = FOREVER);
     ck_assert_uint_eq(error.requested, CAPACITY + 1);
     ck_assert_ptr_nonnull(strstr(error.message, "never has that many"));
-    ck_assert_int_eq(ask(alice, CAPACITY, FOREVER, 0), BROKER_DONE);
+    GETS(alice, pool, 0, .count = CAPACITY, .timeout = FOREVER);
 }
 END_TEST
 
 START_TEST(test_broker_lets_nobody_overtake_a_request_that_waits)
 {
-    allocate(alice, CAPACITY - 1);
-    ck_assert_int_eq(ask(bob, 2, FOREVER, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(alice, 1, 0, 0), BROKER_REFUSED);
+    take(alice, pool, CAPACITY - 1);
+    WAITS(bob, pool, 1, .count = 2, .timeout = FOREVER);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, pool, 0, .count = 1);
     ck_assert_uint_eq(error.waiters, 1);
     ck_assert_ptr_nonnull(strstr(error.message, "others wait"));
-    ck_assert_int_eq(ask(alice, 1, FOREVER, 2), BROKER_WAITS);
-    ck_assert(free_from(0, 1));
+    WAITS(alice, pool, 2, .count = 1, .timeout = FOREVER);
+    ck_assert(give_back(pool, 0, 1));
     ck_assert_uint_eq(answer_count, 1);
     check_answer(0, "bob", 1, ERROR_NONE);
 }
@@ -484,36 +321,36 @@ END_TEST
 
 START_TEST(test_broker_free_serves_as_many_as_fit_in_order)
 {
-    allocate(alice, CAPACITY);
+    take(alice, pool, CAPACITY);
     for (uint32_t i = 0; i < 3; i++)
-        ck_assert_int_eq(ask(i % 2 ? bob : alice, 1, FOREVER, i), BROKER_WAITS);
-    ck_assert_int_eq(ask(bob, 2, FOREVER, 3), BROKER_WAITS);
-    ck_assert(free_from(0, CAPACITY));
+        WAITS(i % 2 ? bob : alice, pool, i, .count = 1, .timeout = FOREVER);
+    WAITS(bob, pool, 3, .count = 2, .timeout = FOREVER);
+    ck_assert(give_back(pool, 0, CAPACITY));
 
     ck_assert_uint_eq(answer_count, 3);
     for (uint32_t i = 0; i < 3; i++)
         check_answer(i, i % 2 ? "bob" : "alice", i, ERROR_NONE);
-    ck_assert_uint_eq(pool->waiter_count, 1);
+    ck_assert_uint_eq(pool->waiters.count, 1);
 }
 END_TEST
 
 START_TEST(test_broker_serves_with_handles_that_are_good)
 {
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask(bob, 2, FOREVER, 1), BROKER_WAITS);
-    ck_assert(free_from(0, 2));
+    take(alice, pool, CAPACITY);
+    WAITS(bob, pool, 1, .count = 2, .timeout = FOREVER);
+    ck_assert(give_back(pool, 0, 2));
     ck_assert_uint_eq(answers[0].count, 2);
-    memcpy(held, answers[0].handles, sizeof(answers[0].handles));
-    ck_assert(free_from(0, 2));
+    memcpy(held, whole[0].handles, sizeof(whole[0].handles));
+    ck_assert(give_back(pool, 0, 2));
 }
 END_TEST
 
 START_TEST(test_broker_free_refused_serves_nobody)
 {
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 1), BROKER_WAITS);
+    take(alice, pool, CAPACITY);
+    WAITS(bob, pool, 1, .count = 1, .timeout = FOREVER);
     memcpy(held + HANDLE_WIRE_SIZE, held, HANDLE_WIRE_SIZE);
-    ck_assert(!free_from(0, 2));
+    ck_assert(!give_back(pool, 0, 2));
     ck_assert_int_eq(error.code, ERROR_DUPLICATE_HANDLE);
     ck_assert_uint_eq(answer_count, 0);
 }
@@ -521,8 +358,8 @@ END_TEST
 
 START_TEST(test_broker_lets_a_writer_free_what_another_holds)
 {
-    allocate(bob, 1);
-    ck_assert(free_from(0, 1)); /* alice */
+    take(bob, pool, 1);
+    ck_assert(give_back(pool, 0, 1)); /* alice */
     ck_assert_uint_eq(session_usage(bob), 0);
 }
 END_TEST
@@ -531,35 +368,35 @@ END_TEST
 
 START_TEST(test_broker_expires_at_the_deadline_and_not_before)
 {
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask_at(bob, bobs, 2, 100, 1, 1000), BROKER_WAITS);
-    ck_assert_int_eq(ask_at(bob, bobs, 1, FOREVER, 2, 1000), BROKER_WAITS);
+    take(alice, pool, CAPACITY);
+    broker_set_time(&broker, 1000);
+    WAITS(bob, pool, 1, .count = 2, .timeout = 100);
+    WAITS(bob, pool, 2, .count = 1, .timeout = FOREVER);
     ck_assert_int_eq(broker_next_deadline(&broker), 1100);
-    broker_expire(&broker, 1099);
+    pass_to(1099);
     ck_assert_uint_eq(answer_count, 0);
-    broker_expire(&broker, 1100);
-    broker_check(&broker);
+    pass_to(1100);
 
     ck_assert_uint_eq(answer_count, 1);
     check_answer(0, "bob", 1, ERROR_TIMEOUT);
-    ck_assert_str_eq(answers[0].error.pool, "frames");
-    ck_assert_uint_eq(answers[0].error.capacity, CAPACITY);
-    ck_assert_uint_eq(answers[0].error.allocated, CAPACITY);
-    ck_assert_uint_eq(answers[0].error.requested, 2);
-    ck_assert_uint_eq(answers[0].error.waiters, 1); /* others than this one */
+    ck_assert_str_eq(whole[0].error.pool, "frames");
+    ck_assert_uint_eq(whole[0].error.capacity, CAPACITY);
+    ck_assert_uint_eq(whole[0].error.allocated, CAPACITY);
+    ck_assert_uint_eq(whole[0].error.requested, 2);
+    ck_assert_uint_eq(whole[0].error.waiters, 1); /* others than this one */
     ck_assert_uint_eq(pool->ctl->counters.timeouts, 1);
     ck_assert_uint_eq(pool->ctl->counters.allocation_failures, 1);
-    ck_assert_int_eq(broker_next_deadline(&broker), WAITER_FOREVER);
+    ck_assert_int_eq(broker_next_deadline(&broker), DEADLINE_NEVER);
 }
 END_TEST
 
 START_TEST(test_broker_expires_in_order_of_deadlines)
 {
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask(bob, 1, 30, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(alice, 1, 10, 2), BROKER_WAITS);
-    ck_assert_int_eq(ask(bob, 1, 20, 3), BROKER_WAITS);
-    broker_expire(&broker, 30);
+    take(alice, pool, CAPACITY);
+    WAITS(bob, pool, 1, .count = 1, .timeout = 30);
+    WAITS(alice, pool, 2, .count = 1, .timeout = 10);
+    WAITS(bob, pool, 3, .count = 1, .timeout = 20);
+    pass_to(30);
     check_answer(0, "alice", 2, ERROR_TIMEOUT);
     check_answer(1, "bob", 3, ERROR_TIMEOUT);
     check_answer(2, "bob", 1, ERROR_TIMEOUT);
@@ -568,11 +405,10 @@ END_TEST
 
 START_TEST(test_broker_expiry_of_the_first_in_the_queue_lets_the_next_through)
 {
-    allocate(alice, CAPACITY - 1);
-    ck_assert_int_eq(ask(bob, 2, 10, 1), BROKER_WAITS);
-    ck_assert_int_eq(ask(alice, 1, FOREVER, 2), BROKER_WAITS);
-    broker_expire(&broker, 10);
-    broker_check(&broker);
+    take(alice, pool, CAPACITY - 1);
+    WAITS(bob, pool, 1, .count = 2, .timeout = 10);
+    WAITS(alice, pool, 2, .count = 1, .timeout = FOREVER);
+    pass_to(10);
     check_answer(0, "bob", 1, ERROR_TIMEOUT);
     check_answer(1, "alice", 2, ERROR_NONE);
 }
@@ -580,14 +416,16 @@ END_TEST
 
 START_TEST(test_broker_timeout_beyond_all_time_is_for_ever)
 {
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask_at(bob, bobs, 1, INT64_MAX, 1, 1000), BROKER_WAITS);
-    ck_assert_int_eq(ask_at(bob, bobs, 1, INT64_MIN, 2, 1000), BROKER_WAITS);
-    ck_assert_int_eq(broker_next_deadline(&broker), WAITER_FOREVER);
-    broker_expire(&broker, INT64_MAX);
-    ck_assert_uint_eq(answer_count, 0);
-    ck_assert_int_eq(ask_at(bob, bobs, 1, INT64_MAX - 1001, 3, 1000), BROKER_WAITS);
+    take(alice, pool, CAPACITY);
+    broker_set_time(&broker, 1000);
+    WAITS(bob, pool, 1, .count = 1, .timeout = INT64_MAX);
+    WAITS(bob, pool, 2, .count = 1, .timeout = INT64_MIN);
+    ck_assert_int_eq(broker_next_deadline(&broker), DEADLINE_NEVER);
+    WAITS(bob, pool, 3, .count = 1, .timeout = INT64_MAX - 1001);
     ck_assert_int_eq(broker_next_deadline(&broker), INT64_MAX - 1);
+    pass_to(INT64_MAX);
+    ck_assert_uint_eq(answer_count, 1);
+    check_answer(0, "bob", 3, ERROR_TIMEOUT);
 }
 END_TEST
 
@@ -595,18 +433,14 @@ END_TEST
 
 START_TEST(test_broker_has_a_limit_of_waiting_requests_a_session)
 {
-    allocate(alice, CAPACITY);
-    for (uint32_t i = 0; i < BROKER_SESSION_WAITERS; i++) {
-        struct allocate_request request = {.pool = 1, .count = 1, .timeout = 1 + i % 7};
-        ck_assert_int_eq(broker_allocate(&broker, bob, bobs, &request, i, 0, &reply, &error),
-                         BROKER_WAITS);
-    }
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 0), BROKER_REFUSED);
-    ck_assert_int_eq(error.code, ERROR_LIMIT_EXCEEDED);
+    take(alice, pool, CAPACITY);
+    for (uint32_t i = 0; i < BROKER_SESSION_WAITERS; i++)
+        ck_assert_int_eq(ASK_UNCHECKED(bob, pool, i, .timeout = 1 + i % 7), BROKER_WAITS);
+    REFUSES(ERROR_LIMIT_EXCEEDED, bob, pool, 0, .timeout = FOREVER);
     ck_assert_uint_eq(error.max, BROKER_SESSION_WAITERS);
-    ck_assert_int_eq(ask(alice, 1, FOREVER, 0), BROKER_WAITS);
-    broker_expire(&broker, 1);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 0), BROKER_WAITS);
+    WAITS(alice, pool, 0, .timeout = FOREVER);
+    pass_to(1);
+    WAITS(bob, pool, 0, .timeout = FOREVER);
 }
 END_TEST
 
@@ -614,23 +448,76 @@ START_TEST(test_broker_has_a_limit_of_waiting_requests)
 {
     enum { SESSIONS = BROKER_WAITERS / BROKER_SESSION_WAITERS };
     static struct session *more[SESSIONS];
-    struct allocate_request request = {.pool = 1, .count = 1, .timeout = FOREVER};
-    allocate(alice, CAPACITY);
+    take(alice, pool, CAPACITY);
     for (unsigned i = 0; i < SESSIONS; i++) {
         more[i] = begin(bob_name, false);
-        struct membership *membership = session_join(more[i], pool, true);
+        join(more[i], pool);
         for (unsigned j = 0; j < BROKER_SESSION_WAITERS; j++)
-            ck_assert_int_eq(
-                broker_allocate(&broker, more[i], membership, &request, j, 0, &reply, &error),
-                BROKER_WAITS);
+            ck_assert_int_eq(ASK_UNCHECKED(more[i], pool, j, .timeout = FOREVER), BROKER_WAITS);
     }
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 0), BROKER_REFUSED);
-    ck_assert_int_eq(error.code, ERROR_LIMIT_EXCEEDED);
+    REFUSES(ERROR_LIMIT_EXCEEDED, bob, pool, 0, .timeout = FOREVER);
     ck_assert_uint_eq(error.max, BROKER_WAITERS);
     end(&more[0]);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 0), BROKER_WAITS);
-    for (unsigned i = 1; i < SESSIONS; i++)
-        end(&more[i]);
+    WAITS(bob, pool, 0, .timeout = FOREVER);
+}
+END_TEST
+
+static void check_quota(const char *field, uint64_t requested, uint64_t used, uint64_t max)
+{
+    ck_assert_msg(error.code == ERROR_QUOTA_EXCEEDED, "%s", error.message);
+    ck_assert_str_eq(error.field, field);
+    ck_assert_uint_eq(error.requested, requested);
+    ck_assert_uint_eq(error.allocated, used);
+    ck_assert_uint_eq(error.max, max);
+    broker_check(&broker);
+}
+
+START_TEST(test_broker_limits_the_sessions_of_a_user)
+{
+    const struct peer who = {1, 4000, 4000};
+    struct session *sessions[2], *none;
+    broker.users.max[USER_SESSIONS] = 2;
+    for (unsigned i = 0; i < 2; i++)
+        sessions[i] = begin_as(bob_name, false, 4000);
+    ck_assert(!broker_begin_session(&broker, &who, "", true, bob_name, &none, &error));
+    check_quota("sessions", 1, 2, 2);
+    ck_assert_ptr_nonnull(strstr(error.message, "--user-sessions"));
+    begin_as(bob_name, false, 4001); /* another user */
+    end(&sessions[0]);
+    begin_as(bob_name, true, 4000);
+}
+END_TEST
+
+START_TEST(test_broker_limits_the_pools_of_a_user)
+{
+    struct pool *made;
+    struct pool_config config = {
+        .name = "c", .type = "", .object_size = 8, .capacity = 1, .uid = 4000};
+    broker.users.max[USER_POOLS] = 2;
+    struct pool *first = MAKE(.name = "a", .capacity = 1, .uid = 4000);
+    MAKE(.name = "b", .capacity = 1, .uid = 4000);
+    ck_assert(!broker_create_pool(&broker, &config, &made, &error));
+    check_quota("pools", 1, 2, 2);
+    MAKE(.name = "theirs", .capacity = 1, .uid = 4001);
+    broker_destroy_pool(&broker, first);
+    ck_assert(broker_create_pool(&broker, &config, &made, &error));
+}
+END_TEST
+
+START_TEST(test_broker_limits_the_bytes_of_a_user)
+{
+    struct pool *made;
+    struct pool_config config = {
+        .name = "c", .type = "", .object_size = 8, .capacity = 1, .uid = 4000};
+    struct pool *first = MAKE(.name = "a", .capacity = 1, .uid = 4000);
+    uint64_t bytes = first->bytes.amount;
+    first->user->quotas[USER_BYTES].max = 2 * bytes - 1;
+    ck_assert(!broker_create_pool(&broker, &config, &made, &error));
+    check_quota("bytes", bytes, bytes, 2 * bytes - 1);
+    ck_assert_uint_eq(first->user->quotas[USER_POOLS].used, 1);
+    first->user->quotas[USER_BYTES].max = 2 * bytes;
+    ck_assert(broker_create_pool(&broker, &config, &made, &error));
+    broker_check(&broker);
 }
 END_TEST
 
@@ -654,74 +541,68 @@ START_TEST(test_broker_deinit_keeps_everything_for_a_session_that_is_alive)
     ck_assert_uint_eq(remains.sessions, 1);
     ck_assert_uint_eq(remains.objects, 4);
     alice = NULL; /* a broker for the teardown */
-    ck_assert_int_eq(broker_init(&broker, path, take_answer), 0);
+    ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
 }
 END_TEST
 
 START_TEST(test_broker_init_needs_its_registry)
 {
     struct broker other;
-    ck_assert_int_eq(broker_init(&other, path, take_answer), -EEXIST);
-    ck_assert_int_eq(broker_init(&other, "/nowhere/registry", take_answer), -ENOENT);
+    ck_assert_int_eq(broker_init(&other, path, &rim, 0), -EEXIST);
+    ck_assert_int_eq(broker_init(&other, "/nowhere/registry", &rim, 0), -ENOENT);
 }
 END_TEST
 
 /* ---- The checker can fail -------------------------------------------------------------------- */
 
-static void check(const void *object)
-{
-    broker_check(object);
-}
-
-#define NOTICES(place, value) TEST_ABORTS_WITH(check, &broker, place, value)
-
 START_TEST(test_broker_check_notices_wrong_counts)
 {
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 1), BROKER_WAITS);
+    take(alice, pool, CAPACITY);
+    WAITS(bob, pool, 1, .count = 1, .timeout = FOREVER);
     NOTICES(broker.session_count, 1);
     NOTICES(broker.waiter_count, 0);
     NOTICES(bob->waiter_count, 0);
     NOTICES(bob->membership_count, 0);
-    NOTICES(pool->waiter_count, 0);
+    NOTICES(pool->waiters.count, 0);
     NOTICES(pool->member_count, 3);
 }
 END_TEST
 
 START_TEST(test_broker_check_notices_a_waiter_that_could_be_served)
 {
-    allocate(alice, CAPACITY - 1);
-    ck_assert_int_eq(ask(bob, 2, FOREVER, 1), BROKER_WAITS);
-    NOTICES(TAILQ_FIRST(&pool->waiters)->count, 1);
+    take(alice, pool, CAPACITY - 1);
+    WAITS(bob, pool, 1, .count = 2, .timeout = FOREVER);
+    NOTICES(waitqueue_first(&pool->waiters)->count, 1);
 }
 END_TEST
 
 START_TEST(test_broker_check_notices_a_waiter_of_nobody)
 {
-    allocate(alice, CAPACITY);
-    ck_assert_int_eq(ask(bob, 1, FOREVER, 1), BROKER_WAITS);
-    NOTICES(TAILQ_FIRST(&pool->waiters)->session, alice);
+    take(alice, pool, CAPACITY);
+    WAITS(bob, pool, 1, .count = 1, .timeout = FOREVER);
+    NOTICES(waitqueue_first(&pool->waiters)->session, alice);
     NOTICES(bob->connection, NULL);
 }
 END_TEST
 
 START_TEST(test_broker_check_notices_a_wrong_membership)
 {
-    NOTICES(bobs->member, alices->member);
-    NOTICES(pool->members[bobs->member], 77);
+    struct membership *bobs = session_membership(bob, pool->id);
+    NOTICES(bobs->member, member_of(alice, pool));
+    NOTICES(pool->store.members[bobs->member], 77);
 }
 END_TEST
 
 START_TEST(test_broker_check_looks_at_every_pool)
 {
-    struct pool *other = create_pool("other", 1);
+    struct pool *other = MAKE(.name = "other", .capacity = 1);
     NOTICES(other->words[0], slot_word(1, SLOT_MEMBER_NONE, SLOT_LIVE));
     NOTICES(pool->words[0], slot_word(1, SLOT_MEMBER_NONE, SLOT_LIVE));
 }
 END_TEST
 
 SUITE_MAIN_WITH(
-    "broker", set_up, tear_down, test_broker_sessions_have_ids_in_order,
+    "broker", broker_set_up, broker_tear_down, test_broker_sessions_have_ids_in_order,
     test_broker_has_a_limit_of_sessions,
     test_broker_session_without_room_for_its_witness_is_refused,
     test_broker_session_without_a_file_for_its_witness_is_told_so,
@@ -749,4 +630,5 @@ SUITE_MAIN_WITH(
     test_broker_init_needs_its_registry, test_broker_check_notices_wrong_counts,
     test_broker_check_notices_a_waiter_that_could_be_served,
     test_broker_check_notices_a_waiter_of_nobody, test_broker_check_notices_a_wrong_membership,
-    test_broker_check_looks_at_every_pool)
+    test_broker_check_looks_at_every_pool, test_broker_limits_the_sessions_of_a_user,
+    test_broker_limits_the_pools_of_a_user, test_broker_limits_the_bytes_of_a_user)

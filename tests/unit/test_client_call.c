@@ -152,6 +152,50 @@ START_TEST(test_a_call_without_limit_is_one_send_and_one_receive)
 }
 END_TEST
 
+static void answer_allocations(struct peer *peer)
+{
+    static const uint8_t bytes[HANDLE_WIRE_SIZE];
+    const struct allocate_reply allocated = {.handles = {bytes, sizeof(bytes)}};
+    const struct free_reply freed = {.freed = 1};
+    peer_greet(peer);
+    peer_pool_open(peer);
+    for (int i = 0; i < 100; i++) {
+        peer_receive(peer, METHOD_ALLOCATE, NULL);
+        peer_reply(peer, METHOD_ALLOCATE, &allocated);
+        peer_receive(peer, METHOD_FREE, NULL);
+        peer_reply(peer, METHOD_FREE, &freed);
+    }
+}
+
+START_TEST(test_so_are_an_allocation_and_a_free_and_statistics_are_none)
+{
+    struct test_peer test;
+    fastalloc_pool_t *pool;
+    fastalloc_handle_t handle;
+    fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
+    fastalloc_allocate_options_t options = FASTALLOC_ALLOCATE_OPTIONS_INIT;
+    test_peer_start(&test, answer_allocations);
+    fastalloc_connection_t *connection = connect_with_limit(&test, 60 * SECOND);
+    ck_assert_int_eq(fastalloc_open(connection, "pool", NULL, &pool, NULL), 0);
+    sends = receives = polls = allocations = 0;
+    int failures = 0;
+    for (int i = 0; i < 100; i++) {
+        failures += (i % 2 == 0 ? fastalloc_try_allocate(pool, &handle, NULL)
+                                : fastalloc_allocate_with(pool, &options, &handle, NULL)) < 0;
+        failures += fastalloc_free(pool, handle, NULL) < 0;
+        failures += fastalloc_stats(pool, &stats, NULL) < 0;
+    }
+    int taken = allocations;
+    ck_assert_int_eq(failures, 0);
+    ck_assert_int_eq(sends, 200);
+    ck_assert_int_eq(receives, 200);
+    ck_assert_int_eq(polls, 0);
+    ck_assert_int_eq(taken, 0);
+    fastalloc_disconnect(connection);
+    test_peer_join(&test);
+}
+END_TEST
+
 /* ---- Limits in time -------------------------------------------------------------------------- */
 
 static void never_answer(struct peer *peer)
@@ -475,6 +519,7 @@ END_TEST
 
 SUITE_MAIN("client_call", test_a_call_is_one_send_and_one_receive_and_takes_no_memory,
            test_a_call_without_limit_is_one_send_and_one_receive,
+           test_so_are_an_allocation_and_a_free_and_statistics_are_none,
            test_a_reply_that_never_comes_is_given_up_at_the_limit,
            test_a_limit_too_short_for_a_timeout_of_the_socket_holds,
            test_bytes_without_end_are_no_reply,

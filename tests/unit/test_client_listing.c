@@ -51,7 +51,7 @@ static void serve_three_pages(struct peer *peer)
     expect_request(peer, PROTOCOL_LIST_MAX);
     send_pools(peer, 200, 200, true);
     expect_request(peer, 200);
-    send_pools(peer, 201, 300, false);
+    send_pools(peer, 201, 250, false);
 }
 
 static int count_pool(const fastalloc_pool_info_t *info, void *context)
@@ -73,7 +73,7 @@ START_TEST(test_all_pages_are_visited)
     test_peer_start(&test, serve_three_pages);
     fastalloc_connection_t *connection = connect_to(&test);
     ck_assert_int_eq(fastalloc_pool_list(connection, count_pool, &count, NULL), 0);
-    ck_assert_uint_eq(count, PROTOCOL_LIST_MAX + 1 + 100);
+    ck_assert_uint_eq(count, PROTOCOL_LIST_MAX + 1 + 50);
     fastalloc_disconnect(connection);
     test_peer_join(&test);
 }

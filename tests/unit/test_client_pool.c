@@ -115,6 +115,34 @@ START_TEST(test_the_options_are_asked_for)
 }
 END_TEST
 
+/* The files are as long as for the one slot, in a page each but the first: the rest may come. */
+static void serve_one_slot(struct peer *peer)
+{
+    struct peer_pool pool;
+    peer_greet(peer);
+    peer_pool_receive(&pool, peer);
+    pool.head.capacity = 1;
+    pool.head.capacity_max = pool.head.reserve;
+    pool.reply.capacity = 1;
+    pool.sizes[0] = geometry_ctl_size(&pool.geometry, 1);
+    pool.sizes[1] = geometry_slots_size(&pool.geometry, 1);
+    pool.sizes[2] = geometry_data_size(&pool.geometry, 1);
+    peer_pool_reply(&pool, peer);
+}
+
+START_TEST(test_a_pool_may_be_as_small_as_one_slot)
+{
+    struct test_peer test;
+    fastalloc_pool_t *pool;
+    test_peer_start(&test, serve_one_slot);
+    fastalloc_connection_t *connection = connect_to(&test);
+    ck_assert_int_eq(fastalloc_open(connection, "pool", NULL, &pool, NULL), 0);
+    ck_assert_uint_eq(fastalloc_pool_capacity(pool), 1);
+    fastalloc_disconnect(connection);
+    test_peer_join(&test);
+}
+END_TEST
+
 /* ---- Twice ----------------------------------------------------------------------------------- */
 
 static void serve_twice(struct peer *peer)
@@ -245,10 +273,11 @@ MALFORMED(test_another_name_is_refused, pool->head.name[0] = 'x', "another pool"
 MALFORMED(test_objects_of_no_size_are_refused, pool->head.object_size = 0, "impossible")
 MALFORMED(test_an_impossible_alignment_is_refused, pool->head.alignment = 3, "impossible")
 MALFORMED(test_no_alignment_is_refused, pool->head.alignment = 0, "impossible")
-MALFORMED(test_an_impossible_maximum_is_refused, pool->head.capacity_max = UINT32_MAX, "impossible")
+MALFORMED(test_an_impossible_maximum_is_refused, pool->head.capacity_max = UINT32_MAX, "contradict")
 MALFORMED(test_an_impossible_stride_is_refused, pool->head.stride = UINT64_MAX, "contradict")
-MALFORMED(test_an_impossible_reserve_is_refused, pool->head.reserve = UINT32_MAX, "contradict")
-MALFORMED(test_impossible_holders_are_refused, pool->head.holders_max = 0, "contradict")
+MALFORMED(test_an_impossible_reserve_is_refused, pool->head.reserve = UINT32_MAX, "impossible")
+MALFORMED(test_no_reserve_is_refused, pool->head.reserve = 0, "impossible")
+MALFORMED(test_a_maximum_above_the_reserve_is_refused, pool->head.reserve = 9, "contradict")
 MALFORMED(test_a_pool_without_slots_is_refused, pool->head.capacity = 0, "capacity")
 MALFORMED(test_more_slots_than_the_maximum_are_refused, pool->head.capacity = 11, "capacity")
 MALFORMED(test_a_reply_of_another_size_is_refused, pool->reply.object_size = 47, "reply")
@@ -472,7 +501,8 @@ SUITE_MAIN("client_pool", test_an_open_pool_knows_what_it_is_and_keeps_no_descri
            test_another_name_is_refused, test_objects_of_no_size_are_refused,
            test_an_impossible_alignment_is_refused, test_no_alignment_is_refused,
            test_an_impossible_maximum_is_refused, test_an_impossible_stride_is_refused,
-           test_an_impossible_reserve_is_refused, test_impossible_holders_are_refused,
+           test_an_impossible_reserve_is_refused, test_no_reserve_is_refused,
+           test_a_maximum_above_the_reserve_is_refused, test_a_pool_may_be_as_small_as_one_slot,
            test_a_pool_without_slots_is_refused, test_more_slots_than_the_maximum_are_refused,
            test_a_reply_of_another_size_is_refused, test_a_reply_of_another_stride_is_refused,
            test_a_reply_of_another_alignment_is_refused, test_a_head_that_is_cut_off_is_refused,

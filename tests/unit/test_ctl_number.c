@@ -85,6 +85,43 @@ START_TEST(test_size_refuses_what_is_none)
 }
 END_TEST
 
+static void check_duration(const char *text, uint64_t expected)
+{
+    uint64_t nanoseconds = UNTOUCHED;
+
+    ck_assert_msg(number_parse_duration(text, UINT64_MAX, &nanoseconds) == 0, "\"%s\"", text);
+    ck_assert_uint_eq(nanoseconds, expected);
+}
+
+START_TEST(test_duration_takes_units)
+{
+    check_duration("0", 0);
+    check_duration("0s", 0);
+    check_duration("7ns", 7);
+    check_duration("20us", 20000);
+    check_duration("500ms", 500000000);
+    check_duration("10s", UINT64_C(10000000000));
+    check_duration("5m", UINT64_C(300000000000));
+    check_duration("2h", UINT64_C(7200000000000));
+}
+END_TEST
+
+START_TEST(test_duration_refuses_what_is_none)
+{
+    static const char *const texts[] = {"", "10", "s", "-1s", "1 s", "1.5s", "1S", "1d", "1min"};
+    uint64_t nanoseconds = UNTOUCHED;
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        ck_assert_msg(number_parse_duration(texts[i], UINT64_MAX, &nanoseconds) == -EINVAL, "%s",
+                      texts[i]);
+    ck_assert_int_eq(number_parse_duration("9223372037s", INT64_MAX, &nanoseconds), -ERANGE);
+    ck_assert_int_eq(number_parse_duration("99999999999999999999h", UINT64_MAX, &nanoseconds),
+                     -ERANGE);
+    ck_assert_int_eq(number_parse_duration("5124096h", UINT64_MAX, &nanoseconds), -ERANGE);
+    ck_assert_uint_eq(nanoseconds, UNTOUCHED);
+}
+END_TEST
+
 START_TEST(test_mode_is_octal)
 {
     uint32_t mode = 1;
@@ -102,4 +139,5 @@ END_TEST
 
 SUITE_MAIN("ctl_number", test_number_takes_what_is_one, test_number_refuses_what_is_none,
            test_number_refuses_what_is_too_large, test_size_takes_suffixes,
-           test_size_refuses_what_is_none, test_mode_is_octal)
+           test_size_refuses_what_is_none, test_duration_takes_units,
+           test_duration_refuses_what_is_none, test_mode_is_octal)

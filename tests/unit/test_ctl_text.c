@@ -89,10 +89,15 @@ END_TEST
 
 START_TEST(test_text_makes_durations_readable)
 {
-    check_duration(0, "0 us");
+    check_duration(0, "0 ns");
+    check_duration(999, "999 ns");
     check_duration(850000, "850 us");
     check_duration(12345678, "12.3 ms");
     check_duration(UINT64_C(4560000000), "4.56 s");
+    check_duration(UINT64_C(61000000000), "1 min 1 s");
+    check_duration(UINT64_C(3600000000000), "1 h 0 min");
+    check_duration(UINT64_C(90000000000000), "1 d 1 h");
+    check_duration(UINT64_MAX, "213503 d 23 h");
 }
 END_TEST
 

@@ -3,24 +3,23 @@
 
 #include "tests/unit/suite.h"
 
-static fastalloc_handle_t handle(uint32_t number)
-{
-    return (fastalloc_handle_t){.pool = 1, .index = number, .tag = 1};
-}
-
 static void push(struct queue *queue, uint32_t number)
 {
-    fastalloc_handle_t pushed = handle(number);
+    struct parcel parcel = {
+        .handle = {.pool = 1, .index = number, .tag = 1},
+        .offset = number * UINT64_C(10),
+    };
 
-    queue_push(queue, &pushed, 1);
+    queue_push(queue, &parcel, 1);
 }
 
 static uint32_t pop(struct queue *queue)
 {
-    fastalloc_handle_t popped;
+    struct parcel parcel;
 
-    ck_assert_uint_eq(queue_pop(queue, &popped, 1), 1);
-    return popped.index;
+    ck_assert_uint_eq(queue_pop(queue, &parcel, 1), 1);
+    ck_assert_uint_eq(parcel.offset, parcel.handle.index * UINT64_C(10));
+    return parcel.handle.index;
 }
 
 START_TEST(test_queue_gives_back_in_order_round_the_end)
@@ -41,31 +40,27 @@ END_TEST
 START_TEST(test_queue_pops_no_more_than_there_is)
 {
     static struct queue queue;
-    fastalloc_handle_t handles[4];
+    struct parcel parcels[4];
 
-    ck_assert_uint_eq(queue_pop(&queue, handles, 4), 0);
+    ck_assert_uint_eq(queue_pop(&queue, parcels, 4), 0);
     push(&queue, 7);
-    ck_assert_uint_eq(queue_pop(&queue, handles, 4), 1);
-    ck_assert_uint_eq(handles[0].index, 7);
+    ck_assert_uint_eq(queue_pop(&queue, parcels, 4), 1);
+    ck_assert_uint_eq(parcels[0].handle.index, 7);
 }
 END_TEST
 
-START_TEST(test_queue_moves_the_oldest_first)
+START_TEST(test_queue_drops_the_oldest_first)
 {
-    static struct queue from;
-    static struct queue to;
+    static struct queue queue;
 
-    push(&to, 100);
     for (uint32_t i = 0; i < 5; i++)
-        push(&from, i);
-    ck_assert_uint_eq(queue_move(&from, &to, 2), 2);
-    ck_assert_uint_eq(queue_move(&from, &to, 100), 3);
-    ck_assert_uint_eq(pop(&to), 100);
-    for (uint32_t i = 0; i < 5; i++)
-        ck_assert_uint_eq(pop(&to), i);
-    ck_assert_uint_eq(from.count + to.count, 0);
+        push(&queue, i);
+    ck_assert_uint_eq(queue_drop(&queue, 2), 2);
+    ck_assert_uint_eq(pop(&queue), 2);
+    ck_assert_uint_eq(queue_drop(&queue, 100), 2);
+    ck_assert_uint_eq(queue.count, 0);
 }
 END_TEST
 
 SUITE_MAIN("demo_queue", test_queue_gives_back_in_order_round_the_end,
-           test_queue_pops_no_more_than_there_is, test_queue_moves_the_oldest_first)
+           test_queue_pops_no_more_than_there_is, test_queue_drops_the_oldest_first)

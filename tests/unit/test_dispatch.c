@@ -86,7 +86,7 @@ END_TEST
 START_TEST(test_hello_gives_the_witness_if_asked)
 {
     struct caller caller = {.connection = &caller};
-    check_reply(CALL(&caller, HELLO, hello, .version = 1, .witness = true));
+    check_reply(CALL(&caller, HELLO, hello, .version = PROTOCOL_VERSION, .witness = true));
     ck_assert_uint_eq(answer.reply.hello.descriptors, 1);
     ck_assert_uint_eq(answer.descriptor_count, 1);
     ck_assert_int_eq(fcntl(answer.descriptors[0], F_GETFL) & O_ACCMODE, O_RDONLY);
@@ -110,7 +110,7 @@ END_TEST
 START_TEST(test_hello_is_said_once)
 {
     struct session *before = alice.session;
-    check_error(CALL(&alice, HELLO, hello, .version = 1), ERROR_INVALID_ARGUMENT);
+    check_error(CALL(&alice, HELLO, hello, .version = PROTOCOL_VERSION), ERROR_INVALID_ARGUMENT);
     ck_assert_ptr_eq(alice.session, before);
 }
 END_TEST
@@ -120,7 +120,7 @@ START_TEST(test_hello_without_room_for_the_witness_leaves_no_session)
     struct caller caller = {.connection = &caller};
     uint32_t before = broker.session_count;
     test_shm_fill(0);
-    check_error(CALL(&caller, HELLO, hello, .version = 1, .witness = true),
+    check_error(CALL(&caller, HELLO, hello, .version = PROTOCOL_VERSION, .witness = true),
                 ERROR_SHARED_MEMORY_FULL);
     ck_assert_ptr_null(caller.session);
     ck_assert_uint_eq(broker.session_count, before);
@@ -133,7 +133,8 @@ START_TEST(test_hello_without_descriptors_leaves_no_session)
     struct caller caller = {.connection = &caller};
     uint32_t before = broker.session_count;
     limit_descriptors(0);
-    enum answer_kind kind = CALL(&caller, HELLO, hello, .version = 1, .witness = true);
+    enum answer_kind kind =
+        CALL(&caller, HELLO, hello, .version = PROTOCOL_VERSION, .witness = true);
     limit_descriptors(-1);
     check_error(kind, ERROR_SYSTEM);
     ck_assert_uint_eq(error->system_error, EMFILE);

@@ -82,9 +82,9 @@ START_TEST(test_pool_open_gives_three_descriptors_to_map)
             CALL(&alice, POOL_OPEN, pool_open, .name = "frames", .map = true, .write = write));
         ck_assert_uint_eq(answer.reply.pool_open.descriptors, 3);
         ck_assert_uint_eq(answer.descriptor_count, 3);
-        for (enum pool_object object = 0; object < POOL_OBJECT_COUNT; object++)
+        for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
             ck_assert_int_eq(fcntl(answer.descriptors[object], F_GETFL) & O_ACCMODE,
-                             write && object == POOL_DATA ? O_RDWR : O_RDONLY);
+                             write && object == STORE_DATA ? O_RDWR : O_RDONLY);
         close_descriptors();
     }
 }
@@ -217,7 +217,7 @@ START_TEST(test_pool_open_has_a_limit_of_members)
 {
     struct pool *full = broker_find_pool(&broker, "frames");
     for (uint32_t i = 1; i <= POOL_MEMBER_MAX; i++)
-        full->members[i] = UINT64_MAX;
+        full->store.members[i] = UINT64_MAX;
     full->member_count = POOL_MEMBER_MAX;
     msgpack_sbuffer buffer;
     struct envelope envelope;
@@ -232,7 +232,7 @@ START_TEST(test_pool_open_has_a_limit_of_members)
     check_error(answer.kind, ERROR_LIMIT_EXCEEDED);
     ck_assert_uint_eq(error->max, POOL_MEMBER_MAX);
     for (uint32_t i = 1; i <= POOL_MEMBER_MAX; i++)
-        full->members[i] = 0;
+        full->store.members[i] = 0;
     full->member_count = 0;
 }
 END_TEST

@@ -30,15 +30,13 @@ static void check_laws(const struct geometry *g)
 {
     ck_assert_uint_ge(g->stride, g->object_size);
     ck_assert_uint_eq(g->stride % g->alignment, 0);
-    ck_assert_uint_le(g->capacity_max, g->reserve);
     ck_assert_uint_le(g->reserve, GEOMETRY_CAPACITY_MAX);
     ck_assert_uint_le(g->stride * g->reserve, GEOMETRY_DATA_MAX);
 
     ck_assert_uint_ge(g->members_offset, sizeof(struct layout_ctl));
-    ck_assert_uint_ge(g->holders_offset, g->members_offset + LAYOUT_MEMBERS * sizeof(uint64_t));
-    ck_assert_uint_ge(g->ledger_offset, g->holders_offset + g->holders_max * (size_t)8);
+    ck_assert_uint_ge(g->ledger_offset, g->members_offset + LAYOUT_MEMBERS * sizeof(uint64_t));
     ck_assert_uint_ge(geometry_ctl_size(g, g->reserve), g->ledger_offset + g->reserve * (size_t)8);
-    ck_assert_uint_eq(g->members_offset % 8 + g->holders_offset % 8 + g->ledger_offset % 8, 0);
+    ck_assert_uint_eq(g->members_offset % 8 + g->ledger_offset % 8, 0);
 
     ck_assert_uint_ge(g->words_offset * 8, ((uint64_t)g->reserve + 63) / 64);
     ck_assert_uint_eq(g->words_offset % 64, 0);
@@ -90,7 +88,7 @@ END_TEST
 
 START_TEST(test_geometry_refuses_capacities_of_zero_and_above_the_limit)
 {
-    ck_assert_uint_eq(make(1, 1, GEOMETRY_CAPACITY_MAX).capacity_max, GEOMETRY_CAPACITY_MAX);
+    ck_assert_uint_eq(make(1, 1, GEOMETRY_CAPACITY_MAX).reserve, GEOMETRY_CAPACITY_MAX);
     check_refused(1, 1, 0, GEOMETRY_BAD_CAPACITY);
     check_refused(1, 1, GEOMETRY_CAPACITY_MAX + 1, GEOMETRY_BAD_CAPACITY);
     check_refused(1, 1, UINT32_MAX, GEOMETRY_BAD_CAPACITY);
@@ -105,7 +103,7 @@ START_TEST(test_geometry_refuses_more_data_than_address_space)
     check_refused(GEOMETRY_OBJECT_MAX, 0, limit + 1, GEOMETRY_BAD_CAPACITY);
     /* The stride counts, not the size. */
     limit = (uint32_t)(GEOMETRY_DATA_MAX / 4096);
-    ck_assert_uint_eq(make(2049, 4096, limit).capacity_max, limit);
+    ck_assert_uint_eq(make(2049, 4096, limit).reserve, limit);
     check_refused(2049, 4096, limit + 1, GEOMETRY_BAD_CAPACITY);
 }
 END_TEST
@@ -124,10 +122,10 @@ END_TEST
 
 START_TEST(test_geometry_reserves_four_times_the_capacity)
 {
-    ck_assert_uint_eq(make(64, 0, 1000).reserve, 4000);
-    ck_assert_uint_eq(make(1, 1, GEOMETRY_CAPACITY_MAX / 4).reserve, GEOMETRY_CAPACITY_MAX);
-    ck_assert_uint_eq(make(1, 1, GEOMETRY_CAPACITY_MAX / 4 + 1).reserve, GEOMETRY_CAPACITY_MAX);
-    ck_assert_uint_eq(make(GEOMETRY_OBJECT_MAX, 0, 100).reserve, 256);
+    ck_assert_uint_eq(geometry_reserve(64, 0, 1000), 4000);
+    ck_assert_uint_eq(geometry_reserve(1, 1, GEOMETRY_CAPACITY_MAX / 4), GEOMETRY_CAPACITY_MAX);
+    ck_assert_uint_eq(geometry_reserve(1, 1, GEOMETRY_CAPACITY_MAX / 4 + 1), GEOMETRY_CAPACITY_MAX);
+    ck_assert_uint_eq(geometry_reserve(GEOMETRY_OBJECT_MAX, 0, 100), 256);
 }
 END_TEST
 
@@ -162,26 +160,18 @@ START_TEST(test_geometry_sizes_are_whole_pages_and_grow_with_the_capacity)
 }
 END_TEST
 
-START_TEST(test_geometry_small_pools_have_room_for_holders)
-{
-    ck_assert_uint_eq(make(24, 8, 1).holders_max, 64);
-    ck_assert_uint_eq(make(24, 8, 64).holders_max, 64);
-    ck_assert_uint_eq(make(24, 8, 65).holders_max, 65);
-}
-END_TEST
-
 /* ---- The entries of the arrays behind the head ----------------------------------------------- */
 
-START_TEST(test_ledger_entry_holds_member_and_request)
+START_TEST(test_ledger_entry_keeps_its_parts_apart)
 {
     uint64_t entry = layout_ledger_entry(LAYOUT_REQUEST_MAX, SLOT_MEMBER_POOL);
 
-    ck_assert_uint_eq(entry, UINT64_MAX);
-    ck_assert_uint_eq(layout_ledger_member(entry), SLOT_MEMBER_POOL);
-    ck_assert_uint_eq(layout_ledger_request(entry), LAYOUT_REQUEST_MAX);
+    ck_assert_uint_eq(entry, UINT64_MAX & ~LAYOUT_EVICTABLE);
+    ck_assert_uint_eq(layout_ledger_member(entry | LAYOUT_EVICTABLE), SLOT_MEMBER_POOL);
+    ck_assert_uint_eq(layout_ledger_request(entry | LAYOUT_EVICTABLE), LAYOUT_REQUEST_MAX);
     entry = layout_ledger_entry(0, 1);
     ck_assert_uint_eq(layout_ledger_member(entry), 1);
-    ck_assert_uint_eq(layout_ledger_request(entry), 0);
+    ck_assert_uint_eq(layout_ledger_request(entry | LAYOUT_EVICTABLE), 0);
 }
 END_TEST
 
@@ -203,5 +193,4 @@ SUITE_MAIN("geometry", test_geometry_rounds_the_stride_up_to_the_alignment,
            test_geometry_capacity_limit_is_where_init_begins_to_refuse,
            test_geometry_reserves_four_times_the_capacity, test_geometry_parts_never_overlap,
            test_geometry_sizes_are_whole_pages_and_grow_with_the_capacity,
-           test_geometry_small_pools_have_room_for_holders,
-           test_ledger_entry_holds_member_and_request, test_holder_entry_keeps_its_parts_apart)
+           test_ledger_entry_keeps_its_parts_apart, test_holder_entry_keeps_its_parts_apart)

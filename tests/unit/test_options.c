@@ -223,7 +223,31 @@ START_TEST(test_options_print_the_version)
 }
 END_TEST
 
-SUITE_MAIN("options", test_options_have_defaults, test_options_take_every_value,
+START_TEST(test_options_take_what_a_user_may_have)
+{
+    ck_assert_int_eq(parse("--user-sessions", "10", "--user-pools", "0", "--user-bytes", "512M"),
+                     OPTIONS_RUN);
+    ck_assert_uint_eq(options.user_max[USER_SESSIONS], 10);
+    ck_assert_uint_eq(options.user_max[USER_POOLS], 0);
+    ck_assert_uint_eq(options.user_max[USER_BYTES], UINT64_C(512) << 20);
+    ck_assert_uint_eq(options.user_max[USER_WAITERS], QUOTA_UNLIMITED);
+    ck_assert_int_eq(parse("--user-bytes", "16777215T"), OPTIONS_RUN);
+    ck_assert_uint_eq(options.user_max[USER_BYTES], UINT64_C(16777215) << 40);
+}
+END_TEST
+
+START_TEST(test_options_refuse_what_is_no_amount)
+{
+    static const char *const bad[] = {
+        "", "-1", "+1", "1X", "1MM", "1k", " 1", "M", "1 ", "16777216T", "18446744073709551616"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        refuses("--user-waiters takes a number", "--user-waiters", bad[i]);
+    ck_assert_int_eq(parse("--user-waiters", "18446744073709551615"), OPTIONS_RUN);
+}
+END_TEST
+
+SUITE_MAIN("options", test_options_take_what_a_user_may_have, test_options_refuse_what_is_no_amount,
+           test_options_have_defaults, test_options_take_every_value,
            test_options_take_each_log_level, test_options_take_who_may_create,
            test_options_take_a_group_by_its_name, test_options_limit_the_number_of_a_group,
            test_options_refuse_who_may_create_what_is_nobody,

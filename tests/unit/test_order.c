@@ -54,6 +54,33 @@ START_TEST(test_sequence_is_odd_while_counters_change)
 }
 END_TEST
 
+START_TEST(test_counters_unchanged_notices_every_change)
+{
+    uint64_t sequence = 0;
+
+    ck_assert(counters_unchanged(&sequence, 0));
+    counters_begin(&sequence);
+    ck_assert(!counters_unchanged(&sequence, 0));
+    ck_assert(counters_unchanged(&sequence, 1)); /* who asks knows that 1 is odd */
+    counters_end(&sequence);
+    ck_assert(!counters_unchanged(&sequence, 0));
+    ck_assert(!counters_unchanged(&sequence, 1));
+    ck_assert(counters_unchanged(&sequence, 2));
+}
+END_TEST
+
+START_TEST(test_counters_unchanged_looks_at_all_of_the_sequence)
+{
+    uint64_t sequence = (UINT64_C(1) << 32) + 2;
+
+    ck_assert(!counters_unchanged(&sequence, 2));
+    sequence = UINT64_MAX - 1; /* and comes round */
+    counters_begin(&sequence);
+    counters_end(&sequence);
+    ck_assert(counters_unchanged(&sequence, 0));
+}
+END_TEST
+
 /* Two threads that take turns at nothing: each exchange adds one, and none is lost. */
 static uint64_t shared_word;
 
@@ -105,10 +132,7 @@ static bool read_counters(uint64_t *a, uint64_t *b)
     uint64_t before = field_load(&counters.sequence);
     *a = counter_load(&counters.a);
     *b = counter_load(&counters.b);
-#ifndef __SANITIZE_THREAD__ /* which knows no fences */
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-#endif
-    return before % 2 == 0 && counter_load(&counters.sequence) == before;
+    return before % 2 == 0 && counters_unchanged(&counters.sequence, before);
 }
 
 START_TEST(test_counters_are_seen_together)
@@ -132,5 +156,6 @@ END_TEST
 
 SUITE_MAIN("order", test_word_exchange_changes_what_was_expected,
            test_word_exchange_leaves_another_word_as_it_is, test_fields_hold_what_was_stored,
-           test_sequence_is_odd_while_counters_change,
+           test_sequence_is_odd_while_counters_change, test_counters_unchanged_notices_every_change,
+           test_counters_unchanged_looks_at_all_of_the_sequence,
            test_word_exchange_loses_nothing_between_threads, test_counters_are_seen_together)

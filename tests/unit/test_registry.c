@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/pool.h"
+#include "daemon/store.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/suite.h"
 
@@ -229,12 +229,14 @@ START_TEST(test_registry_purge_removes_all_objects_and_the_file)
     make_object(pool->key, "ctl");
     make_object(pool->key, "slots");
     make_object(pool->key, "data");
+    make_object(pool->key, "holders");
+    make_object(pool->key, "template");
     make_object(registry_add_session(&registry, 0)->witness, "witness");
 
     struct registry_remains remains = purge(0);
     ck_assert_uint_eq(remains.pools, 1);
     ck_assert_uint_eq(remains.sessions, 1);
-    ck_assert_uint_eq(remains.objects, 4);
+    ck_assert_uint_eq(remains.objects, STORE_OBJECTS + 1);
     ck_assert_int_eq(file_size(), -1);
 }
 END_TEST
@@ -323,7 +325,7 @@ START_TEST(test_registry_purge_refuses_another_version_and_touches_nothing)
 
     check_untouched(sizeof(struct registry_file));
     ck_assert_uint_eq(test_shm_files(), 1);
-    pool_unlink_objects(key);
+    store_unlink(key);
 }
 END_TEST
 

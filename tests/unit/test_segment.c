@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* fallocate */
 #include "shm/segment.h"
 
 #include <errno.h>
@@ -249,7 +250,7 @@ START_TEST(test_segment_lives_on_without_its_name)
 }
 END_TEST
 
-/* ---- Making it longer ------------------------------------------------------------------------ */
+/* ---- Making it longer or shorter ------------------------------------------------------------- */
 
 static off_t size_of_object(void)
 {
@@ -286,9 +287,49 @@ START_TEST(test_segment_resize_reaches_a_mapping_that_was_made_longer)
 }
 END_TEST
 
+/* What was given back stays given back: memory is taken for what is new alone. */
+START_TEST(test_segment_resize_reserves_only_what_is_new)
+{
+    struct stat status;
+    int fd = create(4 * PAGE);
+    ck_assert_int_eq(
+        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, (off_t)(2 * PAGE)), 0);
+    ck_assert_int_eq(segment_resize(name, 4 * PAGE, 6 * PAGE), 0);
+    ck_assert_int_eq(fstat(fd, &status), 0);
+    ck_assert_int_eq(status.st_size, 6 * PAGE);
+    ck_assert_int_eq(status.st_blocks * 512, 4 * PAGE);
+    close(fd);
+}
+END_TEST
+
+START_TEST(test_segment_resize_shortens_and_what_comes_again_is_zero)
+{
+    char bytes[2] = "??";
+    int fd = create(3 * PAGE);
+    ck_assert_int_eq(pwrite(fd, "x", 1, PAGE - 1), 1);
+    ck_assert_int_eq(pwrite(fd, "y", 1, PAGE), 1);
+    ck_assert_int_eq(segment_resize(name, 3 * PAGE, PAGE), 0);
+    ck_assert_int_eq(size_of_object(), PAGE);
+    ck_assert_int_eq(segment_resize(name, PAGE, 2 * PAGE), 0);
+    ck_assert_int_eq(size_of_object(), 2 * PAGE);
+    ck_assert_int_eq(pread(fd, bytes, 2, PAGE - 1), 2);
+    ck_assert_mem_eq(bytes, "x", 2);
+    close(fd);
+}
+END_TEST
+
+START_TEST(test_segment_resize_to_the_size_that_it_has_changes_nothing)
+{
+    close(create(2 * PAGE));
+    ck_assert_int_eq(segment_resize(name, 2 * PAGE, 2 * PAGE), 0);
+    ck_assert_int_eq(size_of_object(), 2 * PAGE);
+}
+END_TEST
+
 START_TEST(test_segment_resize_refuses_a_missing_name_and_makes_none)
 {
     ck_assert_int_eq(segment_resize(name, PAGE, 2 * PAGE), -ENOENT);
+    ck_assert_int_eq(segment_resize(name, 2 * PAGE, PAGE), -ENOENT);
     ck_assert(!name_exists());
 }
 END_TEST
@@ -508,6 +549,9 @@ SUITE_MAIN_WITH(
     test_segment_open_refuses_a_planted_directory, test_segment_lives_on_without_its_name,
     test_segment_resize_keeps_the_bytes_and_reserves_more,
     test_segment_resize_reaches_a_mapping_that_was_made_longer,
+    test_segment_resize_reserves_only_what_is_new,
+    test_segment_resize_shortens_and_what_comes_again_is_zero,
+    test_segment_resize_to_the_size_that_it_has_changes_nothing,
     test_segment_resize_refuses_a_missing_name_and_makes_none,
     test_segment_resize_refuses_an_object_that_is_not_ours,
     test_segment_create_in_a_full_shm_is_enospc_and_leaves_nothing,

@@ -54,8 +54,16 @@ static struct pool *make_pool(uint32_t id)
     uint8_t key[SEGMENT_KEY_SIZE] = {(uint8_t)id};
     struct error error;
     struct pool *pool;
-    ck_assert(pool_create(&config, id, 1, key, &pool, &error));
+    ck_assert(pool_create(&config, id, 1, key, 0, &pool, &error));
     return pool;
+}
+
+static void allocate(struct pool *pool, uint32_t member, uint32_t count, uint8_t *handles)
+{
+    struct slots_charge charge = {.session = CHARGE_NONE};
+    struct error error;
+    ck_assert(pool_charge(pool, member, count, &charge, &error));
+    pool_allocate(pool, member, 1, false, count, &charge, 0, handles);
 }
 
 static void remove_pool(struct pool *pool)
@@ -152,7 +160,7 @@ START_TEST(test_session_joins_a_pool_once)
     ck_assert_ptr_eq(session_join(session, pool, false), membership);
     ck_assert_uint_eq(session->membership_count, 1);
     ck_assert_uint_eq(pool->member_count, 1);
-    ck_assert_uint_eq(session_leave(session, membership), 0);
+    ck_assert_uint_eq(session_leave(session, membership, 0), 0);
     ck_assert_ptr_null(session_membership(session, 1));
     ck_assert_uint_eq(pool->member_count, 0);
     remove_pool(pool);
@@ -166,7 +174,7 @@ START_TEST(test_session_that_may_write_once_may_write)
     ck_assert(!session_join(session, pool, false)->write);
     ck_assert(session_join(session, pool, true)->write);
     ck_assert(session_join(session, pool, false)->write);
-    session_leave(session, session_membership(session, 1));
+    session_leave(session, session_membership(session, 1), 0);
     remove_pool(pool);
 }
 END_TEST
@@ -176,13 +184,13 @@ START_TEST(test_session_join_has_no_room_in_a_full_pool)
     begin(false);
     struct pool *pool = make_pool(1);
     for (uint32_t member = 1; member <= POOL_MEMBER_MAX; member++)
-        ck_assert_uint_eq(pool_join(pool, 1000 + member), member);
+        ck_assert_uint_eq(pool_join(pool, 1000 + member, 0), member);
 
     ck_assert_ptr_null(session_join(session, pool, true));
     ck_assert_uint_eq(session->membership_count, 0);
-    pool_leave(pool, 5);
+    pool_leave(pool, 5, 0);
     ck_assert_uint_eq(session_join(session, pool, true)->member, 5);
-    session_leave(session, session_membership(session, 1));
+    session_leave(session, session_membership(session, 1), 0);
     remove_pool(pool);
 }
 END_TEST
@@ -192,17 +200,51 @@ START_TEST(test_session_usage_is_that_of_all_its_pools)
     uint8_t wire[4 * HANDLE_WIRE_SIZE];
     begin(false);
     struct pool *first = make_pool(1), *second = make_pool(2);
-    pool_allocate(first, session_join(session, first, true)->member, 1, 3, wire);
-    pool_allocate(second, session_join(session, second, true)->member, 1, 2, wire);
-    pool_allocate(second, pool_join(second, 99), 1, 1, wire); /* somebody else's */
+    allocate(first, session_join(session, first, true)->member, 3, wire);
+    allocate(second, session_join(session, second, true)->member, 2, wire);
+    uint32_t other = pool_join(second, 99, 0);
+    allocate(second, other, 1, wire); /* somebody else's */
 
     ck_assert_uint_eq(session_usage(session), 5);
-    ck_assert_uint_eq(session_leave(session, session_membership(session, 1)), 3);
+    ck_assert_uint_eq(session_leave(session, session_membership(session, 1), 0), 3);
     ck_assert_uint_eq(session_usage(session), 2);
-    ck_assert_uint_eq(session_leave(session, session_membership(session, 2)), 2);
+    ck_assert_uint_eq(session_leave(session, session_membership(session, 2), 0), 2);
     ck_assert_uint_eq(pool_usage(second), 1);
+    ck_assert_uint_eq(pool_leave(second, other, 0), 1);
     remove_pool(first);
     remove_pool(second);
+}
+END_TEST
+
+/* What it holds with others counts as its own, for as long as it holds it. */
+START_TEST(test_session_usage_counts_each_hold)
+{
+    uint8_t wire[HANDLE_WIRE_SIZE];
+    struct error error;
+    begin(false);
+    struct pool *pool = make_pool(1);
+    uint32_t member = session_join(session, pool, true)->member, other = pool_join(pool, 99, 0);
+    allocate(pool, other, 1, wire);
+    ck_assert(pool_operate(pool, POOL_RETAIN, member, wire, 1, 0, &error));
+    ck_assert(pool_operate(pool, POOL_RETAIN, member, wire, 1, 0, &error));
+
+    ck_assert_uint_eq(session_usage(session), 2);
+    ck_assert_uint_eq(session_leave(session, session_membership(session, 1), 0), 0);
+    ck_assert_uint_eq(pool_usage(pool), 1);
+    ck_assert_uint_eq(pool_leave(pool, other, 0), 1);
+    remove_pool(pool);
+}
+END_TEST
+
+/* All sessions of one uid in a pool share its quota. */
+START_TEST(test_session_joins_as_its_peers_user)
+{
+    begin(false);
+    struct pool *pool = make_pool(1);
+    struct membership *membership = session_join(session, pool, true);
+    ck_assert_uint_eq(pool->accounts[membership->member]->user->uid, peer.uid);
+    session_leave(session, membership, 0);
+    remove_pool(pool);
 }
 END_TEST
 
@@ -226,7 +268,7 @@ START_TEST(test_session_without_a_witness_is_never_alive)
     struct pool *pool = make_pool(1);
     session_join(session, pool, true);
     ck_assert(!session_is_alive(session));
-    session_leave(session, session_membership(session, 1));
+    session_leave(session, session_membership(session, 1), 0);
     remove_pool(pool);
 }
 END_TEST
@@ -242,7 +284,7 @@ START_TEST(test_session_is_alive_while_its_witness_is_mapped)
     ck_assert(session_is_alive(session));
     munmap(mapping, PAGE);
     ck_assert(!session_is_alive(session));
-    session_leave(session, session_membership(session, 1));
+    session_leave(session, session_membership(session, 1), 0);
     remove_pool(pool);
 }
 END_TEST
@@ -257,7 +299,7 @@ START_TEST(test_session_is_alive_while_its_witness_is_under_way)
     ck_assert(session_is_alive(session));
     close(fd);
     ck_assert(!session_is_alive(session));
-    session_leave(session, session_membership(session, 1));
+    session_leave(session, session_membership(session, 1), 0);
     remove_pool(pool);
 }
 END_TEST
@@ -287,7 +329,7 @@ START_TEST(test_session_without_its_witness_ends_with_its_connection)
     session->connection = NULL;
     ck_assert(!session_is_alive(session));
     munmap(mapping, PAGE);
-    session_leave(session, session_membership(session, 1));
+    session_leave(session, session_membership(session, 1), 0);
     remove_pool(pool);
 }
 END_TEST
@@ -307,7 +349,7 @@ START_TEST(test_session_is_alive_while_its_witness_cannot_be_asked)
     ck_assert(session->doubted);
     ck_assert_int_eq(chmod(path, 0600), 0);
     ck_assert(!session_is_alive(session));
-    session_leave(session, session_membership(session, 1));
+    session_leave(session, session_membership(session, 1), 0);
     remove_pool(pool);
 }
 END_TEST
@@ -319,7 +361,8 @@ SUITE_MAIN_WITH("session", set_up, tear_down, test_session_begins_with_nothing,
                 test_session_takes_the_last_page_for_its_witness, test_session_joins_a_pool_once,
                 test_session_that_may_write_once_may_write,
                 test_session_join_has_no_room_in_a_full_pool,
-                test_session_usage_is_that_of_all_its_pools, test_session_forgets_a_pool_that_goes,
+                test_session_usage_is_that_of_all_its_pools, test_session_usage_counts_each_hold,
+                test_session_joins_as_its_peers_user, test_session_forgets_a_pool_that_goes,
                 test_session_without_a_witness_is_never_alive,
                 test_session_is_alive_while_its_witness_is_mapped,
                 test_session_is_alive_while_its_witness_is_under_way,

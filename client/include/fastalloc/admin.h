@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libfastalloc for those who look after pools rather than use them: make, list and destroy pools,
- * see the sessions. Nothing is mapped. What <fastalloc/fastalloc.h> says of results, errors and
- * threads holds here.
+ * libfastalloc for those who look after pools rather than use them: make, list, change and destroy
+ * pools, see who holds what, and what happened. Nothing is mapped. What <fastalloc/fastalloc.h>
+ * says of results, errors and threads holds here.
  */
 #ifndef FASTALLOC_ADMIN_H
 #define FASTALLOC_ADMIN_H
@@ -33,30 +33,54 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_ping(fastalloc_connection_t 
 
 /* ---- Pools ----------------------------------------------------------------------------------- */
 
-typedef struct fastalloc_pool_config {
-    size_t size;
-    uint64_t object_size; /* bytes */
-    uint64_t capacity;    /* slots */
-    uint32_t alignment;   /* a power of two up to 4096; 0 = 16 */
-    uint32_t mode;        /* who may open, as of a file (0640: the group may read); 0 = 0600 */
-    const char *type;     /* what the objects are; NULL = no type */
-} fastalloc_pool_config_t;
-
-#define FASTALLOC_POOL_CONFIG_INIT FASTALLOC_SIZED(fastalloc_pool_config_t)
-
 /*
- * Makes a pool, owned by the caller's uid and gid.
+ * Makes a pool, owned by the caller; of the options `access` and `create` don't matter.
  *
  * FASTALLOC_ERR_POOL_EXISTS, FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_INVALID_ALIGNMENT,
- * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_SHARED_MEMORY_FULL,
- * FASTALLOC_ERR_LIMIT_EXCEEDED.
+ * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_INVALID_ARGUMENT [field],
+ * FASTALLOC_ERR_SHARED_MEMORY_FULL, FASTALLOC_ERR_QUOTA_EXCEEDED, FASTALLOC_ERR_LIMIT_EXCEEDED,
+ * FASTALLOC_ERR_NOT_PERMITTED.
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
 fastalloc_pool_create(fastalloc_connection_t *connection, const char *name,
-                      const fastalloc_pool_config_t *config, fastalloc_error_t *error);
+                      const fastalloc_open_options_t *options, fastalloc_error_t *error);
 
 /*
- * Destroys a pool: by its owner, the daemon's user, or root. With `force` even while slots are
+ * Lets a pool grow to `capacity_max` slots from now on, if that isn't 0, and has it grow to
+ * `capacity`, if it has fewer. The maximum can be raised, of a pool that never grew too, up to the
+ * addresses that were reserved for it (fastalloc_pool_info_t), and is never lowered. Who has the
+ * pool open needn't do anything.
+ *
+ * By those who may administer it: its owner, those whom its mode gives x, the daemon's user, root.
+ * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED,
+ * FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_SHARED_MEMORY_FULL, FASTALLOC_ERR_QUOTA_EXCEEDED.
+ */
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_grow(fastalloc_connection_t *connection,
+                                                              const char *name, uint64_t capacity,
+                                                              uint64_t capacity_max,
+                                                              fastalloc_error_t *error);
+
+/*
+ * Gives back the memory of the data of free slots; it is taken again before a slot is allocated.
+ * *bytes, if not NULL, is how much. By those who may administer the pool.
+ *
+ * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED.
+ */
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_trim(fastalloc_connection_t *connection,
+                                                              const char *name, uint64_t *bytes,
+                                                              fastalloc_error_t *error);
+
+/*
+ * Begins the pool's statistics anew. By those who may administer it.
+ *
+ * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED.
+ */
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
+fastalloc_pool_reset_stats(fastalloc_connection_t *connection, const char *name,
+                           fastalloc_error_t *error);
+
+/*
+ * Destroys a pool. By those who may administer it. With `force` even while slots are
  * allocated or processes have it open: their handles are stale at once, and the memory goes when
  * they close it.
  *
@@ -76,9 +100,27 @@ typedef struct fastalloc_pool_info {
     uint64_t stride;
     uint64_t alignment;
     uint64_t capacity;
+    uint64_t capacity_max; /* it may grow to */
+    uint64_t reserve;      /* and capacity_max may be raised to */
     uint64_t allocated;
     uint64_t members; /* sessions that have it open */
     uint64_t memory;  /* bytes of shared memory */
+    /* As in fastalloc_open_options_t. */
+    uint64_t grow_ahead;
+    uint64_t reserve_critical;
+    uint64_t reserve_normal;
+    uint64_t session_slots;
+    uint64_t user_slots;
+    uint64_t template_size;
+    uint64_t hold_limit;
+    uint64_t trim_after;
+    int32_t zero;
+    bool owner_frees;
+    bool prefault;
+    bool lock;
+    bool huge;
+    char growth[192];
+    char watermark[16];
     char name[FASTALLOC_NAME_MAX + 1];
     char type[FASTALLOC_NAME_MAX + 1];
 } fastalloc_pool_info_t;
@@ -122,6 +164,64 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_session_list(fastalloc_conne
                                                                  fastalloc_session_visitor_t visit,
                                                                  void *context,
                                                                  fastalloc_error_t *error);
+
+/* ---- Who holds what, and what happened ------------------------------------------------------- */
+
+typedef struct fastalloc_holder_info {
+    size_t size;
+    uint64_t session; /* 0: the pool itself, of what was detached */
+    pid_t pid;
+    uid_t uid;
+    bool connected;
+    uint64_t slots;  /* it holds, alone or with others */
+    uint64_t oldest; /* ns for which it holds the one that it alone holds longest */
+    char name[FASTALLOC_NAME_MAX + 1];
+} fastalloc_holder_info_t;
+
+/*
+ * Calls `visit` for those that hold most of the pool, most first, as fastalloc_pool_list() does.
+ * FASTALLOC_ERR_NO_SUCH_POOL.
+ */
+typedef int (*fastalloc_holder_visitor_t)(const fastalloc_holder_info_t *info, void *context);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
+fastalloc_holder_list(fastalloc_connection_t *connection, const char *name,
+                      fastalloc_holder_visitor_t visit, void *context, fastalloc_error_t *error);
+
+/*
+ * `kind` is one of watermark-reached, watermark-fallen, exhausted, grown, growth-failed, evicted,
+ * held-long, reclaimed, damaged, destroyed; later daemons may have more. `count` is how many slots
+ * it concerns: asked for, grown by, evicted, ...
+ */
+typedef struct fastalloc_event {
+    size_t size;
+    uint64_t number; /* 1, 2, ... in the life of the daemon */
+    uint64_t time;   /* ns of CLOCK_MONOTONIC */
+    uint32_t pool;
+    uint64_t capacity;
+    uint64_t allocated;
+    uint64_t count;
+    uint64_t session; /* 0 = none */
+    char kind[FASTALLOC_NAME_MAX + 1];
+    char name[FASTALLOC_NAME_MAX + 1]; /* the pool's */
+} fastalloc_event_t;
+
+/*
+ * Calls `visit` for each event that came after number *after, oldest first, of the pool (NULL: of
+ * all that the caller may read), as fastalloc_pool_list() does. When there is none it waits for
+ * one, for as long as `timeout` says; none in time is no error.
+ *
+ * *after is moved behind what was visited, also when the visitor ends the walk or a call fails in
+ * the middle of it: give it to the next call. *lost, if not NULL, is how many events there were
+ * after it that the daemon keeps no longer.
+ *
+ * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_LIMIT_EXCEEDED.
+ */
+typedef int (*fastalloc_event_visitor_t)(const fastalloc_event_t *event, void *context);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_events(fastalloc_connection_t *connection,
+                                                           const char *name, int64_t timeout,
+                                                           uint64_t *after, uint64_t *lost,
+                                                           fastalloc_event_visitor_t visit,
+                                                           void *context, fastalloc_error_t *error);
 
 #ifdef __cplusplus
 }

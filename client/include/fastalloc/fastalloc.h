@@ -5,8 +5,7 @@
  * A daemon, fastallocd, owns the pools. A process connects to it, opens a pool by name, allocates
  * objects and gets a handle for each: a plain 16-byte value that names the object in every process.
  * Whoever opened the same pool follows the handle to the object in place, with no copy and no
- * system call. When a process dies, by whatever signal, what it had allocated is free again within
- * a moment.
+ * system call. When a process dies, by whatever signal, what it held is free again within a moment.
  *
  *     fastalloc_connection_t *connection;
  *     fastalloc_pool_t *pool;
@@ -46,9 +45,12 @@
  *   Signals.  The library installs no handler, starts no thread and raises no SIGPIPE.
  *
  * Caveats
- *   An object's bytes are what the last user left in them.
- *   A pointer is good until its object is freed, by whoever may. Who does not own it reads first,
- *   then asks fastalloc_still_valid(), and only then believes what was read.
+ *   An object's bytes are what the last user left in them, unless the pool says otherwise.
+ *   A pointer is good until its object is freed: by whoever may, by the end of the session that
+ *   holds it, or, if it was allocated as evictable, for a critical request. It stays for sure while
+ *   this session holds it in a pool made with owner_frees, or retains it. Who has no such hold
+ *   reads first, then asks fastalloc_still_valid(), and only then believes what was read. Objects
+ *   never move, nor does a pool that grows: pointers stay what they are until it is closed.
  *   Members with write access to a pool share its bytes and can overwrite one another there. They
  *   can't touch other pools, nor what is allocated and what is free.
  */
@@ -58,6 +60,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <fastalloc/handle.h>
 #include <fastalloc/view.h>
@@ -118,10 +121,15 @@ enum fastalloc_result {
     FASTALLOC_ERR_NO_SUCH_POOL = -10020,   /* [pool] */
     FASTALLOC_ERR_POOL_EXISTS = -10021,    /* [pool] */
     FASTALLOC_ERR_POOL_IN_USE = -10022,    /* [pool, allocated, members] */
-    FASTALLOC_ERR_POOL_DESTROYED = -10023, /* while this call waited [pool] */
+    FASTALLOC_ERR_POOL_DESTROYED = -10023, /* while this call waited, or before [pool] */
 
     /* The session hasn't opened the pool, or for reading only, or it was destroyed. [pool] */
     FASTALLOC_ERR_NOT_A_MEMBER = -10024,
+
+    /* The pool exists, but `field` of it is something else than is asked for. [pool, field] */
+    FASTALLOC_ERR_CONFIG_MISMATCH = -10025,
+
+    FASTALLOC_ERR_CANCELLED = -10026, /* by fastalloc_cancel() [pool] */
 
     FASTALLOC_ERR_INVALID_CAPACITY = -10030,    /* [capacity, max] */
     FASTALLOC_ERR_INVALID_ALIGNMENT = -10031,   /* no power of two, or above max [alignment, max] */
@@ -131,11 +139,19 @@ enum fastalloc_result {
     FASTALLOC_ERR_TYPE_MISMATCH = -10035,        /* [pool, requested_type, actual_type] */
     FASTALLOC_ERR_SHARED_MEMORY_FULL = -10036,   /* bytes [needed, available] */
 
-    FASTALLOC_ERR_POOL_EXHAUSTED = -10040, /* [pool, capacity, allocated, requested, waiters] */
-    FASTALLOC_ERR_TIMEOUT = -10041,        /* [pool, capacity, allocated, requested, waiters] */
-    FASTALLOC_ERR_STALE_HANDLE = -10042,   /* freed already, or never given out [pool, position] */
-    FASTALLOC_ERR_WRONG_POOL = -10043,     /* the handle is another pool's [pool, position] */
+    /* [pool, capacity, allocated, requested, waiters, reserved, holders] */
+    FASTALLOC_ERR_POOL_EXHAUSTED = -10040,
+    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same */
+    FASTALLOC_ERR_STALE_HANDLE = -10042, /* freed already, or never given out [pool, position] */
+    FASTALLOC_ERR_WRONG_POOL = -10043,   /* the handle is another pool's [pool, position] */
     FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* twice in one call [pool, position] */
+    FASTALLOC_ERR_OBJECT_SHARED = -10045, /* others hold it: release it instead [pool, position] */
+    FASTALLOC_ERR_NOT_HOLDER = -10046,    /* another session holds it [pool, position] */
+
+    /* A pool that grows has come to its maximum. [pool, current, requested, max, and as above] */
+    FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED = -10047,
+    /* Of a session or a user, in a pool or in all. [pool, field, requested, allocated, max] */
+    FASTALLOC_ERR_QUOTA_EXCEEDED = -10048,
 
     /* Decided here, without the daemon. */
     FASTALLOC_ERR_UNREACHABLE = -10100,  /* no daemon answers at the socket [system_error] */
@@ -153,15 +169,18 @@ FASTALLOC_PUBLIC const char *fastalloc_result_name(int result);
 
 /*
  * What went wrong. `message` is one line: what failed, where, why, and what to do next. Fields that
- * the code doesn't have are zero. Sizes are in bytes, capacity, allocated, requested (by an
- * allocation) in slots.
+ * the code doesn't have are zero. Sizes are in bytes; capacity, current, allocated, reserved and
+ * requested (by an allocation) in slots. `reserved` slots are free, but kept for requests that are
+ * more important. `holders` says in words which sessions hold most of the pool.
  */
 typedef struct fastalloc_error {
     size_t size;
     int code;
     int system_error; /* an errno */
     uint64_t capacity;
+    uint64_t current;
     uint64_t allocated;
+    uint64_t reserved;
     uint64_t requested;
     uint64_t actual;
     uint64_t max;
@@ -175,6 +194,7 @@ typedef struct fastalloc_error {
     char pool[FASTALLOC_NAME_MAX + 1];
     char requested_type[FASTALLOC_NAME_MAX + 1];
     char actual_type[FASTALLOC_NAME_MAX + 1];
+    char holders[384];
     char message[512];
 } fastalloc_error_t;
 
@@ -231,15 +251,67 @@ enum fastalloc_access {
     FASTALLOC_READ = 1,  /* follow handles and read; the mapping is read-only */
 };
 
+enum fastalloc_zero {
+    FASTALLOC_ZERO_NEVER = 0,       /* objects begin with what their slots held last */
+    FASTALLOC_ZERO_ON_ALLOCATE = 1, /* objects begin as zero bytes, behind the template */
+    FASTALLOC_ZERO_ON_FREE = 2,     /* what an object held is overwritten when it is freed */
+};
+
+/*
+ * How to open a pool, and what it is, or is to be if it is made. What is 0, NULL or false isn't
+ * asked for: a pool that exists may be anything there, one that is made gets the default. Slots
+ * count capacities, reserves and quotas; times are ns.
+ */
 typedef struct fastalloc_open_options {
     size_t size;
     int32_t access;       /* enum fastalloc_access */
     bool create;          /* make the pool, of what follows, if there is none of that name */
-    uint64_t object_size; /* bytes. Compared with the pool's unless 0; needed to create */
-    uint32_t alignment;   /* a power of two up to 4096. Compared likewise; 0 creates with 16 */
-    uint32_t mode; /* to create: who may open, as of a file (0640: the group may read); 0 = 0600 */
-    uint64_t capacity; /* to create: slots */
-    const char *type;  /* what the objects are. Compared likewise unless NULL */
+    uint64_t object_size; /* bytes; needed to create */
+    uint32_t alignment;   /* a power of two up to 4096; default 16 */
+    const char *type;     /* what the objects are; default none */
+
+    /*
+     * Who may do what, as with a file: r = open for reading, w = allocate and free, x = administer
+     * (grow, trim, destroy), which the owner always may. Default 0600.
+     */
+    uint32_t mode;
+    gid_t gid;        /* the group, one of the caller's; default its primary one */
+    bool owner_frees; /* only who holds an object may free it; default anyone who may write */
+
+    /*
+     * The pool grows when it has no room: by "linear:SLOTS", "exponential:FACTOR" or
+     * "custom:SLOTS,SLOTS,..." (to the next of these capacities). Default "none". It needs a
+     * capacity_max, to which a last step is cut; fastalloc_pool_grow() raises that.
+     */
+    uint64_t capacity; /* needed to create */
+    uint64_t capacity_max;
+    const char *growth;
+    uint64_t grow_ahead; /* grow already when fewer than these are free */
+
+    uint64_t reserve_critical; /* free slots that only critical requests get */
+    uint64_t reserve_normal;   /* and those, beside them, that best-effort requests don't */
+    uint64_t session_slots;    /* that one session may hold; default all */
+    uint64_t user_slots;       /* that all sessions of one user may hold; default all */
+
+    int32_t zero;               /* enum fastalloc_zero */
+    const void *template_bytes; /* what each object begins with; copied by the call */
+    size_t template_size;       /* bytes; at most object_size and 32768 */
+
+    /*
+     * Warn, in the log and by an event, when usage comes to "90%" of the capacity (of the maximum,
+     * if the pool grows), or when fewer than "10" slots are left; "off". Default "90%".
+     */
+    const char *watermark;
+    uint64_t hold_limit; /* tell of objects that are held for longer; default none */
+    uint64_t trim_after; /* give free memory back after so long without change */
+
+    /*
+     * What each process that opens the pool does with the memory of the objects that there are
+     * then; if its machine refuses, it doesn't open the pool.
+     */
+    bool prefault; /* has the pages mapped before the first access (Linux 5.14) */
+    bool lock;     /* locks them in memory, as mlock(2) does */
+    bool huge;     /* asks for huge pages, which it may get or not */
 } fastalloc_open_options_t;
 
 #define FASTALLOC_OPEN_OPTIONS_INIT FASTALLOC_SIZED(fastalloc_open_options_t)
@@ -250,9 +322,11 @@ typedef struct fastalloc_open_options {
  * the same pointer, to be closed as often.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_OBJECT_SIZE_MISMATCH,
- * FASTALLOC_ERR_ALIGNMENT_MISMATCH, FASTALLOC_ERR_TYPE_MISMATCH; to create:
- * FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_INVALID_ALIGNMENT,
- * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_SHARED_MEMORY_FULL.
+ * FASTALLOC_ERR_ALIGNMENT_MISMATCH, FASTALLOC_ERR_TYPE_MISMATCH, FASTALLOC_ERR_CONFIG_MISMATCH; to
+ * create: FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_INVALID_ALIGNMENT,
+ * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_INVALID_ARGUMENT [field],
+ * FASTALLOC_ERR_SHARED_MEMORY_FULL, FASTALLOC_ERR_QUOTA_EXCEEDED. When the machine refuses to
+ * prefault, lock or advise: -ENOMEM, -EPERM, -EINVAL, ... A pool that was made by then exists.
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t *connection,
                                                          const char *name,
@@ -293,6 +367,48 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_allocate_many(fastalloc_pool
                                                                   fastalloc_handle_t *handles,
                                                                   fastalloc_error_t *error);
 
+/*
+ * The same, with all there is to say. Requests wait in the order of their priority, then of their
+ * age; none is overtaken by one that came later and is of the same or a lower priority, however few
+ * it asks for.
+ */
+enum fastalloc_priority {
+    FASTALLOC_NORMAL = 0,
+    FASTALLOC_CRITICAL = 1,    /* also gets the slots in reserve, and those of evictable objects */
+    FASTALLOC_BEST_EFFORT = 2, /* leaves both reserves alone */
+};
+
+typedef struct fastalloc_allocate_options {
+    size_t size;
+    size_t count;     /* objects; 0 = 1 */
+    int64_t timeout;  /* FASTALLOC_NOWAIT */
+    int32_t priority; /* enum fastalloc_priority */
+    /*
+     * The objects may be freed, the oldest first, when a critical request needs their slots: their
+     * handles are stale then, as after any free. Adopting or retaining one ends that.
+     */
+    bool evictable;
+} fastalloc_allocate_options_t;
+
+#define FASTALLOC_ALLOCATE_OPTIONS_INIT FASTALLOC_SIZED(fastalloc_allocate_options_t)
+
+/*
+ * `options` may be NULL for the defaults: one object, at once.
+ *
+ * As above, and FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED (instead of FASTALLOC_ERR_POOL_EXHAUSTED, from
+ * a pool that grows), FASTALLOC_ERR_SHARED_MEMORY_FULL (it couldn't), FASTALLOC_ERR_QUOTA_EXCEEDED,
+ * FASTALLOC_ERR_CANCELLED.
+ */
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
+fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
+                        fastalloc_handle_t *handles, fastalloc_error_t *error);
+
+/*
+ * Ends the waits of all threads of this connection for slots of this pool: their calls fail with
+ * FASTALLOC_ERR_CANCELLED. Calls that begin later aren't concerned.
+ */
+FASTALLOC_PUBLIC int fastalloc_cancel(fastalloc_pool_t *pool, fastalloc_error_t *error);
+
 /* Allocates one object if that can be done at once: fastalloc_allocate() with FASTALLOC_NOWAIT. */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_try_allocate(fastalloc_pool_t *pool,
                                                                  fastalloc_handle_t *handle,
@@ -300,16 +416,48 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_try_allocate(fastalloc_pool_
 
 /*
  * Frees one object, or `count` of them, all or none; by any member with write access, not only the
- * one that allocated it. Afterwards every copy of the handle is stale, in every process.
+ * one that holds it, unless the pool was made with owner_frees. Afterwards every copy of the handle
+ * is stale, in every process.
  *
  * FASTALLOC_ERR_STALE_HANDLE, FASTALLOC_ERR_WRONG_POOL, FASTALLOC_ERR_DUPLICATE_HANDLE,
- * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT
- * (a count of 0).
+ * FASTALLOC_ERR_OBJECT_SHARED, FASTALLOC_ERR_NOT_HOLDER, FASTALLOC_ERR_NOT_A_MEMBER,
+ * FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
  */
 FASTALLOC_PUBLIC int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle,
                                     fastalloc_error_t *error);
 FASTALLOC_PUBLIC int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc_handle_t *handles,
                                          size_t count, fastalloc_error_t *error);
+
+/*
+ * Who holds an object. At first that is the session which allocated it: when that ends, however it
+ * does, the object is freed. These pass it on; `count` handles, all or none.
+ *
+ * adopt    The caller holds it instead of the one who did; so a consumer takes over what a producer
+ *          made. With owner_frees the other has to detach it first.
+ * detach   The pool itself holds it, and it outlives its session, until somebody adopts or frees
+ *          it (with owner_frees: adopts). Not in pools with quotas.
+ * retain   The caller holds it as well as whoever does. It stays until the last hold is given up,
+ *          by fastalloc_release() or by the end of its session, and nobody can free it meanwhile.
+ * release  Gives up one hold of the caller's own; one that it retained twice is to be released
+ *          twice. The last one frees the object.
+ *
+ * FASTALLOC_ERR_STALE_HANDLE, FASTALLOC_ERR_WRONG_POOL, FASTALLOC_ERR_DUPLICATE_HANDLE,
+ * FASTALLOC_ERR_OBJECT_SHARED (adopt, detach: others hold it too), FASTALLOC_ERR_NOT_HOLDER,
+ * FASTALLOC_ERR_NOT_PERMITTED (detach), FASTALLOC_ERR_QUOTA_EXCEEDED (adopt, retain),
+ * FASTALLOC_ERR_SHARED_MEMORY_FULL and FASTALLOC_ERR_LIMIT_EXCEEDED (retain),
+ * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
+ */
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_adopt(fastalloc_pool_t *pool,
+                                                          const fastalloc_handle_t *handles,
+                                                          size_t count, fastalloc_error_t *error);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_detach(fastalloc_pool_t *pool,
+                                                           const fastalloc_handle_t *handles,
+                                                           size_t count, fastalloc_error_t *error);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_retain(fastalloc_pool_t *pool,
+                                                           const fastalloc_handle_t *handles,
+                                                           size_t count, fastalloc_error_t *error);
+FASTALLOC_PUBLIC int fastalloc_release(fastalloc_pool_t *pool, const fastalloc_handle_t *handles,
+                                       size_t count, fastalloc_error_t *error);
 
 /*
  * The object, or NULL if the handle is stale or of another pool. Wait-free, no system call. Where
@@ -332,19 +480,36 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_handle_parse(const char *tex
 
 /* ---- Statistics ------------------------------------------------------------------------------ */
 
-/* Numbers of slots, or of calls since the pool was made. */
-typedef struct fastalloc_stats {
+/*
+ * Numbers of slots or of requests, since the pool was made or its statistics were reset, `age` ns
+ * ago; times in ns. Percentiles are exact to a quarter.
+ */
+typedef struct fastalloc_statistics { /* C++ has it apart from fastalloc_stats() */
     size_t size;
     uint64_t capacity;
     uint64_t current_usage; /* allocated now */
     uint64_t available;     /* capacity - current_usage */
     uint64_t peak_usage;
+    double average_usage; /* weighted by time */
     uint64_t total_allocations;
     uint64_t total_deallocations;
     uint64_t allocation_failures; /* requests that were refused: exhausted or timed out */
+    uint64_t growth_count;
     uint64_t timeouts;
-    uint64_t reclaimed; /* slots freed because their session ended */
-    uint64_t waiters;   /* requests waiting now */
+    uint64_t reclaimed;   /* slots freed because their session ended */
+    uint64_t evictions;   /* slots freed for critical requests */
+    uint64_t watermarks;  /* times that usage came to the watermark */
+    uint64_t waiters;     /* requests waiting now */
+    uint64_t total_waits; /* requests that ever had to */
+    uint64_t wait_p50;    /* how long those waited that are over */
+    uint64_t wait_p99;
+    uint64_t wait_max;
+    uint64_t held_long;       /* objects now held for longer than the pool's hold_limit */
+    uint64_t total_held_long; /* that ever were */
+    uint64_t hold_p50;        /* how long objects were held until they were freed or handed on */
+    uint64_t hold_p99;
+    uint64_t hold_max;
+    uint64_t age;
 } fastalloc_stats_t;
 
 #define FASTALLOC_STATS_INIT FASTALLOC_SIZED(fastalloc_stats_t)
@@ -354,6 +519,38 @@ static inline double fastalloc_stats_utilization_rate(const fastalloc_stats_t *s
 {
     return stats->capacity ? (double)stats->current_usage / (double)stats->capacity : 0.0;
 }
+
+/* Share of the requests for slots that were granted, 0 to 1. */
+static inline double fastalloc_stats_hit_rate(const fastalloc_stats_t *stats)
+{
+    double asked = (double)stats->total_allocations + (double)stats->allocation_failures;
+    return asked > 0 ? (double)stats->total_allocations / asked : 1.0;
+}
+
+/*
+ * The statistics of an open pool, read where they stand, without a round trip; all of one moment.
+ *
+ * -EAGAIN if the daemon died while it changed them, or changes them all the time,
+ * FASTALLOC_ERR_POOL_DESTROYED.
+ */
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
+fastalloc_stats(const fastalloc_pool_t *pool, fastalloc_stats_t *stats, fastalloc_error_t *error);
+
+/*
+ * For development: says on stderr when fewer than `least` slots of an open pool are left, and
+ * aborts if asked to. With NDEBUG neither does anything.
+ */
+#ifdef NDEBUG
+#define FASTALLOC_WARN_UNLESS_LEFT(pool, least) ((void)0)
+#define FASTALLOC_ASSERT_LEFT(pool, least) ((void)0)
+#else
+#define FASTALLOC_WARN_UNLESS_LEFT(pool, least)                                                    \
+    fastalloc_check_left((pool), (least), false, __FILE__, __LINE__)
+#define FASTALLOC_ASSERT_LEFT(pool, least)                                                         \
+    fastalloc_check_left((pool), (least), true, __FILE__, __LINE__)
+#endif
+FASTALLOC_PUBLIC void fastalloc_check_left(const fastalloc_pool_t *pool, uint64_t least,
+                                           bool aborts, const char *file, int line);
 
 /* The pool's statistics, by its name; it needn't be open. FASTALLOC_ERR_NO_SUCH_POOL. */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_stats(fastalloc_connection_t *connection,

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/notice.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/listening.h"
+#include "daemon/log.h"
+#include "daemon/name.h"
+#include "daemon/tally.h"
+#include "shm/order.h"
+
+#define DESCRIBED_MAX 3u
+#define SECOND 1e9
+
+static enum log_level level_of(enum event_kind kind)
+{
+    switch (kind) {
+    case EVENT_WATERMARK_FALLEN:
+    case EVENT_GROWN:
+    case EVENT_RECLAIMED:
+    case EVENT_DESTROYED:
+        return LOG_LEVEL_INFO;
+    default:
+        return LOG_LEVEL_WARNING;
+    }
+}
+
+static void add_event(struct broker *broker, const struct pool *pool, enum event_kind kind,
+                      uint64_t count, uint64_t session)
+{
+    struct event event = {
+        .kind = kind,
+        .pool = pool->id,
+        .uid = pool->ctl->uid,
+        .time = broker->now,
+        .capacity = pool_capacity(pool),
+        .allocated = pool_usage(pool),
+        .count = count,
+        .session = session,
+    };
+    name_copy(event.name, pool->ctl->name);
+    events_add(&broker->events, &event);
+    listening_tell(broker);
+}
+
+void notice_event(struct broker *broker, const struct pool *pool, enum event_kind kind,
+                  uint64_t count, uint64_t session)
+{
+    log_peer(
+        level_of(kind),
+        "%s pool=%s count=%" PRIu64 " allocated=%" PRIu32 " capacity=%" PRIu32 " session=%" PRIu64,
+        event_name(kind), pool->ctl->name, count, pool_usage(pool), pool_capacity(pool), session);
+    add_event(broker, pool, kind, count, session);
+}
+
+void notice_usage(struct broker *broker, struct pool *pool)
+{
+    struct layout_counters *counters = &pool->ctl->counters;
+    bool grows = pool->growth.kind != GROWTH_NONE;
+    uint32_t capacity = grows ? pool_capacity_max(pool) : pool_capacity(pool);
+    switch (watermark_update(&pool->watermark, pool_usage(pool), capacity)) {
+    case WATERMARK_REACHED:
+        tally_add(counters, &counters->watermarks, 1);
+        notice_event(broker, pool, EVENT_WATERMARK_REACHED, pool_usage(pool), 0);
+        break;
+    case WATERMARK_FALLEN:
+        notice_event(broker, pool, EVENT_WATERMARK_FALLEN, pool_usage(pool), 0);
+        break;
+    case WATERMARK_SAME:
+        break;
+    }
+}
+
+void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count)
+{
+    char text[PROTOCOL_HOLDERS_MAX + 1];
+    if (pool->exhausted)
+        return;
+    pool->exhausted = true;
+    notice_describe_holders(broker, pool, text);
+    log_peer(LOG_LEVEL_WARNING,
+             "exhausted pool=%s asked=%" PRIu32 " allocated=%" PRIu32 " capacity=%" PRIu32
+             " waiting=%" PRIu32 " held by: %s",
+             pool->ctl->name, count, pool_usage(pool), pool_capacity(pool), pool->waiters.count,
+             text);
+    add_event(broker, pool, EVENT_EXHAUSTED, count, 0);
+}
+
+/* ---- Holders --------------------------------------------------------------------------------- */
+
+static const struct session *find_session(const struct broker *broker, uint64_t id)
+{
+    const struct session *session;
+    TAILQ_FOREACH (session, &broker->sessions, in_broker)
+        if (session->id == id)
+            return session;
+    return NULL;
+}
+
+static void fill_holder(const struct broker *broker, const struct pool *pool, uint32_t member,
+                        struct holder_info *holder)
+{
+    uint32_t oldest = ledger_oldest(&pool->ledger, member);
+    int64_t since = oldest == LEDGER_NONE ? broker->now : pool->ages.since[oldest];
+    const struct session *session =
+        member == SLOT_MEMBER_POOL ? NULL
+                                   : find_session(broker, field_load(&pool->store.members[member]));
+
+    *holder = (struct holder_info){
+        .slots = pool_held(pool, member),
+        .oldest = (uint64_t)(broker->now - since),
+    };
+    if (!session)
+        return;
+    holder->session = session->id;
+    holder->pid = (uint32_t)session->peer.pid;
+    holder->uid = session->peer.uid;
+    holder->connected = session->connection != NULL;
+    name_copy(holder->name, session->name);
+}
+
+/* The members that hold most, by insertion: `max` is small. */
+static uint32_t find_most(const struct pool *pool, uint32_t *members, uint32_t max)
+{
+    uint32_t count = 0;
+    for (uint32_t member = 1; member < pool->ledger.chain_count; member++) {
+        uint32_t held = pool_held(pool, member), at = count;
+        if (held == 0 || (count == max && held <= pool_held(pool, members[max - 1])))
+            continue;
+        if (count == max)
+            at--;
+        else
+            count++;
+        for (; at > 0 && pool_held(pool, members[at - 1]) < held; at--)
+            members[at] = members[at - 1];
+        members[at] = member;
+    }
+    return count;
+}
+
+uint32_t notice_holders(const struct broker *broker, const struct pool *pool,
+                        struct holder_info *holders, uint32_t max)
+{
+    uint32_t members[PROTOCOL_LIST_MAX];
+    uint32_t count = find_most(pool, members, max);
+    for (uint32_t i = 0; i < count; i++)
+        fill_holder(broker, pool, members[i], &holders[i]);
+    return count;
+}
+
+static int describe(const struct holder_info *holder, char *text, size_t room)
+{
+    double seconds = (double)holder->oldest / SECOND;
+    if (holder->session == 0)
+        return snprintf(text, room, "the pool itself (detached): %" PRIu64 " slots", holder->slots);
+    return snprintf(text, room,
+                    "session %" PRIu64 " '%s' (pid %" PRIu32 ", uid %" PRIu32 "): %" PRIu64
+                    " slots, for up to %.3g s",
+                    holder->session, holder->name, holder->pid, holder->uid, holder->slots,
+                    seconds);
+}
+
+void notice_describe_holders(const struct broker *broker, const struct pool *pool,
+                             char text[PROTOCOL_HOLDERS_MAX + 1])
+{
+    struct holder_info holders[DESCRIBED_MAX];
+    uint32_t count = notice_holders(broker, pool, holders, DESCRIBED_MAX);
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (uint32_t i = 0; i < count; i++) {
+        char one[PROTOCOL_HOLDERS_MAX / DESCRIBED_MAX];
+        describe(&holders[i], one, sizeof(one));
+        used += (size_t)snprintf(text + used, PROTOCOL_HOLDERS_MAX + 1 - used, "%s%s",
+                                 i > 0 ? "; " : "", one);
+        if (used > PROTOCOL_HOLDERS_MAX)
+            break;
+    }
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* The laws of a pool. */
+#include "daemon/pool.h"
+
+#include <assert.h>
+
+#include "shm/order.h"
+
+static void check_slot(const struct pool *pool, uint32_t index)
+{
+    uint64_t word = word_load(&pool->words[index]);
+    uint32_t holder = ledger_holder(&pool->ledger, index);
+    uint32_t holds = holders_count(&pool->holders, index);
+
+    assert(slot_member(word) == holder);
+    assert(slot_is_allocated(word) == (holder != SLOT_MEMBER_NONE));
+    assert(slot_generation(word) >= SLOT_GENERATION_FIRST);
+    assert((slot_state(word) == SLOT_SHARED) == (holds > 0));
+    assert(holder == SLOT_MEMBER_NONE || holder == SLOT_MEMBER_POOL ||
+           field_load(&pool->store.members[holder]) != 0);
+    assert(!(pool->marks[index / 64] >> index % 64 & 1));
+    assert(!slot_is_allocated(word) || !store_is_trimmed(&pool->store, index));
+}
+
+static void check_evictable(const struct pool *pool)
+{
+    uint32_t evictable = 0;
+    chain_check(&pool->evictable, pool->evictable_links, pool_capacity(pool));
+    for (uint32_t i = 0; i < pool_capacity(pool); i++)
+        evictable += (ledger_entry(&pool->ledger, i) & LAYOUT_EVICTABLE) != 0;
+    assert(evictable == pool->evictable.count);
+}
+
+/* How many slots the member's requests wait for. */
+static uint64_t waited_for(const struct pool *pool, uint32_t member)
+{
+    const struct waiter *waiter;
+    uint64_t slots = 0;
+    for (enum priority priority = 0; priority < PRIORITIES; priority++)
+        TAILQ_FOREACH (waiter, &pool->waiters.waiting[priority], in_pool)
+            slots += waiter->member == member ? waiter->count : 0;
+    return slots;
+}
+
+static void check_waiters(const struct pool *pool)
+{
+    const struct waiter *waiter;
+    uint32_t waiters = 0;
+    for (enum priority priority = 0; priority < PRIORITIES; priority++)
+        TAILQ_FOREACH (waiter, &pool->waiters.waiting[priority], in_pool) {
+            assert(waiter->slots.session.amount == waiter->count);
+            waiters++;
+        }
+    assert(waiters == pool->waiters.count && waiters == pool->ctl->counters.waiters);
+}
+
+static void check_members(const struct pool *pool)
+{
+    uint32_t members = 0;
+    for (uint32_t member = 1; member < pool->account_count; member++) {
+        const struct pool_account *account = pool->accounts[member];
+        assert((account != NULL) == (field_load(&pool->store.members[member]) != 0));
+        if (!account)
+            continue;
+        members++;
+        assert(account->held.session.amount == pool_held(pool, member));
+        assert(account->held.user.amount == pool_held(pool, member));
+        assert(account->quota.used == pool_held(pool, member) + waited_for(pool, member));
+    }
+    assert(members == pool->member_count);
+}
+
+void pool_check(const struct pool *pool)
+{
+    const struct layout_counters *counters = &pool->ctl->counters;
+
+    ledger_check(&pool->ledger);
+    holders_check(&pool->holders);
+    ages_check(&pool->ages, pool_capacity(pool));
+    check_evictable(pool);
+    for (uint32_t i = 0; i < pool_capacity(pool); i++)
+        check_slot(pool, i);
+    check_waiters(pool);
+    check_members(pool);
+    assert(pool_capacity(pool) == pool->ctl->capacity);
+    assert(pool_capacity(pool) <= pool_capacity_max(pool));
+    assert(pool->ctl->intent.kind == LAYOUT_INTENT_NONE);
+    assert(pool->ages.held.count == counters->current_usage);
+    assert(pool->ages.too_long == counters->held_long);
+    assert(counters->sequence % 2 == 0 && counters->current_usage <= counters->peak_usage);
+    assert(counters->current_usage - counters->reset_usage ==
+           counters->total_allocations - counters->total_deallocations);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/* What members do with handles: who may, and how objects change hands. */
+#include "daemon/pool_part.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+
+#include "daemon/name.h"
+#include "daemon/tally.h"
+#include "shm/order.h"
+
+/* ---- Change of hands ------------------------------------------------------------------------- */
+
+/*
+ * Announces the change that the word is to show at once, and the ledger after it. A daemon that
+ * starts finds here what it has to finish, or that it hadn't begun.
+ */
+static void begin_change(struct pool *pool, enum layout_intent_kind kind, uint32_t index,
+                         uint32_t from, uint32_t to, uint64_t entry)
+{
+    struct layout_intent *intent = &pool->ctl->intent;
+    field32_store(&intent->index, index);
+    field32_store(&intent->from, from);
+    field32_store(&intent->to, to);
+    field_store(&intent->generation, slot_generation(word_load(&pool->words[index])));
+    field_store(&intent->entry, entry);
+    field32_store(&intent->kind, kind);
+}
+
+static void end_change(struct pool *pool)
+{
+    field32_store(&pool->ctl->intent.kind, LAYOUT_INTENT_NONE);
+}
+
+static void change_word(struct pool *pool, uint32_t index, uint32_t member, enum slot_state state)
+{
+    bool changed = slot_change_hands(&pool->words[index], member, state);
+    assert(changed);
+    (void)changed;
+}
+
+/* LIVE of one member to LIVE of another, or of the pool; the charges are the caller's to see to. */
+static void move_live(struct pool *pool, uint32_t index, uint32_t to, int64_t now)
+{
+    uint32_t from = ledger_holder(&pool->ledger, index);
+    uint64_t entry = layout_ledger_entry(0, to);
+    begin_change(pool, LAYOUT_INTENT_MOVE, index, from, to, entry);
+    change_word(pool, index, to, SLOT_LIVE);
+    pool_forget_evictable(pool, index);
+    ledger_move(&pool->ledger, index, entry);
+    end_change(pool);
+    tally_handed_on(&pool->ctl->counters, pool_end_age(pool, index, now));
+    ages_begin(&pool->ages, index, now);
+}
+
+/* LIVE of one member to SHARED by it and by another. */
+static void share_live(struct pool *pool, uint32_t index, uint32_t with)
+{
+    uint32_t from = ledger_holder(&pool->ledger, index);
+    uint64_t generation = slot_generation(word_load(&pool->words[index]));
+    uint64_t entry = layout_ledger_entry(0, SLOT_MEMBER_POOL);
+    begin_change(pool, LAYOUT_INTENT_SHARE, index, from, with, entry);
+    change_word(pool, index, SLOT_MEMBER_POOL, SLOT_SHARED);
+    holders_add(&pool->holders, index, generation, from);
+    holders_add(&pool->holders, index, generation, with);
+    pool_forget_evictable(pool, index);
+    ledger_move(&pool->ledger, index, entry);
+    end_change(pool);
+}
+
+/* ---- Operations on handles ------------------------------------------------------------------- */
+
+/* One operation, on one slot whose handle is good: whether the member may, and how it is done. */
+struct operation {
+    enum error_code (*problem)(const struct pool *pool, uint32_t index, uint32_t member);
+    void (*apply)(struct pool *pool, uint32_t index, uint32_t member, int64_t now);
+};
+
+static bool is_shared(const struct pool *pool, uint32_t index)
+{
+    return slot_state(word_load(&pool->words[index])) == SLOT_SHARED;
+}
+
+/* How many holds the member has on the slot. */
+static uint32_t holds_of(const struct pool *pool, uint32_t index, uint32_t member)
+{
+    if (is_shared(pool, index))
+        return holders_count_of(&pool->holders, index, member);
+    return ledger_holder(&pool->ledger, index) == member;
+}
+
+static bool only_owner(const struct pool *pool)
+{
+    return pool->ctl->flags & LAYOUT_OWNER_FREES;
+}
+
+static enum error_code free_problem(const struct pool *pool, uint32_t index, uint32_t member)
+{
+    uint32_t own = holds_of(pool, index, member);
+    if (is_shared(pool, index) && own < holders_count(&pool->holders, index))
+        return ERROR_OBJECT_SHARED;
+    return own == 0 && only_owner(pool) ? ERROR_NOT_HOLDER : ERROR_NONE;
+}
+
+static void apply_free(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+{
+    if (!is_shared(pool, index)) {
+        pool_free_live(pool, index, now);
+        return;
+    }
+    for (uint32_t holds = holders_clear(&pool->holders, index); holds > 0; holds--)
+        pool_discharge(pool, member);
+    pool_take_back(pool, index, now);
+}
+
+static enum error_code release_problem(const struct pool *pool, uint32_t index, uint32_t member)
+{
+    return holds_of(pool, index, member) > 0 ? ERROR_NONE : ERROR_NOT_HOLDER;
+}
+
+static void apply_release(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+{
+    if (!is_shared(pool, index)) {
+        pool_free_live(pool, index, now);
+        return;
+    }
+    holders_remove(&pool->holders, index, member);
+    pool_discharge(pool, member);
+    if (holders_count(&pool->holders, index) == 0)
+        pool_take_back(pool, index, now);
+}
+
+static enum error_code no_problem(const struct pool *pool, uint32_t index, uint32_t member)
+{
+    (void)pool;
+    (void)index;
+    (void)member;
+    return ERROR_NONE;
+}
+
+static void apply_retain(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+{
+    (void)now;
+    if (is_shared(pool, index))
+        holders_add(&pool->holders, index, slot_generation(word_load(&pool->words[index])), member);
+    else
+        share_live(pool, index, member);
+}
+
+/* Where only the owner may free, he has to let go first. */
+static enum error_code adopt_problem(const struct pool *pool, uint32_t index, uint32_t member)
+{
+    if (holds_of(pool, index, SLOT_MEMBER_POOL) > 0)
+        return ERROR_NONE;
+    if (is_shared(pool, index))
+        return ERROR_OBJECT_SHARED;
+    return only_owner(pool) && holds_of(pool, index, member) == 0 ? ERROR_NOT_HOLDER : ERROR_NONE;
+}
+
+static void apply_adopt(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+{
+    if (is_shared(pool, index))
+        holders_move(&pool->holders, index, SLOT_MEMBER_POOL, member);
+    else
+        move_live(pool, index, member, now);
+}
+
+static enum error_code detach_problem(const struct pool *pool, uint32_t index, uint32_t member)
+{
+    if (holds_of(pool, index, member) > 0)
+        return ERROR_NONE;
+    if (is_shared(pool, index))
+        return ERROR_OBJECT_SHARED;
+    return only_owner(pool) ? ERROR_NOT_HOLDER : ERROR_NONE;
+}
+
+static void apply_detach(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+{
+    if (is_shared(pool, index)) {
+        holders_move(&pool->holders, index, member, SLOT_MEMBER_POOL);
+        pool_discharge(pool, member);
+    } else {
+        pool_discharge(pool, ledger_holder(&pool->ledger, index));
+        move_live(pool, index, SLOT_MEMBER_POOL, now);
+    }
+}
+
+static const struct operation operations[] = {
+    [POOL_FREE] = {free_problem, apply_free},
+    [POOL_RELEASE] = {release_problem, apply_release},
+    [POOL_RETAIN] = {no_problem, apply_retain},
+    [POOL_ADOPT] = {adopt_problem, apply_adopt},
+    [POOL_DETACH] = {detach_problem, apply_detach},
+};
+
+/* 0, or why nothing can be done with the handle. */
+static enum error_code handle_problem(const struct pool *pool, fastalloc_handle_t handle)
+{
+    if (handle.pool != pool->id)
+        return ERROR_WRONG_POOL;
+    if (handle_nonce(handle) != pool->nonce || handle.index >= pool_capacity(pool))
+        return ERROR_STALE_HANDLE;
+    uint64_t word = word_load(&pool->words[handle.index]);
+    if (!slot_is_allocated(word) || slot_generation(word) != handle_generation(handle))
+        return ERROR_STALE_HANDLE;
+    return ERROR_NONE;
+}
+
+static bool refuse_handle(const struct pool *pool, enum error_code code, uint32_t position,
+                          fastalloc_handle_t handle, struct error *error)
+{
+    static const char *const reasons[] = {
+        [ERROR_WRONG_POOL] = "belongs to another pool; use it there",
+        [ERROR_STALE_HANDLE] = "is stale: its object is freed already, or never was",
+        [ERROR_DUPLICATE_HANDLE] = "stands in the request before; name each handle once",
+        [ERROR_OBJECT_SHARED] = "is held by others, who rely on it; release your own hold",
+        [ERROR_NOT_HOLDER] = "is held by another session, not by this one; let that one free it",
+    };
+    char text[FASTALLOC_HANDLE_TEXT_SIZE];
+    handle_format(handle, text);
+    error_set(error, code, "pool '%s': handle %s (number %" PRIu32 " of the request) %s",
+              pool->ctl->name, text, position, reasons[code]);
+    name_copy(error->pool, pool->ctl->name);
+    error->position = position;
+    return false;
+}
+
+/* Sets or clears the mark of the slot; returns whether it was set. */
+static bool swap_mark(struct pool *pool, uint32_t index, bool set)
+{
+    uint64_t bit = UINT64_C(1) << index % 64;
+    uint64_t *marks = &pool->marks[index / 64];
+    bool was_set = *marks & bit;
+    *marks = set ? *marks | bit : *marks & ~bit;
+    return was_set;
+}
+
+static uint32_t index_at(const uint8_t *handles, uint32_t position)
+{
+    return handle_from_wire(handles + (size_t)position * HANDLE_WIRE_SIZE).index;
+}
+
+/* Whether the operation is possible for all of them. */
+static bool check_handles(struct pool *pool, const struct operation *operation, uint32_t member,
+                          const uint8_t *handles, uint32_t count, struct error *error)
+{
+    enum error_code problem = ERROR_NONE;
+    uint32_t marked = 0;
+
+    for (uint32_t i = 0; problem == ERROR_NONE && i < count; i++) {
+        fastalloc_handle_t handle = handle_from_wire(handles + (size_t)i * HANDLE_WIRE_SIZE);
+        problem = handle_problem(pool, handle);
+        if (problem == ERROR_NONE && swap_mark(pool, handle.index, true))
+            problem = ERROR_DUPLICATE_HANDLE;
+        else if (problem == ERROR_NONE)
+            marked++;
+        if (problem == ERROR_NONE)
+            problem = operation->problem(pool, handle.index, member);
+        if (problem != ERROR_NONE)
+            refuse_handle(pool, problem, i, handle, error);
+    }
+    for (uint32_t i = 0; i < marked; i++)
+        swap_mark(pool, index_at(handles, i), false);
+    return problem == ERROR_NONE;
+}
+
+/* A LIVE one becomes two holds, the holder's and the new one. */
+static uint32_t new_holds(const struct pool *pool, const uint8_t *handles, uint32_t count)
+{
+    uint32_t holds = count;
+    for (uint32_t i = 0; i < count; i++)
+        holds += !is_shared(pool, index_at(handles, i));
+    return holds;
+}
+
+/* Bytes by which the holders' object grows for so many more: it is doubled until they fit. */
+static uint64_t holders_memory(const struct pool *pool, uint32_t more)
+{
+    uint64_t room = pool->holders.room, needed = holders_total(&pool->holders) + (uint64_t)more;
+    uint64_t grown = room > 0 ? room : HOLDERS_FIRST;
+    while (grown < needed)
+        grown *= 2;
+    return (grown - room) * sizeof(uint64_t);
+}
+
+static bool reserve_holds(struct pool *pool, const uint8_t *handles, uint32_t count,
+                          struct error *error)
+{
+    uint32_t more = new_holds(pool, handles, count);
+    int status = holders_reserve(&pool->holders, more, pool_capacity(pool), SLOT_MEMBER_POOL);
+    if (status == 0)
+        status = ledger_add_member(&pool->ledger, SLOT_MEMBER_POOL);
+    if (status == 0)
+        return true;
+    if (status != -EDQUOT)
+        return pool_refuse_memory(pool, " for holders of shared objects",
+                                  holders_memory(pool, more), status, error);
+    error_set(error, ERROR_LIMIT_EXCEEDED,
+              "pool '%s' keeps %" PRIu32 " holds of shared objects at most; release some",
+              pool->ctl->name, holders_limit(pool_capacity(pool)));
+    error->max = holders_limit(pool_capacity(pool));
+    return false;
+}
+
+/* One slot is charged to the member again, of which it was discharged just now. */
+static void recharge(struct pool *pool, uint32_t member)
+{
+    if (member == SLOT_MEMBER_POOL)
+        return;
+    struct pool_account *account = pool->accounts[member];
+    charge_take(&account->held.session, &account->quota, 1);
+    charge_take(&account->held.user, &account->user->quotas[USER_SLOTS], 1);
+}
+
+/* The objects are charged to the member instead of to their holders, who may be of the same user. */
+static bool charge_instead(struct pool *pool, uint32_t member, const uint8_t *handles,
+                           uint32_t count, struct slots_charge *charge, struct error *error)
+{
+    for (uint32_t i = 0; i < count; i++)
+        pool_discharge(pool, ledger_holder(&pool->ledger, index_at(handles, i)));
+    if (pool_charge(pool, member, count, charge, error))
+        return true;
+    for (uint32_t i = 0; i < count; i++)
+        recharge(pool, ledger_holder(&pool->ledger, index_at(handles, i)));
+    return false;
+}
+
+/* What the operation takes besides the handles: charges of the member's, room for holds. */
+static bool take_means(struct pool *pool, enum pool_operation operation, uint32_t member,
+                       const uint8_t *handles, uint32_t count, struct slots_charge *charge,
+                       struct error *error)
+{
+    const struct layout_policy *policy = &pool->ctl->policy;
+    if (operation == POOL_DETACH && (policy->session_slots > 0 || policy->user_slots > 0)) {
+        error_set(
+            error, ERROR_NOT_PERMITTED,
+            "pool '%s' has quotas, which objects that nobody holds would escape; hand them on "
+            "by adopt",
+            pool->ctl->name);
+        name_copy(error->pool, pool->ctl->name);
+        return false;
+    }
+    if (operation == POOL_DETACH && ledger_add_member(&pool->ledger, SLOT_MEMBER_POOL) < 0)
+        return pool_refuse_memory(pool, " to detach objects", 0, -ENOMEM, error);
+    if (operation == POOL_ADOPT)
+        return charge_instead(pool, member, handles, count, charge, error);
+    return operation != POOL_RETAIN || (reserve_holds(pool, handles, count, error) &&
+                                        pool_charge(pool, member, count, charge, error));
+}
+
+bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
+                  const uint8_t *handles, uint32_t count, int64_t now, struct error *error)
+{
+    struct slots_charge charge = {.session = CHARGE_NONE};
+    if (!check_handles(pool, &operations[operation], member, handles, count, error))
+        return false;
+    bool done = take_means(pool, operation, member, handles, count, &charge, error);
+    if (done)
+        pool_charge_holder(pool, member, &charge);
+    for (uint32_t i = 0; done && i < count; i++)
+        operations[operation].apply(pool, index_at(handles, i), member, now);
+    slots_charge_deinit(&charge);
+    return done;
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE /* fallocate */
+#include "daemon/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "shm/order.h"
+
+#define PAGE UINT64_C(4096)
+
+static void object_name(const uint8_t key[SEGMENT_KEY_SIZE], enum store_object object,
+                        char name[SEGMENT_NAME_SIZE])
+{
+    static const char *const parts[STORE_OBJECTS] = {"ctl", "slots", "data", "holders", "template"};
+    segment_name(key, parts[object], name);
+}
+
+static size_t object_size(const struct geometry *geometry, enum store_object object,
+                          uint32_t capacity)
+{
+    switch (object) {
+    case STORE_CTL:
+        return geometry_ctl_size(geometry, capacity);
+    case STORE_SLOTS:
+        return geometry_slots_size(geometry, capacity);
+    default:
+        return geometry_data_size(geometry, capacity);
+    }
+}
+
+uint64_t store_size(const struct geometry *geometry, uint32_t capacity)
+{
+    uint64_t size = 0;
+    for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
+        size += object_size(geometry, object, capacity);
+    return size;
+}
+
+/* ---- Creation -------------------------------------------------------------------------------- */
+
+static int create_object(const struct store *store, enum store_object object, void **base)
+{
+    const struct geometry *geometry = &store->geometry;
+    char name[SEGMENT_NAME_SIZE];
+    object_name(store->key, object, name);
+    int fd = segment_create(name, object_size(geometry, object, store->capacity));
+    if (fd < 0 || object == STORE_DATA) {
+        if (fd >= 0)
+            close(fd);
+        return fd < 0 ? fd : 0;
+    }
+    void *mapping = mmap(NULL, object_size(geometry, object, geometry->reserve),
+                         PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int result = mapping == MAP_FAILED ? -errno : 0;
+    close(fd);
+    if (result == 0)
+        *base = mapping;
+    return result;
+}
+
+static void fill_words(const struct store *store, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        store->words[i] = slot_word(SLOT_GENERATION_FIRST, SLOT_MEMBER_NONE, SLOT_IDLE);
+}
+
+int store_create(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
+                 const struct geometry *geometry, uint32_t capacity)
+{
+    void *ctl = NULL, *slots = NULL;
+    *store = (struct store){.geometry = *geometry, .capacity = capacity, .data_fd = -1};
+    memcpy(store->key, key, sizeof(store->key));
+    int result = create_object(store, STORE_CTL, &ctl);
+    store->ctl = ctl;
+    if (result == 0)
+        result = create_object(store, STORE_SLOTS, &slots);
+    store->slots = slots;
+    if (result == 0)
+        result = create_object(store, STORE_DATA, NULL);
+    if (result < 0) {
+        store_unlink(key);
+        store_close(store);
+        return result;
+    }
+    store->members = (uint64_t *)((char *)ctl + geometry->members_offset);
+    store->ledger = (uint64_t *)((char *)ctl + geometry->ledger_offset);
+    store->words = (uint64_t *)((char *)slots + geometry->words_offset);
+    fill_words(store, 0, capacity);
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    const struct geometry *geometry = &store->geometry;
+    if (store->slots)
+        munmap(store->slots, object_size(geometry, STORE_SLOTS, geometry->reserve));
+    if (store->ctl)
+        munmap(store->ctl, object_size(geometry, STORE_CTL, geometry->reserve));
+    if (store->data_fd >= 0)
+        close(store->data_fd);
+    free(store->trimmed);
+    *store = (struct store){.data_fd = -1};
+}
+
+/* ---- Growth ---------------------------------------------------------------------------------- */
+
+/* What a growth that failed had taken, beyond the capacity that stands. */
+static void shrink(const struct store *store, unsigned objects, uint32_t capacity)
+{
+    for (enum store_object object = 0; object < objects; object++) {
+        char name[SEGMENT_NAME_SIZE];
+        object_name(store->key, object, name);
+        segment_resize(name, object_size(&store->geometry, object, capacity),
+                       object_size(&store->geometry, object, store->capacity));
+    }
+}
+
+int store_grow(struct store *store, uint32_t capacity)
+{
+    for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++) {
+        char name[SEGMENT_NAME_SIZE];
+        object_name(store->key, object, name);
+        int result = segment_resize(name, object_size(&store->geometry, object, store->capacity),
+                                    object_size(&store->geometry, object, capacity));
+        if (result < 0) {
+            shrink(store, object, capacity);
+            return result;
+        }
+    }
+    fill_words(store, store->capacity, capacity);
+    store->capacity = capacity;
+    return 0;
+}
+
+/* ---- Content --------------------------------------------------------------------------------- */
+
+int store_open_data(struct store *store)
+{
+    char name[SEGMENT_NAME_SIZE];
+    if (store->data_fd >= 0)
+        return 0;
+    object_name(store->key, STORE_DATA, name);
+    int fd = segment_open(name, true);
+    if (fd < 0)
+        return fd;
+    store->data_fd = fd;
+    return 0;
+}
+
+static int write_all(int fd, const uint8_t *content, size_t size, uint64_t at)
+{
+    while (size > 0) {
+        ssize_t written = pwrite(fd, content, size, (off_t)at);
+        if (written < 0 && errno != EINTR)
+            return -errno;
+        if (written > 0) {
+            content += written;
+            size -= (size_t)written;
+            at += (uint64_t)written;
+        }
+    }
+    return 0;
+}
+
+int store_write_template(struct store *store, const uint8_t *content, size_t size)
+{
+    char name[SEGMENT_NAME_SIZE];
+    object_name(store->key, STORE_TEMPLATE, name);
+    int fd = segment_create(name, size);
+    if (fd < 0)
+        return fd;
+    int result = write_all(fd, content, size, 0);
+    close(fd);
+    return result;
+}
+
+int store_write(struct store *store, uint32_t index, const uint8_t *content, size_t size)
+{
+    int result = store_open_data(store);
+    return result < 0 ? result
+                      : write_all(store->data_fd, content, size, index * store->geometry.stride);
+}
+
+int store_zero(struct store *store, uint32_t index, size_t from)
+{
+    static const uint8_t zero[65536];
+    uint64_t at = index * store->geometry.stride + from;
+    size_t left = store->geometry.object_size - from;
+    int result = store_open_data(store);
+    while (result == 0 && left > 0) {
+        size_t size = left < sizeof(zero) ? left : sizeof(zero);
+        result = write_all(store->data_fd, zero, size, at);
+        at += size;
+        left -= size;
+    }
+    return result;
+}
+
+/* ---- Trimming -------------------------------------------------------------------------------- */
+
+struct pages {
+    uint64_t first;
+    uint64_t end;
+};
+
+/* The pages of which a slot has a part. */
+static struct pages pages_of(const struct store *store, uint32_t index)
+{
+    uint64_t stride = store->geometry.stride;
+    return (struct pages){index * stride / PAGE, ((index + 1) * stride + PAGE - 1) / PAGE};
+}
+
+/* The pages that belong to these slots alone; the last slots have the file's last page. */
+static struct pages pages_within(const struct store *store, uint32_t first, uint32_t end,
+                                 uint32_t capacity)
+{
+    uint64_t stride = store->geometry.stride;
+    uint64_t last =
+        end == capacity ? geometry_data_size(&store->geometry, end) / PAGE : end * stride / PAGE;
+    return (struct pages){(first * stride + PAGE - 1) / PAGE, last};
+}
+
+/* Sets the pages' marks; returns how many changed. */
+static uint32_t mark(struct store *store, struct pages pages, bool trimmed)
+{
+    uint32_t changed = 0;
+    for (uint64_t page = pages.first; page < pages.end; page++) {
+        changed += store->trimmed[page] != trimmed;
+        store->trimmed[page] = trimmed;
+    }
+    return changed;
+}
+
+int store_trim(struct store *store, uint32_t first, uint32_t end, uint32_t capacity)
+{
+    struct pages pages = pages_within(store, first, end, capacity);
+    if (pages.first >= pages.end)
+        return 0;
+    if (!store->trimmed) {
+        uint64_t all = geometry_data_size(&store->geometry, store->geometry.reserve) / PAGE;
+        store->trimmed = calloc(all, 1);
+    }
+    int result = store->trimmed ? store_open_data(store) : -ENOMEM;
+    if (result < 0)
+        return result;
+    if (fallocate(store->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)(pages.first * PAGE), (off_t)((pages.end - pages.first) * PAGE)) < 0)
+        return -errno;
+    store->trimmed_count += mark(store, pages, true);
+    return 0;
+}
+
+int store_untrim(struct store *store, uint32_t index)
+{
+    if (!store_is_trimmed(store, index))
+        return 0;
+    struct pages pages = pages_of(store, index);
+    int result;
+    do
+        result = posix_fallocate(store->data_fd, (off_t)(pages.first * PAGE),
+                                 (off_t)((pages.end - pages.first) * PAGE));
+    while (result == EINTR);
+    if (result == 0)
+        store->trimmed_count -= mark(store, pages, false);
+    return -result;
+}
+
+bool store_is_trimmed(const struct store *store, uint32_t index)
+{
+    if (store->trimmed_count == 0)
+        return false;
+    struct pages pages = pages_of(store, index);
+    for (uint64_t page = pages.first; page < pages.end; page++)
+        if (store->trimmed[page])
+            return true;
+    return false;
+}
+
+uint64_t store_trimmed_size(const struct store *store)
+{
+    return store->trimmed_count * PAGE;
+}
+
+/* ---- Objects --------------------------------------------------------------------------------- */
+
+void store_name(const struct store *store, enum store_object object, char name[SEGMENT_NAME_SIZE])
+{
+    object_name(store->key, object, name);
+}
+
+int store_descriptor(const struct store *store, enum store_object object, bool writable)
+{
+    char name[SEGMENT_NAME_SIZE];
+    object_name(store->key, object, name);
+    return segment_open(name, writable && object == STORE_DATA);
+}
+
+unsigned store_unlink(const uint8_t key[SEGMENT_KEY_SIZE])
+{
+    unsigned removed = 0;
+    for (enum store_object object = 0; object < STORE_OBJECTS; object++) {
+        char name[SEGMENT_NAME_SIZE];
+        object_name(key, object, name);
+        removed += segment_unlink(name) == 0;
+    }
+    return removed;
+}
