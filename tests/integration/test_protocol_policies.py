@@ -1,0 +1,181 @@
+"""What a pool lets sessions and users have, and an instance its users, by the bare protocol."""
+
+from protocol_case import NS_MAX, ProtocolCase, main
+from protocol_client import Client
+from test_protocol_queue import QueueCase
+
+
+class TestMaximum(QueueCase):
+    def test_growth_needs_one(self):
+        for growth in ("linear:1", "exponential:2", "custom:10"):
+            self.assertEqual(self.assert_refused("INVALID_ARGUMENT", self.make, "p", growth=growth),
+                             {"field": "growth"})
+            self.assertIn("capacity_max", self.message)
+            self.make("p", growth=growth, capacity_max=4)
+            self.one.call("pool.destroy", name="p", force=True)
+
+
+class TestSessionQuota(QueueCase):
+    frames = {"session_slots": 3}
+
+    def assert_exceeded(self, call, *arguments, requested=1, allocated=3, **options):
+        self.assertEqual(self.assert_refused("QUOTA_EXCEEDED", call, *arguments, **options),
+                         {"pool": "frames", "field": "session_slots", "requested": requested,
+                          "allocated": allocated, "max": 3})
+
+    def test_at_the_limit_and_one_above(self):
+        held = self.mine.allocate(count=2)
+        held += self.mine.allocate()
+        self.assert_exceeded(self.mine.allocate)
+        self.assertEqual(len(self.other.allocate(count=3)), 3)
+        self.mine.free(held[0])
+        self.assertEqual(len(self.mine.allocate()), 1)
+        self.assertEqual(self.usage(), 6)
+
+    def test_more_than_that_is_refused_at_once_whatever_the_timeout(self):
+        for timeout in (0, NS_MAX, -1):
+            self.assert_exceeded(self.mine.allocate, count=4, timeout=timeout, requested=4,
+                                 allocated=0)
+
+    def test_what_is_waited_for_counts(self):
+        three = self.client().open("frames", write=True)
+        for pool in (self.mine, three):
+            pool.allocate(count=3)
+        self.other.allocate()
+        msgid = self.other.send_allocate(count=2, timeout=-1)
+        self.two.call("ping")
+        self.assert_exceeded(self.other.allocate, timeout=-1)
+        self.assertEqual(self.other.cancel(), 1)
+        self.assert_refused("CANCELLED", self.two.wait, msgid)
+        self.assertEqual(len(self.other.allocate()), 1)
+
+    def test_holds_count_each(self):
+        a, b = self.mine.allocate(count=2)
+        self.other.retain(a, b)
+        self.other.retain(a)
+        self.assert_exceeded(self.other.retain, b)
+        self.assert_exceeded(self.other.allocate)
+        self.other.release(a)
+        self.assertEqual(len(self.other.allocate()), 1)
+
+    def test_adoption_moves_the_charge(self):
+        a, b, c = self.mine.allocate(count=3)
+        self.other.allocate(count=2)
+        self.assert_exceeded(self.other.adopt, a, b, requested=2, allocated=2)
+        self.other.adopt(a)
+        self.assert_exceeded(self.other.adopt, b)
+        self.assertEqual(len(self.mine.allocate()), 1)
+        self.assert_exceeded(self.mine.allocate)
+        self.assertEqual(self.mine.free(b, c), 2)
+
+    def test_what_anybody_frees_is_given_back(self):
+        held = self.mine.allocate(count=3)
+        self.other.free(*held)
+        self.assertEqual(len(self.mine.allocate(count=3)), 3)
+
+    def test_nothing_is_detached(self):
+        handle, = self.mine.allocate()
+        self.assertEqual(self.assert_refused("NOT_PERMITTED", self.mine.detach, handle),
+                         {"pool": "frames"})
+        self.assertEqual(self.mine.free(handle), 1)
+
+
+class TestUserQuota(QueueCase):
+    frames = {"user_slots": 3}
+
+    def assert_exceeded(self, call, *arguments, requested=1, allocated=3, **options):
+        self.assertEqual(self.assert_refused("QUOTA_EXCEEDED", call, *arguments, **options),
+                         {"pool": "frames", "field": "user_slots", "requested": requested,
+                          "allocated": allocated, "max": 3})
+
+    def test_at_the_limit_and_one_above(self):
+        self.mine.allocate(count=2)
+        held = self.other.allocate()
+        for pool in (self.mine, self.other):
+            self.assert_exceeded(pool.allocate)
+        self.other.free(*held)
+        self.assertEqual(len(self.mine.allocate()), 1)
+
+    def test_is_given_back_with_the_end_of_a_session(self):
+        with Client(self.daemon.socket) as client:
+            client.open("frames", write=True).allocate(count=3)
+            self.assert_exceeded(self.mine.allocate)
+        self.until(lambda: self.usage() == 0)
+        self.assertEqual(len(self.mine.allocate(count=3)), 3)
+
+    def test_of_another_pool_is_another(self):
+        self.mine.allocate(count=3)
+        self.assertEqual(len(self.make("p", user_slots=4).allocate(count=4)), 4)
+
+    def test_nothing_is_detached(self):
+        handle, = self.mine.allocate()
+        self.assert_refused("NOT_PERMITTED", self.mine.detach, handle)
+
+
+class TestInstanceQuotas(ProtocolCase):
+    """What each user may have of the instance, by the daemon's options."""
+
+    BYTES = 2 << 20
+    arguments = ("--user-sessions", "8", "--user-pools", "3", "--user-bytes", str(BYTES),
+                 "--user-waiters", "2")
+
+    def assert_exceeded(self, call, *arguments, field, allocated, requested=1, **options):
+        self.assertEqual(self.assert_refused("QUOTA_EXCEEDED", call, *arguments, **options),
+                         {"field": field, "requested": requested, "allocated": allocated,
+                          "max": allocated if field != "bytes" else self.BYTES})
+        self.assertIn(f"--user-{field}", self.message)
+
+    def test_sessions(self):
+        clients = [self.client() for _ in range(7)]
+        connection = self.connect()
+        self.assert_exceeded(connection.call, "hello", version=2, field="sessions", allocated=8)
+        for client in clients:
+            client.close()
+        self.until(lambda: len(self.one.call("sessions")["sessions"]) == 1)
+        connection.call("hello", version=2)
+
+    def test_pools(self):
+        for name in ("a", "b"):
+            self.make(name)
+        self.assert_exceeded(self.make, "c", field="pools", allocated=3)
+        self.one.call("pool.destroy", name="a", force=True)
+        self.make("c")
+
+    def test_bytes(self):
+        left = self.BYTES - self.info()["memory"]
+        self.make("a", object_size=4096, alignment=4096, capacity=1)
+        rest = self.info("a")["memory"] - 4096
+        self.one.call("pool.destroy", name="a")
+        count = (left - rest) // 4096
+        self.assert_exceeded(self.make, "a", object_size=4096, alignment=4096, capacity=count + 1,
+                             field="bytes", allocated=self.BYTES - left, requested=left + 4096)
+        pool = self.make("a", object_size=4096, alignment=4096, capacity=count - 1,
+                         capacity_max=count + 1, growth="linear:1")
+        self.assertEqual(len(pool.allocate(count=count)), count)
+        for call, arguments in ((pool.allocate, ()), (self.one.call, ("pool.grow",))):
+            self.assert_exceeded(call, *arguments, field="bytes", allocated=self.BYTES,
+                                 requested=4096, **({"name": "a", "capacity": count + 1}
+                                                    if arguments else {}))
+        self.one.call("pool.destroy", name="a", force=True)
+        self.make("a")
+
+    def test_waiters(self):
+        pool = self.one.open("frames", write=True)
+        pool.allocate(count=8)
+        pool.send_allocate(timeout=-1)
+        self.one.send_events(after=self.last_event(), timeout=-1)
+        for call in (lambda: pool.allocate(timeout=-1),
+                     lambda: self.one.events(after=self.last_event(), timeout=-1)):
+            self.assert_exceeded(call, field="waiters", allocated=2)
+        pool.cancel()
+        msgid = pool.send_allocate(timeout=-1)
+        self.wait_for_waiters(1)
+        pool.cancel()
+        self.assert_refused("CANCELLED", self.one.wait, msgid)
+
+    def last_event(self):
+        return self.one.events()["next"]
+
+
+if __name__ == "__main__":
+    main()
