@@ -68,6 +68,32 @@ degrade: on the heap
 wait: pool 'jobs' had no room for 1 slots in time: *" "$examples/wait"
 [[ $(statistic jobs timeouts) == 1 && $(statistic jobs current_usage) == 0 ]] || die "wait's statistics"
 
+# ---- the policies of pools ----------------------------------------------------------------------
+
+expect 0 "2 objects in 2 slots
+3 objects in 4 slots
+4 objects in 4 slots
+5 objects in 5 slots
+at the limit: 5 slots, 6 needed, 5 at most
+the first one is still at 1, 2" "$examples/grow"
+[[ $(statistic sprites growth_count) == 2 && $(statistic sprites allocation_failures) == 1 ]] ||
+    die "grow's statistics"
+
+expect 0 "normal: refused, 1 slot is reserved
+critical: has the reserve
+critical: the oldest spark is gone, the next one there" "$examples/priorities"
+[[ $(statistic particles evictions) == 1 ]] || die "priorities' statistics"
+
+expect 0 "3 shots of 5 are left, the oldest is number 3" "$examples/lifecycle"
+
+expect 0 "current usage: 9/10, peak 9, 90% full
+total allocations: 9, hit rate 1.00
+nearly exhausted: 1 slots left
+event: watermark-reached, 9 of 10" "$examples/monitor"
+
+expect 0 "from a process that is gone" "$examples/handover"
+[[ $(statistic letters reclaimed) == 0 ]] || die "the letter was taken back"
+
 # ---- exchange -----------------------------------------------------------------------------------
 
 expect 1 "exchange_reader: pool 'exchange' does not exist here; *" "$examples/exchange_reader" 1:0:0123456789abcdef
