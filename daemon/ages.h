@@ -18,11 +18,11 @@
 struct ages {
     int64_t *since; /* of each slot that is held */
     struct chain_link *links;
-    struct chain held;  /* oldest first */
-    int64_t limit;      /* ns; 0 = none */
-    int64_t bound;      /* those held since then or longer are counted as held for too long */
-    uint32_t next;      /* the first that isn't counted so */
-    uint32_t too_long;  /* how many are */
+    struct chain held; /* oldest first */
+    int64_t limit;     /* ns; 0 = none */
+    int64_t bound;     /* those held since then or longer are counted as held for too long */
+    uint32_t next;     /* the first that isn't counted so */
+    uint32_t too_long; /* how many are */
 };
 
 void ages_init(struct ages *ages, int64_t limit);

@@ -17,7 +17,7 @@ struct options {
     bool user;            /* an instance of this user's own */
     struct create_rule create;
     uint64_t user_max[USER_QUOTAS]; /* what each uid may have, or QUOTA_UNLIMITED */
-    long exit_idle; /* seconds without any session, or OPTIONS_NEVER */
+    long exit_idle;                 /* seconds without any session, or OPTIONS_NEVER */
     enum log_level log_level;
 };
 

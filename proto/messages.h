@@ -24,12 +24,12 @@
 #define PROTOCOL_TOKEN_SIZE 16
 #define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
 #define PROTOCOL_HANDLES_MAX ((uint64_t)PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE) /* their bytes */
-#define PROTOCOL_LIST_MAX 64u          /* elements in one reply of a list */
-#define PROTOCOL_TEMPLATE_MAX 32768u   /* bytes of a pool's template */
+#define PROTOCOL_LIST_MAX 64u                        /* elements in one reply of a list */
+#define PROTOCOL_TEMPLATE_MAX 32768u                 /* bytes of a pool's template */
 #define PROTOCOL_GROWTH_MAX (LAYOUT_GROWTH_SIZE - 1) /* bytes of a growth policy's text */
 #define PROTOCOL_WATERMARK_MAX (LAYOUT_WATERMARK_SIZE - 1)
-#define PROTOCOL_METHOD_MAX 32u /* bytes of a method's name */
-#define PROTOCOL_TEXT_MAX 400u  /* bytes of an error's message */
+#define PROTOCOL_METHOD_MAX 32u   /* bytes of a method's name */
+#define PROTOCOL_TEXT_MAX 400u    /* bytes of an error's message */
 #define PROTOCOL_HOLDERS_MAX 383u /* bytes that say who holds a pool's slots */
 
 /* M(NAME, name, wire name): messages <name>_request and <name>_reply belong to it. */
@@ -477,7 +477,7 @@
     F(M, STR, pool, PROTOCOL_NAME_MAX, OPTIONAL)                                                   \
     F(M, STR, requested_type, PROTOCOL_NAME_MAX, OPTIONAL)                                         \
     F(M, STR, actual_type, PROTOCOL_NAME_MAX, OPTIONAL)                                            \
-    F(M, STR, holders, PROTOCOL_HOLDERS_MAX, OPTIONAL)                                                \
+    F(M, STR, holders, PROTOCOL_HOLDERS_MAX, OPTIONAL)                                             \
     F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
     F(M, U64, current, UINT64_MAX, OPTIONAL)                                                       \
     F(M, U64, reserved, UINT64_MAX, OPTIONAL)                                                      \

@@ -58,8 +58,8 @@ struct layout_policy {
     uint32_t user_slots;       /* the most that the sessions of one uid may; 0 = all */
     uint32_t template_size;    /* bytes; 0 = none */
     uint32_t pad;
-    uint64_t hold_limit;  /* ns after which an object is held for too long; 0 = never */
-    uint64_t trim_after;  /* ns of quiet after which free memory is given back; 0 = never */
+    uint64_t hold_limit; /* ns after which an object is held for too long; 0 = never */
+    uint64_t trim_after; /* ns of quiet after which free memory is given back; 0 = never */
 };
 
 /*
@@ -98,7 +98,7 @@ struct layout_counters {
     uint64_t total_waits; /* that ever had to */
     uint64_t held_long;   /* slots now held for longer than the limit */
     uint64_t total_held_long;
-    uint64_t watermarks; /* times that the watermark was reached */
+    uint64_t watermarks;  /* times that the watermark was reached */
     uint64_t reset_usage; /* at reset_at */
     uint64_t reset_at;    /* ns of the monotonic clock */
     uint64_t changed_at;  /* when current_usage changed last */
