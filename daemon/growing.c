@@ -244,17 +244,20 @@ static void answer_grower(struct broker *broker, struct pool *pool, struct growe
 static void serve_growers(struct broker *broker, struct pool *pool, const struct error *failed)
 {
     uint32_t too_much = pool->growing.capacity;
-    struct grower *grower;
-    while (!pool->growing.active && (grower = TAILQ_FIRST(&pool->growing.growers))) {
+    struct grower *grower, *next;
+    for (grower = TAILQ_FIRST(&pool->growing.growers); grower; grower = next) {
+        const struct error *refused = failed && grower->capacity >= too_much ? failed : NULL;
         struct pool_grow_reply reply;
         struct error error;
+        next = TAILQ_NEXT(grower, in_pool);
+        if (!refused && grower->capacity > pool_capacity(pool)) {
+            enum growing_outcome outcome = growing_start(broker, pool, grower->capacity, &error);
+            if (outcome == GROWING_UNDER_WAY)
+                return;
+            refused = outcome == GROWING_FAILED ? &error : NULL;
+        }
         fill_reply(pool, &reply);
-        if (failed && grower->capacity >= too_much)
-            answer_grower(broker, pool, grower, NULL, failed);
-        else if (grower->capacity <= pool_capacity(pool))
-            answer_grower(broker, pool, grower, &reply, NULL);
-        else if (growing_start(broker, pool, grower->capacity, &error) == GROWING_FAILED)
-            answer_grower(broker, pool, grower, NULL, &error);
+        answer_grower(broker, pool, grower, refused ? NULL : &reply, refused);
     }
 }
 
@@ -275,7 +278,9 @@ void growing_forget(struct broker *broker, const struct session *session)
 
 void growing_refuse(struct broker *broker, struct pool *pool, const struct error *error)
 {
-    struct grower *grower;
-    while ((grower = TAILQ_FIRST(&pool->growing.growers)))
+    struct grower *grower, *next;
+    for (grower = TAILQ_FIRST(&pool->growing.growers); grower; grower = next) {
+        next = TAILQ_NEXT(grower, in_pool);
         answer_grower(broker, pool, grower, NULL, error);
+    }
 }

@@ -145,8 +145,9 @@ enum broker_outcome listening_request(struct broker *broker, struct session *ses
 
 void listening_forget(struct broker *broker, struct session *session)
 {
-    struct listener *listener;
-    while ((listener = LIST_FIRST(&session->listeners))) {
+    struct listener *listener, *next;
+    for (listener = LIST_FIRST(&session->listeners); listener; listener = next) {
+        next = LIST_NEXT(listener, in_session);
         remove_listener(broker, listener);
         free(listener);
     }

@@ -121,7 +121,7 @@ static const struct broker_rim rim = {.answer = take_answer, .offload = take_job
 static inline void finish_job(void)
 {
     struct job *job = jobs[0];
-    memmove(jobs, jobs + 1, --job_count * sizeof(jobs[0]));
+    memmove(jobs, jobs + 1, --job_count * sizeof(struct job *));
     job->done(&broker, job);
     broker_check(&broker);
 }

@@ -90,10 +90,10 @@ struct model_pool {
 
 struct model_session {
     struct session *session; /* NULL: there is none */
-    bool connected;
-    void *witness; /* as the client has it mapped */
-    uint32_t uid;
+    void *witness;           /* as the client has it mapped */
     struct membership *memberships[POOLS];
+    uint32_t uid;
+    bool connected;
 };
 
 /* In the order of arrival; pools don't see each other's. */
