@@ -4,6 +4,8 @@ import os
 import struct
 import unittest
 
+import msgpack
+
 from protocol_case import NS_MAX, ProtocolCase, main
 from protocol_client import Refusal
 
@@ -178,6 +180,18 @@ class TestPoolGrow(ProtocolCase):
         self.assertLessEqual({20, 40, 60}, {self.one.wait(msgid)["capacity"] for msgid in msgids})
         self.assertEqual(self.info("p")["capacity"], 60)
 
+    def test_others_are_answered_meanwhile(self):
+        """Of requests that arrive together, the growth that came first is done last."""
+        self.make("p", object_size=2 ** 20, capacity=1, capacity_max=100)
+        pool = self.one.open("frames", write=True)
+        grow, allocate, ping = range(1001, 1004)
+        self.one.send_bytes(b"".join(msgpack.packb([0, *request]) for request in (
+            (grow, "pool.grow", {"name": "p", "capacity": 100}),
+            (allocate, "allocate", {"pool": pool.number, "request": 1000}),
+            (ping, "ping", {}))))
+        self.assertEqual(self.one.wait(grow)["capacity"], 100)
+        self.assertEqual(self.one.order[-3:], [allocate, ping, grow])
+
     def test_pool_is_destroyed_meanwhile(self):
         self.make("p", object_size=2 ** 20, capacity=1, capacity_max=100)
         grow = self.one.send("pool.grow", {"name": "p", "capacity": 100})
@@ -253,6 +267,23 @@ class TestTrim(ProtocolCase):
         self.until(lambda: self.info("quiet")["memory"] == full - 64 * PAGE)
         self.assertEqual(len(pool.allocate(count=64)), 64)
         self.assertEqual(self.info("quiet")["memory"], full)
+
+    def test_happens_by_itself_after_frees_too(self):
+        """Each time but the first it is a free alone that begins the quiet time anew."""
+        pool = self.client(witness=True).open("quiet", write=True, map=True, create=True,
+                                              object_size=PAGE, alignment=PAGE, capacity=64,
+                                              trim_after=10 * 10 ** 6)
+        full = self.info("quiet")["memory"]
+        handles = pool.allocate(count=64)
+        for i, handle in enumerate(handles):
+            pool.get(handle)[:] = bytes([i + 1]) * PAGE
+        for kept in (63, 32, 1):
+            pool.free(*handles[kept:])
+            del handles[kept:]
+            self.until(lambda: self.info("quiet")["memory"] == full - (64 - kept) * PAGE)
+        self.assertEqual(bytes(pool.get(handles[0])), b"\1" * PAGE)
+        pool.close()
+        self.until(lambda: self.info("quiet")["memory"] == full - 64 * PAGE)
 
     def test_of_no_pool(self):
         self.assert_refused("NO_SUCH_POOL", self.one.call, "pool.trim", name="none")
