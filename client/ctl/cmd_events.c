@@ -33,6 +33,8 @@ struct watch {
     bool limited; /* there is a --timeout */
     uint64_t timeout;
     uint64_t seen; /* events, by now */
+    uint64_t lost; /* of those that it asks for now, */
+    uint64_t told; /* and of which it was told */
     fastalloc_error_t error;
 };
 
@@ -73,12 +75,31 @@ static void write_event(const fastalloc_event_t *event)
     printf("  %s\n", event_text(event, text));
 }
 
+/* They came before what follows. */
+static void write_lost(struct watch *watch)
+{
+    uint64_t count = watch->lost - watch->told;
+
+    if (count == 0)
+        return;
+    watch->told = watch->lost;
+    if (watch->call->json) {
+        json_t *object = json_new();
+        json_set_number(object, "lost", count);
+        json_write_line(object);
+    } else {
+        printf("(%llu before these %s kept any more)\n", (unsigned long long)count,
+               count == 1 ? "isn't" : "aren't");
+    }
+}
+
 /* Each line is written at once: whoever reads along gets it whole, however this ends. */
 static int visit(const fastalloc_event_t *event, void *context)
 {
     struct watch *watch = context;
     char date[EVENT_DATE_SIZE];
 
+    write_lost(watch);
     watch->seen++;
     if (watch->call->json)
         json_write_line(
@@ -88,41 +109,16 @@ static int visit(const fastalloc_event_t *event, void *context)
     return fflush(stdout);
 }
 
-static void write_lost(const struct watch *watch, uint64_t lost)
-{
-    if (watch->call->json) {
-        json_t *object = json_new();
-        json_set_number(object, "lost", lost);
-        json_write_line(object);
-    } else {
-        printf("(%llu before these aren't kept any more)\n", (unsigned long long)lost);
-    }
-    fflush(stdout);
-}
-
 /* Asks once, and waits for up to `timeout`. 0, or a negative code; other: the output failed. */
 static int ask(struct watch *watch, int64_t timeout)
 {
-    uint64_t lost = 0;
-    int result = fastalloc_events(watch->connection, watch->pool, timeout, &watch->after, &lost,
-                                  visit, watch, &watch->error);
+    watch->lost = 0;
+    watch->told = 0;
+    int result = fastalloc_events(watch->connection, watch->pool, timeout, &watch->after,
+                                  &watch->lost, visit, watch, &watch->error);
 
-    if (result == 0 && lost > 0)
-        write_lost(watch, lost);
-    return result;
-}
-
-/* What is kept, however many replies that takes. */
-static int write_kept(struct watch *watch)
-{
-    uint64_t before = 0;
-    int result = 0;
-
-    do {
-        before = watch->seen;
-        result = ask(watch, FASTALLOC_NOWAIT);
-    } while (result == 0 && watch->seen > before);
-    return result;
+    write_lost(watch);
+    return fflush(stdout) == 0 ? result : EOF;
 }
 
 static bool is_read(void)
@@ -160,7 +156,7 @@ static int show(struct watch *watch)
 {
     if (watch->follow)
         signal(SIGPIPE, SIG_DFL);
-    int result = write_kept(watch);
+    int result = ask(watch, FASTALLOC_NOWAIT);
 
     if (result == 0 && (watch->follow || watch->limited))
         result = wait_for_more(watch);

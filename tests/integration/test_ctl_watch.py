@@ -176,10 +176,13 @@ class TestEvents(WatchCase):
         pool = self.small("--watermark", "50%")
         for _ in range(600):
             pool.free(*pool.allocate(count=10))
-        first, *rest = self.events()[::-1]
+        first, *rest = self.events()
         self.assertEqual(first, {"lost": 1200 - len(rest)})
-        self.assertRegex(self.text("events"), rf"(?m)^\({1200 - len(rest)} before these aren't "
-                                              r"kept any more\)$")
+        self.assertEqual(rest[0]["number"], first["lost"] + 1)
+        self.assertRegex(self.text("events"), rf"\A\({first['lost']} before these aren't kept any "
+                                              r"more\)\n")
+        first, last = self.events("--after", str(first["lost"] - 1))[::len(rest)]
+        self.assertEqual((first, last["number"]), ({"lost": 1}, 1200))
 
     def follow(self, *arguments):
         return self.popen("events", "--follow", *arguments, "--json")

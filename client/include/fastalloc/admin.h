@@ -212,9 +212,12 @@ typedef struct fastalloc_event {
  *
  * *after is moved behind what was visited, also when the visitor ends the walk or a call fails in
  * the middle of it: give it to the next call. *lost, if not NULL, is how many events there were
- * after it that the daemon keeps no longer.
+ * after it that the daemon keeps no longer; it is set before the first visit. Where some were lost
+ * and none is left, it doesn't wait either.
  *
- * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_LIMIT_EXCEEDED.
+ * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_LIMIT_EXCEEDED and
+ * FASTALLOC_ERR_QUOTA_EXCEEDED (too many requests wait), FASTALLOC_ERR_SHUTTING_DOWN (while it
+ * waited).
  */
 typedef int (*fastalloc_event_visitor_t)(const fastalloc_event_t *event, void *context);
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_events(fastalloc_connection_t *connection,
