@@ -35,6 +35,8 @@ struct advice advice_on(const fastalloc_pool_info_t *info, const fastalloc_stats
     if (stats->peak_usage == 0 && needed == 0)
         return advice;
     advice.capacity = add_margin(stats->peak_usage, margin);
+    if (advice.capacity < info->reserve_critical + info->reserve_normal)
+        advice.capacity = info->reserve_critical + info->reserve_normal;
     if (advice.capacity < needed)
         advice.capacity = needed < CAPACITY_MAX ? needed : CAPACITY_MAX;
     if (advice.capacity > reach) {

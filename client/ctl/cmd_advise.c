@@ -38,7 +38,6 @@ struct study {
     fastalloc_error_t error;
     uint64_t margin;
     uint64_t since;  /* ns of CLOCK_MONOTONIC: when the statistics begin */
-    uint64_t events; /* that were seen */
     uint64_t needed; /* slots, had what was refused been granted; 0: nothing is known */
     struct advice advice;
     char *command; /* to run next, or NULL */
@@ -52,7 +51,6 @@ static int visit(const fastalloc_event_t *event, void *context)
     struct study *study = context;
     bool refused = strcmp(event->kind, "exhausted") == 0;
 
-    study->events++;
     if (refused && event->pool == study->info.id && event->time >= study->since &&
         event->allocated + event->count > study->needed)
         study->needed = event->allocated + event->count;
@@ -63,15 +61,9 @@ static int look_at_events(struct study *study)
 {
     const char *name = study->call->operands[0];
     uint64_t after = 0;
-    uint64_t before = 0;
-    int result = 0;
 
-    do {
-        before = study->events;
-        result = fastalloc_events(study->connection, name, FASTALLOC_NOWAIT, &after, NULL, visit,
-                                  study, &study->error);
-    } while (result == 0 && study->events > before);
-    return result;
+    return fastalloc_events(study->connection, name, FASTALLOC_NOWAIT, &after, NULL, visit, study,
+                            &study->error);
 }
 
 static int observe(struct study *study)
@@ -110,19 +102,60 @@ static void write_quoted(FILE *file, const char *text)
     fputc('\'', file);
 }
 
+static void write_number(FILE *file, const char *option, uint64_t number, const char *unit)
+{
+    if (number)
+        fprintf(file, " %s %llu%s", option, (unsigned long long)number, unit);
+}
+
+static void write_text_option(FILE *file, const char *option, const char *text)
+{
+    if (!*text)
+        return;
+    fprintf(file, " %s ", option);
+    write_quoted(file, text);
+}
+
+/* What differs from the defaults. A template is nowhere to be read: its file is for the user. */
+static void write_policies(FILE *file, const fastalloc_pool_info_t *info)
+{
+    if (strcmp(growth_text(info), "none") != 0)
+        write_text_option(file, "--growth", growth_text(info));
+    write_number(file, "--grow-ahead", info->grow_ahead, "");
+    write_number(file, "--reserve-critical", info->reserve_critical, "");
+    write_number(file, "--reserve-normal", info->reserve_normal, "");
+    write_number(file, "--session-slots", info->session_slots, "");
+    write_number(file, "--user-slots", info->user_slots, "");
+    write_number(file, "--hold-limit", info->hold_limit, "ns");
+    write_number(file, "--trim-after", info->trim_after, "ns");
+    write_text_option(file, "--watermark", info->watermark);
+    if (info->zero != FASTALLOC_ZERO_NEVER)
+        write_text_option(file, "--zero", zero_name(info->zero));
+    if (info->template_size)
+        fputs(" --template FILE", file);
+    fprintf(file, "%s%s%s%s", info->owner_frees ? " --owner-frees" : "",
+            info->prefault ? " --prefault" : "", info->lock ? " --lock" : "",
+            info->huge ? " --huge" : "");
+}
+
+/* Of the same kind, with room to grow if it had some. */
 static void write_create(FILE *file, const struct study *study)
 {
     const fastalloc_pool_info_t *info = &study->info;
-    unsigned long long size = info->object_size;
-    unsigned long long align = info->alignment;
+    uint64_t capacity = study->advice.capacity;
 
-    fprintf(file, " pool create %s-2 --size %llu --align %llu --capacity %llu", info->name, size,
-            align, (unsigned long long)study->advice.capacity);
-    if (info->type[0]) {
-        fputs(" --type ", file);
-        write_quoted(file, info->type);
-    }
+    fprintf(file, " pool create %.*s-2", FASTALLOC_NAME_MAX - 2, info->name);
+    write_number(file, "--size", info->object_size, "");
+    write_number(file, "--align", info->alignment, "");
+    write_number(file, "--capacity", capacity, "");
+    if (info->capacity_max > info->capacity)
+        write_number(file, "--max", capacity > info->capacity_max ? capacity : info->capacity_max,
+                     "");
+    write_text_option(file, "--type", info->type);
     fprintf(file, " --mode %04o", info->mode & 0777);
+    if (info->mode & 070)
+        write_number(file, "--group", info->gid, "");
+    write_policies(file, info);
 }
 
 static char *next_command(const struct study *study)

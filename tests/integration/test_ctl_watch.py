@@ -309,6 +309,34 @@ class TestAdvise(WatchCase):
         self.assertEqual((pool["capacity"], pool["object_size"], pool["type"], pool["mode"]),
                          (4, 64, "it's odd", "0640"))
 
+    def test_what_is_to_replace_it_has_the_same_policies(self):
+        """A growing pool that is used up needs no advice; what is left over of a large one does."""
+        policies = ("--max", "90", "--growth", "custom:50,90", "--grow-ahead", "1",
+                    "--reserve-critical", "2", "--reserve-normal", "1", "--session-slots", "80",
+                    "--user-slots", "85", "--zero", "allocate", "--watermark", "75%",
+                    "--hold-limit", "1s", "--trim-after", "2h", "--owner-frees", "--prefault",
+                    "--huge", "--mode", "0660")
+        name = "n" * 63
+        self.ok("pool", "create", name, "--size", "64", "--capacity", "40", *policies)
+        self.open(name).allocate(count=3)
+        advice = self.advise(name)
+        self.assertEqual(advice["verdict"], "too-large")
+        self.run_next(advice)
+        old, new = self.ok("pool", "show", name), self.ok("pool", "show", "n" * 61 + "-2")
+        for field in ("name", "id", "capacity", "reserve", "allocated", "members", "memory"):
+            del old[field], new[field]
+        self.assertEqual(new, old)
+
+    def test_a_template_is_the_users_to_give(self):
+        template = self.directory / "template"
+        template.write_bytes(b"begin")
+        self.small("--template", str(template)).allocate(count=1)
+        advice = self.advise("small")
+        self.assertTrue(advice["command"].endswith(" --template FILE"))
+        advice["command"] = advice["command"].replace("FILE", str(template))
+        self.run_next(advice)
+        self.assertEqual(self.ok("pool", "show", "small-2")["template_size"], 5)
+
     def test_margin_is_chosen(self):
         self.small().allocate(count=5)
         for margin, advised in (("0", 5), ("50", 8), ("1000", 55)):

@@ -59,6 +59,15 @@ START_TEST(test_no_less_is_advised_than_was_refused_for)
 }
 END_TEST
 
+START_TEST(test_no_less_is_advised_than_is_reserved)
+{
+    set(100, 10);
+    info.reserve_critical = 20;
+    info.reserve_normal = 15;
+    check(0, 20, 35, ADVICE_TOO_LARGE, ADVICE_REPLACE);
+}
+END_TEST
+
 START_TEST(test_too_small_is_what_lacks_the_margin)
 {
     set(100, 83);
@@ -102,6 +111,6 @@ START_TEST(test_no_advice_is_beyond_any_pool)
 END_TEST
 
 SUITE_MAIN("ctl_advice", test_nothing_observed_is_no_advice, test_margin_is_rounded_up,
-           test_no_less_is_advised_than_was_refused_for, test_too_small_is_what_lacks_the_margin,
-           test_pool_that_grows_by_itself_is_right, test_too_large_is_more_than_twice,
-           test_no_advice_is_beyond_any_pool)
+           test_no_less_is_advised_than_was_refused_for, test_no_less_is_advised_than_is_reserved,
+           test_too_small_is_what_lacks_the_margin, test_pool_that_grows_by_itself_is_right,
+           test_too_large_is_more_than_twice, test_no_advice_is_beyond_any_pool)
