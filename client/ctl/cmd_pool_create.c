@@ -23,8 +23,9 @@ static void write_created(const struct call *call, const fastalloc_pool_info_t *
     }
     printf("Made pool ");
     text_write(stdout, info->name);
-    printf(": %s slots of %s, %s of shared memory.\n", text_number(info->capacity, capacity),
-           text_size(info->object_size, size), text_size(info->memory, memory));
+    printf(": %s slot%s of %s, %s of shared memory.\n", text_number(info->capacity, capacity),
+           info->capacity == 1 ? "" : "s", text_size(info->object_size, size),
+           text_size(info->memory, memory));
 }
 
 static int create(const struct call *call, const fastalloc_open_options_t *config)

@@ -41,9 +41,9 @@ static void write_grown(const struct call *call, const fastalloc_pool_info_t *in
     }
     printf("Pool ");
     text_write(stdout, info->name);
-    printf(" has %s slots, %s at most; %s of shared memory.\n",
-           text_number(info->capacity, capacity), text_number(info->capacity_max, max),
-           text_size(info->memory, memory));
+    printf(" has %s slot%s, %s at most; %s of shared memory.\n",
+           text_number(info->capacity, capacity), info->capacity == 1 ? "" : "s",
+           text_number(info->capacity_max, max), text_size(info->memory, memory));
 }
 
 static int run(const struct call *call)

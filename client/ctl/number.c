@@ -108,7 +108,7 @@ int number_parse_mode(const char *text, uint32_t *mode)
 
     if (result == -EINVAL || *end)
         return -EINVAL;
-    if (result < 0 || value > 0777)
+    if (result < 0 || value == 0 || value > 0777)
         return -ERANGE;
     *mode = (uint32_t)value;
     return 0;

@@ -18,7 +18,7 @@ int number_parse_size(const char *text, uint64_t max, uint64_t *bytes);
 #define NUMBER_DURATION_ALLOWED "a duration, as in 500ms, 10s, 5m or 2h"
 int number_parse_duration(const char *text, uint64_t max, uint64_t *nanoseconds);
 
-/* Octal, 0 to 0777. */
+/* Octal, 1 to 0777: the library takes 0 for the default. */
 int number_parse_mode(const char *text, uint32_t *mode);
 
 #endif

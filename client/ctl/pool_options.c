@@ -34,7 +34,7 @@ const struct option pool_options[] = {
     {"", NULL, "left (\"10\"); off", false},
     {"--hold-limit", "DURATION", "tell of objects that are held for longer: 500ms, 10s, 5m, 2h",
      false},
-    {"--trim-after", "DURATION", "give free memory back after that long without allocations",
+    {"--trim-after", "DURATION", "give free memory back after so long without allocations or frees",
      false},
     {"--prefault", NULL, "members have all pages mapped before they first use them", false},
     {"--lock", NULL, "members have them locked in memory", false},
@@ -92,20 +92,23 @@ static int parse_slots(const struct call *call, fastalloc_open_options_t *config
     const struct {
         const char *option;
         uint64_t *slots;
+        bool limits; /* where the library takes 0 for none */
     } numbers[] = {
-        {"--capacity", &config->capacity},
-        {"--max", &config->capacity_max},
-        {"--grow-ahead", &config->grow_ahead},
-        {"--reserve-critical", &config->reserve_critical},
-        {"--reserve-normal", &config->reserve_normal},
-        {"--session-slots", &config->session_slots},
-        {"--user-slots", &config->user_slots},
+        {"--capacity", &config->capacity, false},
+        {"--max", &config->capacity_max, true},
+        {"--grow-ahead", &config->grow_ahead, false},
+        {"--reserve-critical", &config->reserve_critical, false},
+        {"--reserve-normal", &config->reserve_normal, false},
+        {"--session-slots", &config->session_slots, true},
+        {"--user-slots", &config->user_slots, true},
     };
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         const char *text = command_option(call, numbers[i].option);
         if (text && number_parse(text, UINT32_MAX, numbers[i].slots) < 0)
             return wrong(call, numbers[i].option, "a number of slots below 2^32");
+        if (text && numbers[i].limits && *numbers[i].slots == 0)
+            return wrong(call, numbers[i].option, "a number of slots, 1 to 2^32 - 1");
     }
     return STATUS_OK;
 }
@@ -153,7 +156,7 @@ static int parse_access(const struct call *call, fastalloc_open_options_t *confi
     const char *zero = command_option(call, "--zero");
 
     if (mode && number_parse_mode(mode, &config->mode) < 0)
-        return wrong(call, "--mode", "octal, 0 to 0777");
+        return wrong(call, "--mode", "octal, 0001 to 0777");
     if (zero) {
         size_t i = 0;
         while (i < ZERO_COUNT && strcmp(zero, zero_names[i]) != 0)

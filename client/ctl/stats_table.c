@@ -60,7 +60,7 @@ static void add_usage(struct table *table, const fastalloc_stats_t *stats)
 {
     char note[64];
 
-    add_line(table, "capacity", stats->capacity, "slots");
+    add_line(table, "capacity", stats->capacity, stats->capacity == 1 ? "slot" : "slots");
     snprintf(note, sizeof(note), "%.1f %%", fastalloc_stats_utilization_rate(stats) * 100);
     add_line(table, "in use", stats->current_usage, note);
     add_line(table, "available", stats->available, "");

@@ -27,7 +27,8 @@ static void print_stats(const fastalloc_stats_t *stats)
     printf("total allocations: %" PRIu64 ", hit rate %.2f\n", stats->total_allocations,
            fastalloc_stats_hit_rate(stats));
     if (stats->available < 2)
-        printf("nearly exhausted: %" PRIu64 " slots left\n", stats->available);
+        printf("nearly exhausted: %" PRIu64 " of %" PRIu64 " slots left\n", stats->available,
+               stats->capacity);
 }
 
 int main(void)

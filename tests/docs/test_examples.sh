@@ -88,7 +88,7 @@ expect 0 "3 shots of 5 are left, the oldest is number 3" "$examples/lifecycle"
 
 expect 0 "current usage: 9/10, peak 9, 90% full
 total allocations: 9, hit rate 1.00
-nearly exhausted: 1 slots left
+nearly exhausted: 1 of 10 slots left
 event: watermark-reached, 9 of 10" "$examples/monitor"
 
 expect 0 "from a process that is gone" "$examples/handover"

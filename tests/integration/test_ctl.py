@@ -274,7 +274,7 @@ class TestWithoutDaemon(Case):
                 ("--trim-after", ("1 s", "s"), "500ms, 10s, 5m or 2h"),
                 ("--group", ("no such group", "4294967295"), "a group that exists"),
                 ("--align", ("12x", "-1", "0", "4294967296"), "power of two up to 4096"),
-                ("--mode", ("999", "rw", "-1", "01000"), "octal")):
+                ("--mode", ("999", "rw", "-1", "01000", "0"), "octal")):
             for value in values:
                 arguments = [f"{key}={text}" for key, text in {**good, option: value}.items()]
                 with self.subTest(arguments=arguments):

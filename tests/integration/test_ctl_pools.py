@@ -214,6 +214,22 @@ class TestUsage(WithDaemon):
         for arguments in (["0"], ["--max", "0"], ["x"]):
             self.assert_status(self.run_ctl("pool", "grow", "things", *arguments), USAGE)
 
+    def test_a_limit_of_zero_isnt_taken_for_none(self):
+        for option in ("--max", "--session-slots", "--user-slots"):
+            result = self.run_ctl("pool", "create", "p", *SIZE, option, "0")
+            self.assert_status(result, USAGE)
+            self.assertIn(option, result.err)
+
+
+class TestWords(WithDaemon):
+    def test_one_slot_is_no_slots(self):
+        self.assertRegex(self.text("pool", "create", "one", "--size", "64", "--capacity", "1"),
+                         r"\AMade pool one: 1 slot of 64 B, ")
+        self.assertRegex(self.text("pool", "grow", "one", "1"), r"\APool one has 1 slot, 1 at most; ")
+        self.assertRegex(self.text("stats", "one"), r"(?m)^  capacity +1  slot$")
+        self.assertRegex(self.text("pool", "grow", "one", "2", "--max", "2"),
+                         r"\APool one has 2 slots, 2 at most; ")
+
 
 if __name__ == "__main__":
     sys.exit(ctl_case.main())

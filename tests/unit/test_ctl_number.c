@@ -131,6 +131,7 @@ START_TEST(test_mode_is_octal)
     ck_assert_int_eq(number_parse_mode("777", &mode), 0);
     ck_assert_uint_eq(mode, 0777);
     ck_assert_int_eq(number_parse_mode("1000", &mode), -ERANGE);
+    ck_assert_int_eq(number_parse_mode("0000", &mode), -ERANGE);
     ck_assert_int_eq(number_parse_mode("0688", &mode), -EINVAL);
     ck_assert_int_eq(number_parse_mode("u=rw", &mode), -EINVAL);
     ck_assert_uint_eq(mode, 0777);
