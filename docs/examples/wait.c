@@ -33,7 +33,7 @@ static int allocate(fastalloc_pool_t *pool, int64_t timeout, struct place *place
 static int degrade(fastalloc_pool_t *pool, struct place *place, fastalloc_error_t *error)
 {
     int result = allocate(pool, FASTALLOC_NOWAIT, place, error);
-    if (result != FASTALLOC_ERR_POOL_EXHAUSTED)
+    if (result != FASTALLOC_ERR_POOL_EXHAUSTED && result != FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED)
         return result;
     place->handle = FASTALLOC_HANDLE_NONE;
     place->job = malloc(sizeof(struct job));
