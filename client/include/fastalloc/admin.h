@@ -53,7 +53,8 @@ fastalloc_pool_create(fastalloc_connection_t *connection, const char *name,
  *
  * By those who may administer it: its owner, those whom its mode gives x, the daemon's user, root.
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED,
- * FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_SHARED_MEMORY_FULL, FASTALLOC_ERR_QUOTA_EXCEEDED.
+ * FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_SHARED_MEMORY_FULL, FASTALLOC_ERR_QUOTA_EXCEEDED,
+ * FASTALLOC_ERR_LIMIT_EXCEEDED (too many wait for it to grow), FASTALLOC_ERR_POOL_DESTROYED.
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_grow(fastalloc_connection_t *connection,
                                                               const char *name, uint64_t capacity,

@@ -229,7 +229,8 @@ static inline fastalloc_connect_options_t fastalloc_connect_options_init(void)
  * Connects to a daemon and begins a session. `options` may be NULL for the defaults.
  *
  * FASTALLOC_ERR_UNREACHABLE, FASTALLOC_ERR_SOCKET_PATH, FASTALLOC_ERR_PROTOCOL_MISMATCH,
- * FASTALLOC_ERR_LIMIT_EXCEEDED, FASTALLOC_ERR_INVALID_ARGUMENT, -ENOMEM, -EMFILE, ...
+ * FASTALLOC_ERR_LIMIT_EXCEEDED and FASTALLOC_ERR_QUOTA_EXCEEDED (sessions, in all and of a user),
+ * FASTALLOC_ERR_INVALID_ARGUMENT, -ENOMEM, -EMFILE, ...
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
 fastalloc_connect(const fastalloc_connect_options_t *options, fastalloc_connection_t **connection,
@@ -322,10 +323,11 @@ typedef struct fastalloc_open_options {
  * the same pointer, to be closed as often.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_OBJECT_SIZE_MISMATCH,
- * FASTALLOC_ERR_ALIGNMENT_MISMATCH, FASTALLOC_ERR_TYPE_MISMATCH, FASTALLOC_ERR_CONFIG_MISMATCH; to
- * create: FASTALLOC_ERR_INVALID_CAPACITY, FASTALLOC_ERR_INVALID_ALIGNMENT,
- * FASTALLOC_ERR_INVALID_OBJECT_SIZE, FASTALLOC_ERR_INVALID_ARGUMENT [field],
- * FASTALLOC_ERR_SHARED_MEMORY_FULL, FASTALLOC_ERR_QUOTA_EXCEEDED. When the machine refuses to
+ * FASTALLOC_ERR_ALIGNMENT_MISMATCH, FASTALLOC_ERR_TYPE_MISMATCH, FASTALLOC_ERR_CONFIG_MISMATCH,
+ * FASTALLOC_ERR_POOL_DESTROYED (meanwhile); to create: FASTALLOC_ERR_INVALID_CAPACITY,
+ * FASTALLOC_ERR_INVALID_ALIGNMENT, FASTALLOC_ERR_INVALID_OBJECT_SIZE,
+ * FASTALLOC_ERR_INVALID_ARGUMENT [field], FASTALLOC_ERR_SHARED_MEMORY_FULL,
+ * FASTALLOC_ERR_QUOTA_EXCEEDED, FASTALLOC_ERR_LIMIT_EXCEEDED. When the machine refuses to
  * prefault, lock or advise: -ENOMEM, -EPERM, -EINVAL, ... A pool that was made by then exists.
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t *connection,
@@ -351,12 +353,16 @@ FASTALLOC_PUBLIC uint64_t fastalloc_pool_capacity(const fastalloc_pool_t *pool);
 /* ---- Objects --------------------------------------------------------------------------------- */
 
 /*
- * Allocates one object, or `count` of them, all or none. When the pool has no room it waits, in the
- * daemon's queue and in turn, for as long as `timeout` says.
+ * Allocates one object, or `count` of them, all or none. When the pool has no room it grows, if it
+ * may, else the call waits, in the daemon's queue and in turn, for as long as `timeout` says. A
+ * growth that is under way is waited for with FASTALLOC_NOWAIT too.
  *
- * FASTALLOC_ERR_POOL_EXHAUSTED (FASTALLOC_NOWAIT, or more than the pool's capacity),
- * FASTALLOC_ERR_TIMEOUT, FASTALLOC_ERR_POOL_DESTROYED, FASTALLOC_ERR_NOT_A_MEMBER,
- * FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
+ * FASTALLOC_ERR_POOL_EXHAUSTED (FASTALLOC_NOWAIT, or more than the pool ever has),
+ * FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED (instead, from a pool that grows), FASTALLOC_ERR_TIMEOUT,
+ * FASTALLOC_ERR_SHARED_MEMORY_FULL (it couldn't grow, or have trimmed memory again),
+ * FASTALLOC_ERR_QUOTA_EXCEEDED, FASTALLOC_ERR_CANCELLED, FASTALLOC_ERR_POOL_DESTROYED,
+ * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_LIMIT_EXCEEDED (count, or requests that wait),
+ * FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_allocate(fastalloc_pool_t *pool,
                                                              int64_t timeout,
@@ -393,11 +399,8 @@ typedef struct fastalloc_allocate_options {
 #define FASTALLOC_ALLOCATE_OPTIONS_INIT FASTALLOC_SIZED(fastalloc_allocate_options_t)
 
 /*
- * `options` may be NULL for the defaults: one object, at once.
- *
- * As above, and FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED (instead of FASTALLOC_ERR_POOL_EXHAUSTED, from
- * a pool that grows), FASTALLOC_ERR_SHARED_MEMORY_FULL (it couldn't), FASTALLOC_ERR_QUOTA_EXCEEDED,
- * FASTALLOC_ERR_CANCELLED.
+ * `options` may be NULL for the defaults: one object, at once. Errors as above, and
+ * FASTALLOC_ERR_INVALID_ARGUMENT (priority).
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int
 fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
@@ -405,7 +408,8 @@ fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_options
 
 /*
  * Ends the waits of all threads of this connection for slots of this pool: their calls fail with
- * FASTALLOC_ERR_CANCELLED. Calls that begin later aren't concerned.
+ * FASTALLOC_ERR_CANCELLED. Calls that begin later, or whose request isn't with the daemon yet,
+ * aren't concerned. FASTALLOC_ERR_NOT_A_MEMBER.
  */
 FASTALLOC_PUBLIC int fastalloc_cancel(fastalloc_pool_t *pool, fastalloc_error_t *error);
 
@@ -481,8 +485,8 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_handle_parse(const char *tex
 /* ---- Statistics ------------------------------------------------------------------------------ */
 
 /*
- * Numbers of slots or of requests, since the pool was made or its statistics were reset, `age` ns
- * ago; times in ns. Percentiles are exact to a quarter.
+ * Numbers of slots, or of requests where it says so, since the pool was made or its statistics were
+ * reset, `age` ns ago; times in ns. Percentiles are exact to a quarter.
  */
 typedef struct fastalloc_statistics { /* C++ has it apart from fastalloc_stats() */
     size_t size;
@@ -495,7 +499,7 @@ typedef struct fastalloc_statistics { /* C++ has it apart from fastalloc_stats()
     uint64_t total_deallocations;
     uint64_t allocation_failures; /* requests that were refused: exhausted or timed out */
     uint64_t growth_count;
-    uint64_t timeouts;
+    uint64_t timeouts;    /* of these, timed out */
     uint64_t reclaimed;   /* slots freed because their session ended */
     uint64_t evictions;   /* slots freed for critical requests */
     uint64_t watermarks;  /* times that usage came to the watermark */
@@ -520,7 +524,7 @@ static inline double fastalloc_stats_utilization_rate(const fastalloc_stats_t *s
     return stats->capacity ? (double)stats->current_usage / (double)stats->capacity : 0.0;
 }
 
-/* Share of the requests for slots that were granted, 0 to 1. */
+/* Of the slots that were allocated and the requests that were refused, the share of the slots. */
 static inline double fastalloc_stats_hit_rate(const fastalloc_stats_t *stats)
 {
     double asked = (double)stats->total_allocations + (double)stats->allocation_failures;
@@ -528,7 +532,8 @@ static inline double fastalloc_stats_hit_rate(const fastalloc_stats_t *stats)
 }
 
 /*
- * The statistics of an open pool, read where they stand, without a round trip; all of one moment.
+ * The statistics of an open pool, read where they stand, without a round trip; all of one moment,
+ * but for the capacity, which may have grown since.
  *
  * -EAGAIN if the daemon died while it changed them, or changes them all the time,
  * FASTALLOC_ERR_POOL_DESTROYED.
