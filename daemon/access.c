@@ -14,17 +14,24 @@ static bool is_in_group(const struct credentials *who, gid_t gid)
     return who->peer.gid == gid;
 }
 
-static uint32_t bits_for(const struct layout_ctl *ctl, const struct credentials *who)
+static uint32_t bits_for(const struct ownership *ownership, const struct credentials *who)
 {
-    if (who->peer.uid == ctl->uid)
-        return ctl->mode >> 6 | ACCESS_ADMIN;
-    return is_in_group(who, ctl->gid) ? ctl->mode >> 3 : ctl->mode;
+    if (who->peer.uid == ownership->uid)
+        return ownership->mode >> 6 | ACCESS_ADMIN;
+    return is_in_group(who, ownership->gid) ? ownership->mode >> 3 : ownership->mode;
+}
+
+bool access_is_let(const struct ownership *ownership, const struct credentials *who, uid_t daemon,
+                   enum access access)
+{
+    return may_everything(who, daemon) || (bits_for(ownership, who) & access) == access;
 }
 
 bool access_is_allowed(const struct layout_ctl *ctl, const struct credentials *who, uid_t daemon,
                        enum access access)
 {
-    return may_everything(who, daemon) || (bits_for(ctl, who) & access) == access;
+    const struct ownership ownership = {.uid = ctl->uid, .gid = ctl->gid, .mode = ctl->mode};
+    return access_is_let(&ownership, who, daemon, access);
 }
 
 bool access_may_give(const struct credentials *who, uid_t daemon, gid_t gid)

@@ -28,10 +28,19 @@ enum access {
     ACCESS_ADMIN = 01, /* to do what concerns the pool itself, such as to destroy it */
 };
 
+/* Whose a pool is, and what its mode lets who have. */
+struct ownership {
+    uid_t uid;
+    gid_t gid;
+    uint32_t mode;
+};
+
 /*
- * Whether the pool's mode lets the peer have this access: by the owner's bits if it is the owner, else by
- * the group's if it is in that group, else by the others'. The owner may always administer.
+ * Whether the mode lets the peer have this access: by the owner's bits if it is the owner, else by the
+ * group's if it is in that group, else by the others'. The owner may always administer.
  */
+bool access_is_let(const struct ownership *ownership, const struct credentials *who, uid_t daemon,
+                   enum access access);
 bool access_is_allowed(const struct layout_ctl *ctl, const struct credentials *who, uid_t daemon,
                        enum access access);
 

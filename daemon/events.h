@@ -45,9 +45,11 @@ struct event {
     uint32_t kind;   /* enum event_kind */
     uint32_t pool;
     char name[PROTOCOL_NAME_MAX + 1]; /* the pool's */
-    uint32_t uid;                     /* the pool's owner */
-    int64_t time;                     /* ns of the monotonic clock */
-    uint64_t capacity;                /* slots, at that moment */
+    uint32_t uid;                     /* the pool's owner, its group and mode */
+    uint32_t gid;
+    uint32_t mode;
+    int64_t time;      /* ns of the monotonic clock */
+    uint64_t capacity; /* slots, at that moment */
     uint64_t allocated;
     uint64_t count;   /* what the kind counts: slots grown, evicted, reclaimed, asked for */
     uint64_t session; /* whom it concerns; 0 = nobody */

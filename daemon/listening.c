@@ -7,14 +7,12 @@
 
 #include "daemon/name.h"
 
-/* Its pool may be gone: then those hear of it who might see all there is. */
+/* Whoever may read the pool, or might before it was destroyed. It isn't looked for. */
 static bool may_hear(const struct broker *broker, const struct credentials *who,
                      const struct event *event)
 {
-    const struct pool *pool = broker_find_pool(broker, event->name);
-    return pool && pool->id == event->pool
-               ? access_is_allowed(pool->ctl, who, broker->uid, ACCESS_READ)
-               : who->peer.uid == 0 || who->peer.uid == broker->uid || who->peer.uid == event->uid;
+    const struct ownership ownership = {.uid = event->uid, .gid = event->gid, .mode = event->mode};
+    return access_is_let(&ownership, who, broker->uid, ACCESS_READ);
 }
 
 static void fill_info(const struct event *event, struct event_info *info)
@@ -49,8 +47,6 @@ static void collect(struct broker *broker, struct listener *listener, struct eve
             continue;
         if (may_hear(broker, listener->who, event))
             fill_info(event, &broker->heard[count++]);
-        if (listener->after == broker->events.last)
-            break;
     }
     reply->events = (struct list){broker->heard, count};
     reply->next = listener->after;

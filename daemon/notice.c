@@ -34,6 +34,8 @@ static void add_event(struct broker *broker, const struct pool *pool, enum event
         .kind = kind,
         .pool = pool->id,
         .uid = pool->ctl->uid,
+        .gid = pool->ctl->gid,
+        .mode = pool->ctl->mode,
         .time = broker->now,
         .capacity = pool_capacity(pool),
         .allocated = pool_usage(pool),

@@ -260,7 +260,7 @@ class TestWhoHears(EventsCase):
         with acting(uid, gid, []):
             return self.client()
 
-    def test_who_may_read_and_of_what_is_gone_the_owner(self):
+    def test_who_may_read_also_of_what_is_gone(self):
         owner, member, stranger = (self.someone(OWNER, TEAM), self.someone(MEMBER, TEAM),
                                    self.someone(STRANGER, STRANGER))
         owner.open("p", write=True, create=True, object_size=1, capacity=1, mode=0o640).allocate()
@@ -273,7 +273,7 @@ class TestWhoHears(EventsCase):
             stranger.events(name="p")
         owner.call("pool.destroy", name="p", force=True)
         self.assertEqual([[event["kind"] for event in client.events(after=2)["events"]]
-                          for client in everybody], [["destroyed"], ["destroyed"], [], []])
+                          for client in everybody], [["destroyed"], ["destroyed"], ["destroyed"], []])
 
     def test_who_may_administer(self):
         stranger = self.someone(STRANGER, STRANGER)

@@ -163,10 +163,12 @@ START_TEST(test_listening_is_for_who_may_read_the_pool)
     HEARS(0, bob, &stranger, 0, .after = 0);
     ck_assert_uint_eq(heard.next, 1);
     ctl->mode = 0604;
-    HEARS(1, bob, &stranger, 0, .after = 0);
-    HEARS(0, bob, &member, 0, .after = 0);
+    happen(pool, 2);
+    HEARS(1, bob, &stranger, 0, .after = 1);
+    HEARS(0, bob, &member, 0, .after = 1);
     ctl->mode = 0602;
-    HEARS(0, bob, &stranger, 0, .after = 0);
+    happen(pool, 3);
+    HEARS(0, bob, &stranger, 0, .after = 2);
 }
 END_TEST
 
@@ -186,30 +188,34 @@ START_TEST(test_listening_waits_for_what_may_be_read)
 }
 END_TEST
 
-START_TEST(test_listening_to_what_is_destroyed_is_for_who_might_see_all)
+START_TEST(test_listening_to_what_is_destroyed_is_for_who_might_read_it)
 {
+    struct pool *closed = MAKE(.name = "closed", .capacity = 1, .mode = 0600);
     pool->ctl->mode = 0644;
-    happen(pool, 1);
-    LISTENS(alice, &owner, 1, .after = 1, .timeout = FOREVER);
-    LISTENS(bob, &stranger, 2, .after = 1, .timeout = FOREVER);
-    HEARS(1, bob, &stranger, 0, .after = 0);
-    broker_destroy_pool(&broker, pool);
+    happen(closed, 1);
+    happen(pool, 2);
+    LISTENS(alice, &owner, 1, .after = 2, .timeout = FOREVER);
+    LISTENS(bob, &stranger, 2, .after = 2, .timeout = FOREVER);
+    broker_destroy_pool(&broker, closed);
     broker_check(&broker);
     ck_assert_uint_eq(answer_count, 1);
     check_answer(0, "alice", 1, ERROR_NONE);
     ck_assert_str_eq(whole[0].infos[0].kind, "destroyed");
-    HEARS(0, bob, &stranger, 0, .after = 0);
-    HEARS(2, bob, &owner, 0, .after = 0);
-    HEARS(2, bob, &root, 0, .after = 0);
-    HEARS(2, bob, &daemon_user, 0, .after = 0);
+    broker_destroy_pool(&broker, pool);
+    broker_check(&broker);
+    ck_assert_uint_eq(answer_count, 2);
+    check_answer(1, "bob", 2, ERROR_NONE);
+    ck_assert_str_eq(whole[1].infos[0].kind, "destroyed");
+    HEARS(2, bob, &stranger, 0, .after = 0);
+    HEARS(4, bob, &owner, 0, .after = 0);
+    HEARS(4, bob, &root, 0, .after = 0);
+    HEARS(4, bob, &daemon_user, 0, .after = 0);
 
     /* Another pool of that name is another pool. */
-    pool = MAKE(.name = "frames", .capacity = 1, .mode = 0644, .uid = 77);
-    HEARS(0, bob, &stranger, 0, .after = 0);
-    HEARS(2, bob, &owner, 0, .after = 0);
+    pool = MAKE(.name = "frames", .capacity = 1, .mode = 0600, .uid = 77);
     happen(pool, 3);
-    HEARS(1, bob, &stranger, 0, .after = 0);
-    HEARS(3, bob, &owner, 0, .after = 0);
+    HEARS(2, bob, &stranger, 0, .after = 0);
+    HEARS(4, bob, &owner, 0, .after = 0);
 }
 END_TEST
 
@@ -343,7 +349,7 @@ SUITE_MAIN_WITH("listening", broker_set_up, broker_tear_down,
                 test_listening_says_what_was_lost_instead_of_waiting, test_listening_to_one_pool,
                 test_listening_is_for_who_may_read_the_pool,
                 test_listening_waits_for_what_may_be_read,
-                test_listening_to_what_is_destroyed_is_for_who_might_see_all,
+                test_listening_to_what_is_destroyed_is_for_who_might_read_it,
                 test_listening_is_over_at_its_time_without_an_event,
                 test_listening_goes_on_where_it_was_when_its_time_is_over,
                 test_listening_counts_among_the_waiting_requests,
