@@ -8,7 +8,8 @@
  * it was detached, or by several (SHARED); it is free when the last hold is given up.
  *
  * The order of every change is what recovery rests on. Grant: ledger, word. Take back: word,
- * ledger; of a SHARED slot the last hold before that, so one without holds is nobody's. Change of
+ * zeroes if the pool says so, ledger; of a SHARED slot the last hold before that, so one without
+ * holds is nobody's. Change of
  * hands: intent, word, ledger or holders, intent cleared. Creation: the objects, filled, then the
  * layout version. Destruction: the version, the words, then the objects.
  */

@@ -104,14 +104,14 @@ void pool_take_back(struct pool *pool, uint32_t index, int64_t now)
     bool idle = slot_make_idle(word, slot_generation(word_load(word)));
     assert(idle);
     (void)idle;
+    if (pool->ctl->flags & LAYOUT_ZERO_FREE) /* can't fail: its memory is there, and it is open */
+        store_zero(&pool->store, index, 0);
     pool_forget_evictable(pool, index);
     if (slot_state(word_load(word)) == SLOT_RETIRED)
         ledger_retire(&pool->ledger, index);
     else
         ledger_release(&pool->ledger, index);
     tally_freed(&pool->ctl->counters, pool_end_age(pool, index, now), now);
-    if (pool->ctl->flags & LAYOUT_ZERO_FREE) /* can't fail: its memory is there, and it is open */
-        store_zero(&pool->store, index, 0);
 }
 
 void pool_free_live(struct pool *pool, uint32_t index, int64_t now)
