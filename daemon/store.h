@@ -54,8 +54,8 @@ void store_close(struct store *store);
 
 /*
  * Takes the memory for more slots and makes their words. May run in a thread of its own, while the
- * slots there are go on being used; nothing else of the store may be called meanwhile but
- * store_descriptor(). On failure everything is as it was.
+ * slots there are go on being used, written, trimmed and untrimmed; `capacity` is the thread's
+ * until it is through. On failure everything is as it was.
  */
 int store_grow(struct store *store, uint32_t capacity);
 

@@ -19,12 +19,21 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
     snprintf(name, SEGMENT_NAME_SIZE, "/fastalloc.%s.%s", digits, part);
 }
 
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The file is locked during each call, so that whoever writes to it waits: not for all of it. */
 static int reserve(int fd, size_t from, size_t to)
 {
     int result;
-    do
-        result = posix_fallocate(fd, (off_t)from, (off_t)(to - from));
-    while (result == EINTR);
+    do {
+        size_t size = smaller(to - from, SEGMENT_RESERVED_AT_ONCE);
+        result = posix_fallocate(fd, (off_t)from, (off_t)size);
+        if (result == 0)
+            from += size;
+    } while (result == EINTR || (result == 0 && from < to));
     return -result;
 }
 
@@ -70,7 +79,7 @@ int segment_resize(const char *name, size_t old_size, size_t new_size)
         return fd;
 
     int result = new_size > old_size ? reserve(fd, old_size, new_size) : 0;
-    /* Where posix_fallocate is emulated, it leaves what it had reserved so far. */
+    /* What was reserved before it failed goes back. */
     size_t size = result < 0 ? old_size : new_size;
     if (size <= old_size && ftruncate(fd, (off_t)size) < 0)
         result = -errno;

@@ -15,6 +15,8 @@
 /* "/fastalloc.", 32 hexadecimal digits, '.', the part, NUL. */
 #define SEGMENT_NAME_SIZE 64
 #define SEGMENT_KEY_SIZE 16
+/* Memory is reserved in pieces, between which others can write to the object. */
+#define SEGMENT_RESERVED_AT_ONCE ((size_t)1 << 20)
 
 /* The name of one part ("ctl", "slots", "data", "witness") of what the random key stands for. */
 void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,

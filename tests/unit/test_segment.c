@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -287,6 +288,26 @@ START_TEST(test_segment_resize_reaches_a_mapping_that_was_made_longer)
 }
 END_TEST
 
+/* Instead of libc's: the most that was ever reserved at once. */
+static off_t reserved_most;
+
+int posix_fallocate(int fd, off_t from, off_t size)
+{
+    if (size > reserved_most)
+        reserved_most = size;
+    return syscall(SYS_fallocate, fd, 0, from, size) < 0 ? errno : 0;
+}
+
+/* Else whoever writes to the object meanwhile would wait for all of it. */
+START_TEST(test_segment_resize_reserves_in_pieces)
+{
+    close(create(PAGE));
+    ck_assert_int_eq(segment_resize(name, PAGE, 3 * SEGMENT_RESERVED_AT_ONCE), 0);
+    ck_assert_int_eq(size_of_object(), 3 * SEGMENT_RESERVED_AT_ONCE);
+    ck_assert_int_eq(reserved_most, SEGMENT_RESERVED_AT_ONCE);
+}
+END_TEST
+
 /* What was given back stays given back: memory is taken for what is new alone. */
 START_TEST(test_segment_resize_reserves_only_what_is_new)
 {
@@ -549,7 +570,7 @@ SUITE_MAIN_WITH(
     test_segment_open_refuses_a_planted_directory, test_segment_lives_on_without_its_name,
     test_segment_resize_keeps_the_bytes_and_reserves_more,
     test_segment_resize_reaches_a_mapping_that_was_made_longer,
-    test_segment_resize_reserves_only_what_is_new,
+    test_segment_resize_reserves_in_pieces, test_segment_resize_reserves_only_what_is_new,
     test_segment_resize_shortens_and_what_comes_again_is_zero,
     test_segment_resize_to_the_size_that_it_has_changes_nothing,
     test_segment_resize_refuses_a_missing_name_and_makes_none,
