@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/private_shm.h"
+
 #define ARGUMENTS_MAX 32
 #define SECONDS INT64_C(1000000000)
 
@@ -36,6 +38,7 @@ static _Noreturn void run_daemon(const struct test_daemon *daemon, const char *c
 
 void test_daemon_start(struct test_daemon *daemon, const char *const arguments[])
 {
+    daemon->alone = test_try_private_shm();
     snprintf(daemon->directory, sizeof(daemon->directory), "/tmp/fastalloc-test.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(daemon->directory));
     snprintf(daemon->socket, sizeof(daemon->socket), "%s/socket", daemon->directory);
@@ -62,6 +65,7 @@ void test_daemon_stop(struct test_daemon *daemon)
     ck_assert_int_eq(waitpid(daemon->pid, &status, 0), daemon->pid);
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the daemon ended with %#x",
                   (unsigned)status);
+    ck_assert(!daemon->alone || test_shm_files() == 0);
     ck_assert_int_eq(nftw(daemon->directory, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A real daemon of the test's own: the program that FASTALLOCD names, with a socket in a directory
- * of its own. It ends with the test, however that ends.
+ * of its own. It ends with the test, however that ends. /dev/shm is the test's own too, so that nothing
+ * is left there either, and what lies there can be counted; where that isn't allowed (to an ordinary user,
+ * without user namespaces) it goes uncounted.
  */
 #ifndef TESTS_LIB_DAEMON_H
 #define TESTS_LIB_DAEMON_H
@@ -13,6 +15,7 @@
 
 struct test_daemon {
     pid_t pid;
+    bool alone; /* in a /dev/shm of the test's own */
     char directory[64];
     char socket[96];
 };
@@ -29,7 +32,7 @@ void test_daemon_start(struct test_daemon *daemon, const char *const arguments[]
 /* Starts one again where another was, which the test has ended by itself. */
 void test_daemon_restart(struct test_daemon *daemon, const char *const arguments[]);
 
-/* Ends it by SIGTERM, and fails the test if it doesn't exit with 0. */
+/* Ends it by SIGTERM, and fails the test if it doesn't exit with 0, or leaves an object behind. */
 void test_daemon_stop(struct test_daemon *daemon);
 
 /* Connects, with ten seconds for the daemon to come up; fails the test if it can't. */

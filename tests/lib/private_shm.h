@@ -12,6 +12,12 @@
 /* Hides the machine's /dev/shm. Fails the test where that isn't allowed. */
 void test_private_shm(uint64_t bytes);
 
+/*
+ * Hides it once for this process, as the user that it is, which root alone or a user with namespaces of
+ * his own may. Whether it is hidden now.
+ */
+bool test_try_private_shm(void);
+
 /* Gives it another size, and room for so many files; 0 = enough. */
 void test_private_shm_resize(uint64_t bytes, uint64_t files);
 

@@ -22,16 +22,12 @@ struct stage {
     fastalloc_connection_t *connection;
     fastalloc_pool_t *pool;
     unsigned descriptors; /* of the daemon */
-    int objects;          /* in /dev/shm */
+    int objects;          /* in /dev/shm, where they can be counted */
 };
 
 extern struct stage stage;
 
-/*
- * The fixture. /dev/shm is the test's own, so that what lies there can be counted; where that isn't
- * allowed (to an ordinary user, without user namespaces) it goes uncounted. The teardown settles, ends the
- * daemon, and finds that nothing is left of it.
- */
+/* The fixture. The teardown settles, ends the daemon, and finds that nothing is left of it. */
 void stage_setup(void);
 void stage_teardown(void);
 
