@@ -433,10 +433,11 @@ START_TEST(test_what_the_limit_doesnt_let_lock_isnt_opened_and_says_why)
     options.lock = true;
     ck_assert_int_eq(fastalloc_pool_create(connection, "pool", &options, NULL), 0);
     ck_assert_int_eq(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-    if (geteuid() == 0) /* who may lock what he likes */
+    bool root = geteuid() == 0; /* who may lock what he likes */
+    if (root)
         ck_assert_int_eq(setresuid(NOBODY, NOBODY, 0), 0);
     int result = fastalloc_open(connection, "pool", NULL, &pool, &error);
-    if (getuid() == NOBODY)
+    if (root)
         ck_assert_int_eq(setresuid(0, 0, 0), 0);
     if (!CAN_LOCK)
         return;
