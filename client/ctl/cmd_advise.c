@@ -45,6 +45,14 @@ struct study {
 
 /* ---- Observation ----------------------------------------------------------------------------- */
 
+/* Where slots were free, they were kept in reserve: they are needed beside. */
+static uint64_t slots_needed(const fastalloc_pool_info_t *info, const fastalloc_event_t *event)
+{
+    uint64_t slots = event->allocated + event->count;
+
+    return slots > event->capacity ? slots : slots + info->reserve_critical + info->reserve_normal;
+}
+
 /* Events of a pool of the same name that was there before are another pool's. */
 static int visit(const fastalloc_event_t *event, void *context)
 {
@@ -52,8 +60,8 @@ static int visit(const fastalloc_event_t *event, void *context)
     bool refused = strcmp(event->kind, "exhausted") == 0;
 
     if (refused && event->pool == study->info.id && event->time >= study->since &&
-        event->allocated + event->count > study->needed)
-        study->needed = event->allocated + event->count;
+        slots_needed(&study->info, event) > study->needed)
+        study->needed = slots_needed(&study->info, event);
     return 0;
 }
 

@@ -287,6 +287,15 @@ class TestAdvise(WatchCase):
         self.run_next(advice)
         self.assertEqual(self.advise("small")["verdict"], "right")
 
+    def test_what_is_reserved_is_needed_beside(self):
+        pool = self.small("--reserve-critical", "4")
+        pool.allocate(count=6)
+        self.exhaust(pool)
+        advice = self.advise("small")
+        self.assertEqual((advice["verdict"], advice["needed"]), ("too-small", 11))
+        self.run_next(advice)
+        pool.allocate()
+
     def test_within_its_maximum_it_only_grows(self):
         self.small("--max", "50").allocate(count=10)
         advice = self.advise("small")
