@@ -2,7 +2,7 @@
 
 from protocol_case import NS_MAX, ProtocolCase, main
 from protocol_client import Client
-from test_protocol_queue import QueueCase
+from test_protocol_queue import CRITICAL, QueueCase
 
 
 class TestMaximum(QueueCase):
@@ -13,6 +13,49 @@ class TestMaximum(QueueCase):
             self.assertIn("capacity_max", self.message)
             self.make("p", growth=growth, capacity_max=4)
             self.one.call("pool.destroy", name="p", force=True)
+
+
+class TestRefusals(QueueCase):
+    frames = {"capacity_max": 12, "growth": "linear:2", "reserve_critical": 2, "session_slots": 11}
+    COUNTERS = {"allocation_failures", "timeouts", "total_waits", "wait_p50", "wait_p99", "wait_max",
+                "average_usage", "age"}
+
+    def state(self):
+        """All there is to see of the pool but the counters that count refusals, and time."""
+        stats = {name: value for name, value in self.stats().items() if name not in self.COUNTERS}
+        holders = [(holder["session"], holder["slots"])
+                   for holder in self.one.call("holders", name="frames")["holders"]]
+        return self.info(), stats, holders
+
+    def test_leave_the_pool_as_it_was(self):
+        shared, own, *_ = self.mine.allocate(count=10)
+        self.other.retain(shared)
+        before = self.state()
+        for refuse in (
+                lambda: self.assert_refused("MAX_CAPACITY_EXCEEDED", self.other.allocate),
+                lambda: self.assert_refused("MAX_CAPACITY_EXCEEDED", self.other.allocate, count=10),
+                lambda: self.assert_refused("TIMEOUT", self.other.allocate, timeout=1),
+                lambda: self.assert_refused("QUOTA_EXCEEDED", self.mine.allocate, count=2,
+                                            priority=CRITICAL),
+                lambda: self.assert_refused("MAX_CAPACITY_EXCEEDED", self.other.allocate, count=3,
+                                            priority=CRITICAL),
+                lambda: self.assert_refused("OBJECT_SHARED", self.mine.free, own, shared),
+                lambda: self.assert_refused("OBJECT_SHARED", self.other.adopt, own, shared),
+                lambda: self.assert_refused("NOT_PERMITTED", self.mine.detach, own),
+                lambda: self.assert_refused("NOT_HOLDER", self.other.release, shared, own),
+                lambda: self.assert_refused("MAX_CAPACITY_EXCEEDED", self.one.call, "pool.grow",
+                                            name="frames", capacity=13)):
+            refuse()
+            self.assertEqual(self.state(), before)
+
+    def test_cancelling_leaves_it_as_it_was(self):
+        self.mine.allocate(count=10)
+        before = self.state()
+        msgid = self.other.send_allocate(timeout=-1)
+        self.wait_for_waiters(1)
+        self.assertEqual(self.other.cancel(), 1)
+        self.assert_refused("CANCELLED", self.two.wait, msgid)
+        self.assertEqual(self.state(), before)
 
 
 class TestSessionQuota(QueueCase):
