@@ -29,12 +29,12 @@ static const struct {
 static enum log_level least = LOG_LEVEL_INFO;
 static unsigned lost; /* lines that stderr took not */
 
-/* The second that has begun with a line about a peer. */
-static struct {
+/* A second that has begun with a line about a peer. What matters less doesn't crowd out warnings. */
+static struct second {
     int64_t begin; /* ms */
     unsigned lines;
     unsigned dropped;
-} second;
+} of_warnings, of_others;
 
 int log_level_parse(const char *name)
 {
@@ -135,21 +135,30 @@ static int64_t now_ms(void)
     return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
 }
 
-static bool second_is_over(void)
+static bool is_over(const struct second *second)
 {
-    return second.lines == 0 || now_ms() - second.begin >= 1000;
+    return second->lines == 0 || now_ms() - second->begin >= 1000;
 }
 
-/* What was dropped before is told before anything else. */
-static void tell_dropped(void)
+/* At the end, too, though the second isn't over. */
+static void tell_dropped_in(struct second *second, const char *what, bool end)
 {
     char text[64];
 
-    if (second.dropped > 0 && second_is_over()) {
-        snprintf(text, sizeof(text), "%u more lines about clients were not logged", second.dropped);
-        second.dropped = 0;
-        write_line(LOG_LEVEL_WARNING, text, false);
-    }
+    if (second->dropped == 0 || (!end && !is_over(second)))
+        return;
+    snprintf(text, sizeof(text), "%u more %s about clients were not logged", second->dropped, what);
+    second->dropped = 0;
+    write_line(LOG_LEVEL_WARNING, text, false);
+}
+
+/* What was dropped before is told before anything else. */
+static void tell_dropped(bool end)
+{
+    char text[64];
+
+    tell_dropped_in(&of_warnings, "warnings", end);
+    tell_dropped_in(&of_others, "lines", end);
     if (lost > 0 && has_room()) {
         snprintf(text, sizeof(text), "%u lines were lost: nobody read them", lost);
         lost = 0;
@@ -165,7 +174,7 @@ static void log_formatted(enum log_level level, const char *format, va_list args
 
     if (length < 0)
         snprintf(text, sizeof(text), "a message that can't be formatted: %s", format);
-    tell_dropped();
+    tell_dropped(false);
     write_line(level, text, length >= (int)sizeof(text));
     errno = saved;
 }
@@ -183,22 +192,28 @@ void log_message(enum log_level level, const char *format, ...)
 
 void log_peer(enum log_level level, const char *format, ...)
 {
+    struct second *second = level <= LOG_LEVEL_WARNING ? &of_warnings : &of_others;
     va_list args;
 
     if (level > least)
         return;
-    if (second.lines >= LOG_PEER_LINES && !second_is_over()) {
-        second.dropped++;
+    if (second->lines >= LOG_PEER_LINES && !is_over(second)) {
+        second->dropped++;
         return;
     }
     va_start(args, format);
     log_formatted(level, format, args);
     va_end(args);
-    if (second_is_over()) {
-        second.begin = now_ms();
-        second.lines = 0;
+    if (is_over(second)) {
+        second->begin = now_ms();
+        second->lines = 0;
     }
-    second.lines++;
+    second->lines++;
+}
+
+void log_finish(void)
+{
+    tell_dropped(true);
 }
 
 const char *log_quote(const char *text, char quoted[LOG_QUOTED_SIZE])

@@ -49,9 +49,12 @@ void log_message(enum log_level level, const char *format, ...)
 /*
  * The same for what a peer can cause at will: of more than LOG_PEER_LINES such lines in a second
  * the rest is only counted, and the next line of any kind after that second is preceded by the
- * number.
+ * number. Warnings and errors have lines of their own, apart from those that matter less.
  */
 void log_peer(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Tells what was dropped, before the program ends. */
+void log_finish(void);
 
 /* Any text as a field's value: between double quotes, those in it and backslashes as \xNN. */
 const char *log_quote(const char *text, char quoted[LOG_QUOTED_SIZE]);

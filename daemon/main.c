@@ -138,6 +138,7 @@ static int serve(const struct options *options, const struct instance *instance,
         log_info("ended, nothing left behind instance=%s", instance->name);
     else
         log_kept(options, instance, kept_pools, kept_sessions);
+    log_finish();
     return status;
 }
 

@@ -207,6 +207,31 @@ START_TEST(test_peers_get_ten_lines_a_second)
 }
 END_TEST
 
+START_TEST(test_warnings_about_peers_arent_crowded_out)
+{
+    for (int i = 0; i < 2 * LOG_PEER_LINES; i++)
+        log_peer(LOG_LEVEL_INFO, "%d", i);
+    while (*next_line())
+        ;
+    log_peer(LOG_LEVEL_WARNING, "%s", "this counts");
+    ck_assert_str_eq(next_line(), "fastallocd: warning: this counts\n");
+}
+END_TEST
+
+START_TEST(test_dropped_lines_about_peers_are_told_at_the_end)
+{
+    for (int i = 0; i < LOG_PEER_LINES + 5; i++)
+        log_peer(LOG_LEVEL_WARNING, "%d", i);
+    while (*next_line())
+        ;
+    log_finish();
+    ck_assert_str_eq(next_line(), "fastallocd: warning: 5 more warnings about clients were not "
+                                  "logged\n");
+    log_finish();
+    ck_assert_str_eq(next_line(), "");
+}
+END_TEST
+
 START_TEST(test_dropped_lines_about_peers_are_told_after_the_second)
 {
     for (int i = 0; i < LOG_PEER_LINES + 5; i++)
@@ -287,6 +312,8 @@ int main(void)
     tcase_add_test(tcase, test_cut_leaves_escapes_whole);
     tcase_add_test(tcase, test_peers_get_ten_lines_a_second);
     tcase_add_test(tcase, test_dropped_lines_about_peers_are_told_after_the_second);
+    tcase_add_test(tcase, test_warnings_about_peers_arent_crowded_out);
+    tcase_add_test(tcase, test_dropped_lines_about_peers_are_told_at_the_end);
     tcase_add_test(tcase, test_line_that_nobody_reads_is_lost_and_keeps_nobody_waiting);
     tcase_add_test(tcase, test_errno_survives);
     suite_add_tcase(suite, tcase);
