@@ -61,6 +61,11 @@ static bool check_number(const struct pool_config *config, const char *field, ui
     return false;
 }
 
+static uint64_t slots_max(const struct pool_config *config)
+{
+    return config->capacity_max ? config->capacity_max : config->capacity;
+}
+
 static bool check_policies(const struct pool_config *config, struct pool_plan *plan,
                            struct error *error)
 {
@@ -72,6 +77,9 @@ static bool check_policies(const struct pool_config *config, struct pool_plan *p
     why = watermark_parse(&plan->watermark, watermark);
     if (why)
         return refuse_field(config, "watermark", watermark, why, error);
+    if (plan->watermark.kind == WATERMARK_LEFT && plan->watermark.level > slots_max(config))
+        return refuse_field(config, "watermark", watermark,
+                            "is more slots than the pool ever has; a share ends with %", error);
     if (plan->growth.kind != GROWTH_NONE && config->capacity_max == 0)
         return refuse_field(config, "growth", growth,
                             "needs a limit: give capacity_max, above which it never grows", error);
@@ -82,7 +90,7 @@ static bool check_capacities(const struct pool_config *config, struct pool_plan 
                              struct error *error)
 {
     uint64_t limit = geometry_capacity_limit(config->object_size, config->alignment);
-    uint64_t max = config->capacity_max ? config->capacity_max : config->capacity;
+    uint64_t max = slots_max(config);
     if (config->capacity == 0 || config->capacity > limit)
         return refuse_capacity(config, "capacity", config->capacity, 1, limit, error);
     if (max < config->capacity || max > limit)
@@ -127,7 +135,7 @@ bool pool_config_check(const struct pool_config *config, struct pool_plan *plan,
     default:
         break;
     }
-    if (!check_policies(config, plan, error) || !check_capacities(config, plan, error) ||
+    if (!check_capacities(config, plan, error) || !check_policies(config, plan, error) ||
         !check_numbers(config, plan, error))
         return false;
     uint32_t reserve = geometry_reserve(config->object_size, config->alignment, plan->capacity_max);
@@ -177,6 +185,17 @@ static bool same_number(const struct layout_ctl *ctl, const char *field, uint64_
               "; ask for what it is, or for nothing, or use another pool",
               ctl->name, field, actual, asked);
     return refuse_difference(ctl, field, error);
+}
+
+static bool same_mode(const struct layout_ctl *ctl, uint32_t asked, struct error *error)
+{
+    if (asked == 0 || asked == ctl->mode)
+        return true;
+    error_set(error, ERROR_CONFIG_MISMATCH,
+              "pool '%s' exists with mode %04" PRIo32 ", not %04" PRIo32
+              "; ask for what it is, or for nothing, or use another pool",
+              ctl->name, ctl->mode, asked);
+    return refuse_difference(ctl, "mode", error);
 }
 
 static bool refuse_text(const struct layout_ctl *ctl, const char *field, const char *asked,
@@ -266,7 +285,7 @@ bool pool_config_matches(const struct pool_config *asked, const struct layout_ct
     return same_number(ctl, "capacity", asked->capacity, policy->capacity_first, error) &&
            enough_capacity(asked, ctl, error) && same_growth(ctl, asked->growth, error) &&
            same_number(ctl, "grow_ahead", asked->grow_ahead, policy->grow_ahead, error) &&
-           same_number(ctl, "mode", asked->mode, ctl->mode, error) &&
+           same_mode(ctl, asked->mode, error) &&
            same_number(ctl, "reserve_critical", asked->reserve_critical, policy->reserve_critical,
                        error) &&
            same_number(ctl, "reserve_normal", asked->reserve_normal, policy->reserve_normal,

@@ -78,8 +78,10 @@ class TestImpossible(ProtocolCase):
         self.assert_invalid("growth", "linear:1", "capacity_max")
 
     def test_watermark(self):
-        for text in ("1%", "100%", "1", "4294967295", "off"):
+        for text in ("1%", "100%", "1", "10", "off"):
             self.create(watermark=text)
+        for text in ("11", "4294967295"):
+            self.assert_invalid("watermark", text, "more slots than the pool ever has")
         for text in ("0%", "101%", "0", "4294967296", "on", "01", "%", "5 %", "-1", "90%%"):
             self.assert_invalid("watermark", text, "1% to 100%")
 

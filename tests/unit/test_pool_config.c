@@ -191,6 +191,8 @@ START_TEST(test_config_names_what_is_wrong_with_growth_and_watermark)
     config.growth = NULL;
     config.watermark = "101%";
     check_field("watermark", "'101%'", "1% to 100%");
+    config.watermark = "9999999";
+    check_field("watermark", "'9999999'", "more slots than the pool ever has");
     config.watermark = "off";
     check_accepted();
     ck_assert_int_eq(plan.watermark.kind, WATERMARK_OFF);
