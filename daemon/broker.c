@@ -387,7 +387,8 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
     }
     registry_set_state(&pool->entry->state, REGISTRY_FREE);
     unhook_pool(broker, pool);
-    notice_event(broker, pool, EVENT_DESTROYED, usage, 0);
+    if (!broker->ending) /* nobody would hear of it */
+        notice_event(broker, pool, EVENT_DESTROYED, usage, 0);
     pool->destroyed = true;
     if (!pool->growing.active)
         broker_release_pool(pool);

@@ -106,6 +106,9 @@ static void fill_fields(const struct broker *broker, struct error *error, const 
 static const char *advise(const struct pool *pool, const struct demand *demand)
 {
     uint32_t idle = pool_capacity(pool) - pool_usage(pool);
+    if (!is_possible(pool, demand) && pool_reserved(pool, demand->priority) > 0)
+        return "beside its reserve it never has that many; give the request a higher priority, or "
+               "have its maximum raised";
     if (!is_possible(pool, demand))
         return "it never has that many to give; ask for fewer, or have its maximum raised";
     if (idle >= demand->count && pool_room(pool, demand->priority) < demand->count)

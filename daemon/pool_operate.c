@@ -214,8 +214,10 @@ static bool refuse_handle(const struct pool *pool, enum error_code code, uint32_
         [ERROR_WRONG_POOL] = "belongs to another pool; use it there",
         [ERROR_STALE_HANDLE] = "is stale: its object is freed already, or never was",
         [ERROR_DUPLICATE_HANDLE] = "stands in the request before; name each handle once",
-        [ERROR_OBJECT_SHARED] = "is held by others, who rely on it; release your own hold",
-        [ERROR_NOT_HOLDER] = "is held by another session, not by this one; let that one free it",
+        [ERROR_OBJECT_SHARED] = "is held by others, who rely on it; it goes with their last hold",
+        [ERROR_NOT_HOLDER] =
+            "isn't held by this session; adopt it, if it was detached, or leave it "
+            "to who holds it",
     };
     char text[FASTALLOC_HANDLE_TEXT_SIZE];
     handle_format(handle, text);

@@ -34,7 +34,7 @@ int main(void)
     options.capacity = 4;
     options.reserve_critical = 1;
     if (fastalloc_connect(NULL, &connection, &error) < 0 ||
-        fastalloc_open(connection, "particles", &options, &pool, &error) < 0)
+        fastalloc_open(connection, "effects", &options, &pool, &error) < 0)
         errx(1, "%s", error.message);
 
     for (int i = 0; i < 3; i++)

@@ -82,7 +82,7 @@ the first one is still at 1, 2" "$examples/grow"
 expect 0 "normal: refused, 1 slot is reserved
 critical: has the reserve
 critical: the oldest spark is gone, the next one there" "$examples/priorities"
-[[ $(statistic particles evictions) == 1 ]] || die "priorities' statistics"
+[[ $(statistic effects evictions) == 1 ]] || die "priorities' statistics"
 
 expect 0 "3 shots of 5 are left, the oldest is number 3" "$examples/lifecycle"
 

@@ -309,6 +309,8 @@ START_TEST(test_layout_doc_says_the_constants)
 
     snprintf(meant, sizeof(meant), "This is layout version %u;", LAYOUT_VERSION);
     ck_assert_ptr_nonnull(strstr(text, meant));
+    snprintf(meant, sizeof(meant), "| `version` | %u; stored last", LAYOUT_VERSION);
+    ck_assert_ptr_nonnull(strstr(text, meant));
     snprintf(meant, sizeof(meant), "| 0x%" PRIx64 ": the text `%.8s` |", LAYOUT_MAGIC,
              (const char *)&(uint64_t){LAYOUT_MAGIC});
     ck_assert_ptr_nonnull(strstr(text, meant));

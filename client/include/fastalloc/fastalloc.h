@@ -148,7 +148,8 @@ enum fastalloc_result {
     FASTALLOC_ERR_OBJECT_SHARED = -10045, /* others hold it: release it instead [pool, position] */
     FASTALLOC_ERR_NOT_HOLDER = -10046,    /* another session holds it [pool, position] */
 
-    /* A pool that grows has come to its maximum. [pool, current, requested, max, and as above] */
+    /* A pool that grows has come to its maximum. [pool, current, requested, max,
+       allocated, waiters, reserved, holders] */
     FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED = -10047,
     /* Of a session or a user, in a pool or in all. [pool, field, requested, allocated, max] */
     FASTALLOC_ERR_QUOTA_EXCEEDED = -10048,
