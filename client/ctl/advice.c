@@ -35,10 +35,10 @@ struct advice advice_on(const fastalloc_pool_info_t *info, const fastalloc_stats
     if (stats->peak_usage == 0 && needed == 0)
         return advice;
     advice.capacity = add_margin(stats->peak_usage, margin);
-    if (advice.capacity < info->reserve_critical + info->reserve_normal)
-        advice.capacity = info->reserve_critical + info->reserve_normal;
-    if (advice.capacity < needed)
-        advice.capacity = needed < CAPACITY_MAX ? needed : CAPACITY_MAX;
+    /* Who was refused may have been of those who don't get what is reserved. */
+    uint64_t least = info->reserve_critical + info->reserve_normal + (needed > 0 ? needed : 1);
+    if (advice.capacity < least)
+        advice.capacity = least < CAPACITY_MAX ? least : CAPACITY_MAX;
     if (advice.capacity > reach) {
         advice.verdict = ADVICE_TOO_SMALL;
         advice.action = action_for(info, advice.capacity);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Advice on a pool's capacity, from what was observed: the most that was in use at once and a
- * margin, but not less than what was asked for when it was refused, nor than its reserves. Pure.
+ * margin, but not less than its reserves and what was asked for when it was refused. Pure.
  */
 #ifndef CTL_ADVICE_H
 #define CTL_ADVICE_H

@@ -64,7 +64,8 @@ START_TEST(test_no_less_is_advised_than_is_reserved)
     set(100, 10);
     info.reserve_critical = 20;
     info.reserve_normal = 15;
-    check(0, 20, 35, ADVICE_TOO_LARGE, ADVICE_REPLACE);
+    check(0, 20, 36, ADVICE_TOO_LARGE, ADVICE_REPLACE);
+    check(90, 20, 125, ADVICE_TOO_SMALL, ADVICE_GROW_RAISE);
 }
 END_TEST
 
