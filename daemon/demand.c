@@ -284,6 +284,16 @@ static enum priority priority_of(const struct allocate_request *request)
     return priorities[request->priority];
 }
 
+static void serve(struct broker *broker, struct pool *pool, bool may_grow);
+
+/* Whether others are in front of it, for whom the pool couldn't grow yet, if that is why they are. */
+static bool is_queued(struct broker *broker, struct pool *pool, const struct demand *demand)
+{
+    if (pool->growing.failed && waitqueue_is_ahead(&pool->waiters, demand->priority))
+        serve(broker, pool, true);
+    return waitqueue_is_ahead(&pool->waiters, demand->priority);
+}
+
 /* With the slots charged; whoever isn't granted any gives the charge back. */
 static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
                                   const struct demand *demand, int64_t timeout,
@@ -291,7 +301,7 @@ static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
 {
     struct pool *pool = wanted->pool;
     struct error why = {.code = ERROR_NONE};
-    bool queued = waitqueue_is_ahead(&pool->waiters, demand->priority);
+    bool queued = is_queued(broker, pool, demand);
     enum room room = !queued                ? make_room(broker, pool, demand, true, &why)
                      : pool->growing.active ? ROOM_SOON
                                             : ROOM_NO;

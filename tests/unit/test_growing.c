@@ -671,6 +671,35 @@ START_TEST(test_growing_that_fails_is_not_begun_again_by_itself)
 }
 END_TEST
 
+/* Whether it comes before those that wait for it, or after them. */
+START_TEST(test_growing_that_failed_is_begun_again_by_the_next_request)
+{
+    struct pool *growing = MAKE(.name = "growing", .object_size = MIB, .capacity = 1,
+                                .capacity_max = 9, .growth = "linear:1", .watermark = "off");
+    join(alice, growing);
+    join(bob, growing);
+    take(alice, growing, 1);
+    test_shm_fill(0);
+    WAITS(bob, growing, 1, .timeout = FOREVER);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, growing, 0, .count = 1);
+    WAITS(bob, growing, 2, .timeout = FOREVER, .priority = BEST_EFFORT);
+    ck_assert_uint_eq(answer_count, 0);
+    test_shm_unfill();
+    GETS(alice, growing, 0, .count = 1);
+    ck_assert_uint_eq(answer_count, 2);
+    check_answer(0, "bob", 1, ERROR_NONE);
+    check_answer(1, "bob", 2, ERROR_NONE);
+    ck_assert_uint_eq(pool_capacity(growing), 4);
+
+    test_shm_fill(0);
+    WAITS(bob, growing, 3, .timeout = FOREVER);
+    test_shm_unfill();
+    WAITS(alice, growing, 4, .count = 6, .timeout = FOREVER); /* by what is left it can't */
+    check_answer(2, "bob", 3, ERROR_NONE);
+    ck_assert_uint_eq(pool_capacity(growing), 5);
+}
+END_TEST
+
 START_TEST(test_growing_updates_the_watermark)
 {
     struct pool *growing = MAKE(.name = "growing", .capacity = 10, .capacity_max = 40,
@@ -748,7 +777,8 @@ SUITE_MAIN_WITH(
     test_growing_that_fails_refuses_only_who_wanted_as_much,
     test_growing_lets_so_many_wait_and_no_more, test_growing_without_memory_changes_nothing,
     test_growing_obeys_the_users_quota_of_bytes,
-    test_growing_that_fails_is_not_begun_again_by_itself, test_growing_updates_the_watermark,
+    test_growing_that_fails_is_not_begun_again_by_itself,
+    test_growing_that_failed_is_begun_again_by_the_next_request, test_growing_updates_the_watermark,
     test_growing_check_notices_wrong_capacities,
     test_growing_check_notices_what_waits_for_no_growth,
     test_growing_check_notices_charges_that_are_not_given_back,
