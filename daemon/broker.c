@@ -494,10 +494,12 @@ static void check_session(const struct session *session)
     struct membership *membership;
     struct listener *listener;
     struct waiter *waiter;
+    struct grower *grower;
     uint32_t memberships = 0, waiters = 0;
 
     LIST_FOREACH (membership, &session->memberships, in_session) {
         assert(field_load(&membership->pool->store.members[membership->member]) == session->id);
+        assert(membership->pool->accounts[membership->member]->session == session);
         memberships++;
     }
     LIST_FOREACH (waiter, &session->waiters, in_session) {
@@ -511,6 +513,11 @@ static void check_session(const struct session *session)
     LIST_FOREACH (listener, &session->listeners, in_session) {
         assert(listener->session == session && session->connection);
         assert(listener->waiting.quota == &session->user->quotas[USER_WAITERS]);
+        waiters++;
+    }
+    LIST_FOREACH (grower, &session->growers, in_session) {
+        assert(grower->session == session && session->connection);
+        assert(grower->waiting.quota == &session->user->quotas[USER_WAITERS]);
         waiters++;
     }
     assert(memberships == session->membership_count && waiters == session->waiter_count);
@@ -549,6 +556,7 @@ void broker_check(const struct broker *broker)
 {
     const struct session *session;
     const struct listener *listener;
+    const struct grower *grower;
     const struct pool *pool;
     uint32_t sessions = 0, memberships = 0, members = 0, waiting = 0, waiters = 0;
 
@@ -562,6 +570,8 @@ void broker_check(const struct broker *broker)
         check_pool(pool);
         members += pool->member_count;
         waiters += pool->waiters.count;
+        TAILQ_FOREACH (grower, &pool->growing.growers, in_pool)
+            waiters++;
     }
     TAILQ_FOREACH (listener, &broker->listeners, in_broker)
         waiters++;

@@ -176,35 +176,40 @@ static void fill_reply(const struct pool *pool, struct pool_grow_reply *reply)
     };
 }
 
-static enum broker_outcome wait_for_growth(struct session *session, struct pool *pool,
-                                           uint32_t capacity, uint32_t msgid, struct error *error)
+static enum broker_outcome wait_for_growth(struct broker *broker, struct session *session,
+                                           struct pool *pool, uint32_t capacity, uint32_t msgid,
+                                           struct error *error)
 {
-    struct grower *grower;
-    uint32_t waiting = 0;
-    TAILQ_FOREACH (grower, &pool->growing.growers, in_pool)
-        waiting++;
-    if (waiting >= GROWING_REQUESTS) {
-        error_set(error, ERROR_LIMIT_EXCEEDED,
-                  "%" PRIu32
-                  " requests wait for pool '%s' to grow already, which is the limit; let "
-                  "some end first",
-                  waiting, pool->ctl->name);
-        error->max = GROWING_REQUESTS;
+    struct charge waiting = CHARGE_NONE;
+    if (!broker_may_wait(broker, session, &waiting, error))
         return BROKER_REFUSED;
-    }
-    grower = malloc(sizeof(*grower));
+    struct grower *grower = malloc(sizeof(*grower));
     if (!grower) {
+        charge_deinit(&waiting);
         refuse_memory(pool, error);
         return BROKER_REFUSED;
     }
     *grower = (struct grower){
+        .pool = pool,
         .session = session,
-        .connection = session->connection,
         .msgid = msgid,
         .capacity = capacity,
     };
+    charge_move(&waiting, &grower->waiting);
     TAILQ_INSERT_TAIL(&pool->growing.growers, grower, in_pool);
+    LIST_INSERT_HEAD(&session->growers, grower, in_session);
+    session->waiter_count++;
+    broker->waiter_count++;
     return BROKER_WAITS;
+}
+
+static void remove_grower(struct broker *broker, struct grower *grower)
+{
+    TAILQ_REMOVE(&grower->pool->growing.growers, grower, in_pool);
+    LIST_REMOVE(grower, in_session);
+    grower->session->waiter_count--;
+    broker->waiter_count--;
+    charge_deinit(&grower->waiting);
 }
 
 enum broker_outcome growing_request(struct broker *broker, struct session *session,
@@ -225,18 +230,18 @@ enum broker_outcome growing_request(struct broker *broker, struct session *sessi
             return BROKER_REFUSED;
         }
         if (outcome == GROWING_UNDER_WAY)
-            return wait_for_growth(session, pool, capacity, msgid, error);
+            return wait_for_growth(broker, session, pool, capacity, msgid, error);
     }
     demand_serve(broker, pool);
     fill_reply(pool, reply);
     return BROKER_DONE;
 }
 
-static void answer_grower(struct broker *broker, struct pool *pool, struct grower *grower,
+static void answer_grower(struct broker *broker, struct grower *grower,
                           const struct pool_grow_reply *reply, const struct error *error)
 {
-    TAILQ_REMOVE(&pool->growing.growers, grower, in_pool);
-    broker->rim.answer(grower->connection, grower->msgid, METHOD_POOL_GROW, reply, error);
+    remove_grower(broker, grower);
+    broker->rim.answer(grower->session->connection, grower->msgid, METHOD_POOL_GROW, reply, error);
     free(grower);
 }
 
@@ -257,22 +262,17 @@ static void serve_growers(struct broker *broker, struct pool *pool, const struct
             refused = outcome == GROWING_FAILED ? &error : NULL;
         }
         fill_reply(pool, &reply);
-        answer_grower(broker, pool, grower, refused ? NULL : &reply, refused);
+        answer_grower(broker, grower, refused ? NULL : &reply, refused);
     }
 }
 
-void growing_forget(struct broker *broker, const struct session *session)
+void growing_forget(struct broker *broker, struct session *session)
 {
-    struct pool *pool;
-    TAILQ_FOREACH (pool, &broker->pools, in_broker) {
-        struct grower *grower, *next;
-        for (grower = TAILQ_FIRST(&pool->growing.growers); grower; grower = next) {
-            next = TAILQ_NEXT(grower, in_pool);
-            if (grower->session != session)
-                continue;
-            TAILQ_REMOVE(&pool->growing.growers, grower, in_pool);
-            free(grower);
-        }
+    struct grower *grower, *next;
+    for (grower = LIST_FIRST(&session->growers); grower; grower = next) {
+        next = LIST_NEXT(grower, in_session);
+        remove_grower(broker, grower);
+        free(grower);
     }
 }
 
@@ -281,6 +281,6 @@ void growing_refuse(struct broker *broker, struct pool *pool, const struct error
     struct grower *grower, *next;
     for (grower = TAILQ_FIRST(&pool->growing.growers); grower; grower = next) {
         next = TAILQ_NEXT(grower, in_pool);
-        answer_grower(broker, pool, grower, NULL, error);
+        answer_grower(broker, grower, NULL, error);
     }
 }

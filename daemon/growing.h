@@ -11,8 +11,6 @@
 /* More than this is taken beside the loop: reserving takes about a quarter of a ms a MiB. */
 #define GROWING_AT_ONCE_MAX (UINT64_C(4) << 20)
 
-#define GROWING_REQUESTS 64u /* pool.grow requests that wait for one pool */
-
 enum growing_outcome { GROWING_DONE, GROWING_UNDER_WAY, GROWING_FAILED };
 
 /*
@@ -30,8 +28,8 @@ bool growing_look_ahead(struct broker *broker, struct pool *pool);
 
 /*
  * Raises the maximum (0 = leaves it), then grows to the capacity (0 = doesn't). What a session asks
- * for may have to wait for a growth. MAX_CAPACITY_EXCEEDED, INVALID_CAPACITY, LIMIT_EXCEEDED, and
- * what growing_start() says; the maximum stays raised then.
+ * for may have to wait for a growth. MAX_CAPACITY_EXCEEDED, INVALID_CAPACITY, LIMIT_EXCEEDED,
+ * QUOTA_EXCEEDED, and what growing_start() says; the maximum stays raised then.
  */
 enum broker_outcome growing_request(struct broker *broker, struct session *session,
                                     struct pool *pool, const struct pool_grow_request *request,
@@ -39,7 +37,7 @@ enum broker_outcome growing_request(struct broker *broker, struct session *sessi
                                     struct error *error);
 
 /* Forgets what the session had asked for; what all had asked of the pool, with an answer. */
-void growing_forget(struct broker *broker, const struct session *session);
+void growing_forget(struct broker *broker, struct session *session);
 void growing_refuse(struct broker *broker, struct pool *pool, const struct error *error);
 
 #endif

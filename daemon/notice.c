@@ -92,23 +92,13 @@ void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count)
 
 /* ---- Holders --------------------------------------------------------------------------------- */
 
-static const struct session *find_session(const struct broker *broker, uint64_t id)
-{
-    const struct session *session;
-    TAILQ_FOREACH (session, &broker->sessions, in_broker)
-        if (session->id == id)
-            return session;
-    return NULL;
-}
-
 static void fill_holder(const struct broker *broker, const struct pool *pool, uint32_t member,
                         struct holder_info *holder)
 {
     uint32_t oldest = ledger_oldest(&pool->ledger, member);
     int64_t since = oldest == LEDGER_NONE ? broker->now : pool->ages.since[oldest];
     const struct session *session =
-        member == SLOT_MEMBER_POOL ? NULL
-                                   : find_session(broker, field_load(&pool->store.members[member]));
+        member == SLOT_MEMBER_POOL ? NULL : pool->accounts[member]->session;
 
     *holder = (struct holder_info){
         .slots = pool_held(pool, member),

@@ -38,21 +38,26 @@
 
 struct registry_pool;
 
-/* What a member's slots are charged to. */
+/* A member, and what its slots are charged to. */
 struct pool_account {
-    struct quota quota; /* the session's, in this pool */
-    struct user *user;  /* of the pool's users */
+    const struct session *session; /* whoever joined sets it */
+    struct quota quota;            /* the session's, in this pool */
+    struct user *user;             /* of the pool's users */
     struct slots_charge held;
 };
 
 /* A session's request that the pool grow, which waits for it. */
 struct grower {
     TAILQ_ENTRY(grower) in_pool;
-    const struct session *session;
-    void *connection;
+    LIST_ENTRY(grower) in_session;
+    struct pool *pool;
+    struct session *session;
     uint32_t msgid;
     uint32_t capacity;
+    struct charge waiting; /* the user's, in the instance */
 };
+
+LIST_HEAD(grower_list, grower);
 
 /* A growth beside the loop. */
 struct pool_growing {

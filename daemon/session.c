@@ -43,6 +43,7 @@ int session_new(struct session **session_made, struct registry_session *entry,
     LIST_INIT(&session->memberships);
     LIST_INIT(&session->waiters);
     LIST_INIT(&session->listeners);
+    LIST_INIT(&session->growers);
     *session_made = session;
     return 0;
 }
@@ -59,6 +60,7 @@ void session_remove(struct session *session)
 void session_free(struct session *session)
 {
     assert(LIST_EMPTY(&session->memberships) && LIST_EMPTY(&session->waiters));
+    assert(LIST_EMPTY(&session->listeners) && LIST_EMPTY(&session->growers));
     free(session);
 }
 
@@ -119,6 +121,7 @@ struct membership *session_join(struct session *session, struct pool *pool, bool
             free(membership);
             return NULL;
         }
+        pool->accounts[member]->session = session;
         membership->pool = pool;
         membership->member = member;
         LIST_INSERT_HEAD(&session->memberships, membership, in_session);

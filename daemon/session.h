@@ -47,7 +47,8 @@ struct session {
     uint32_t membership_count;
     struct waiter_list waiters;
     struct listener_list listeners;
-    uint32_t waiter_count; /* of both */
+    struct grower_list growers;
+    uint32_t waiter_count; /* of all three */
     struct user *user;     /* of the instance; the broker's to set, with what is charged to it */
     struct charge counted;
 };

@@ -520,16 +520,25 @@ START_TEST(test_growing_that_fails_refuses_only_who_wanted_as_much)
 }
 END_TEST
 
-START_TEST(test_growing_lets_so_many_wait_and_no_more)
+START_TEST(test_growing_counts_among_the_waiting_requests)
 {
     struct pool *big = make_big(1, 40, "none");
-    for (unsigned i = 0; i < GROWING_REQUESTS; i++)
+    for (unsigned i = 0; i < BROKER_SESSION_WAITERS; i++)
         ck_assert_int_eq(grow_checked(big, alice, i, 30, 0), BROKER_WAITS);
-    ck_assert_int_eq(grow_checked(big, bob, 99, 30, 0), BROKER_REFUSED);
+    ck_assert_int_eq(grow_checked(big, alice, 99, 30, 0), BROKER_REFUSED);
     ck_assert_int_eq(error.code, ERROR_LIMIT_EXCEEDED);
-    ck_assert_uint_eq(error.max, GROWING_REQUESTS);
+    ck_assert_uint_eq(error.max, BROKER_SESSION_WAITERS);
+    bob->user->quotas[USER_WAITERS].max = BROKER_SESSION_WAITERS + 1; /* of both */
+    ck_assert_int_eq(grow_checked(big, bob, 1, 30, 0), BROKER_WAITS);
+    ck_assert_int_eq(grow_checked(big, bob, 2, 30, 0), BROKER_REFUSED);
+    ck_assert_int_eq(error.code, ERROR_QUOTA_EXCEEDED);
+    ck_assert_str_eq(error.field, "waiters");
+    ck_assert_uint_eq(error.allocated, BROKER_SESSION_WAITERS + 1);
+    end(&bob);
+    ck_assert_uint_eq(broker.waiter_count, BROKER_SESSION_WAITERS);
     do_job();
-    ck_assert_uint_eq(answer_count, GROWING_REQUESTS);
+    ck_assert_uint_eq(answer_count, BROKER_SESSION_WAITERS);
+    ck_assert_uint_eq(broker.waiter_count, 0);
 }
 END_TEST
 
@@ -775,7 +784,7 @@ SUITE_MAIN_WITH(
     test_growing_serves_by_a_raised_maximum_though_it_failed,
     test_growing_by_several_requests_one_after_the_other,
     test_growing_that_fails_refuses_only_who_wanted_as_much,
-    test_growing_lets_so_many_wait_and_no_more, test_growing_without_memory_changes_nothing,
+    test_growing_counts_among_the_waiting_requests, test_growing_without_memory_changes_nothing,
     test_growing_obeys_the_users_quota_of_bytes,
     test_growing_that_fails_is_not_begun_again_by_itself,
     test_growing_that_failed_is_begun_again_by_the_next_request, test_growing_updates_the_watermark,

@@ -53,7 +53,6 @@ static const struct {
     {"milliseconds that it may read nothing while it is held", CONNECTION_HELD_MAX_MS},
     {"requests of one session that wait", BROKER_SESSION_WAITERS},
     {"requests of all sessions that wait", BROKER_WAITERS},
-    {"`pool.grow` requests that wait for one pool", GROWING_REQUESTS},
     {"sessions", REGISTRY_SESSIONS},
     {"pools", REGISTRY_POOLS},
     {"bytes of an object", GEOMETRY_OBJECT_MAX},
