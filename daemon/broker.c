@@ -261,9 +261,10 @@ static void on_long_held(void *context, struct deadline *deadline)
 static int64_t quiet_until(const struct pool *pool)
 {
     int64_t after = (int64_t)pool->ctl->policy.trim_after;
-    if (after == 0 || pool->idle_trimmed)
+    int64_t since = (int64_t)pool->ctl->counters.changed_at;
+    if (after == 0 || since < pool->trimmed_at)
         return DEADLINE_NEVER;
-    return after > DEADLINE_NEVER - pool->busy_at ? DEADLINE_NEVER : pool->busy_at + after;
+    return after > DEADLINE_NEVER - since ? DEADLINE_NEVER : since + after;
 }
 
 static void on_trim(void *context, struct deadline *deadline)
@@ -271,7 +272,7 @@ static void on_trim(void *context, struct deadline *deadline)
     struct broker *broker = context;
     struct pool *pool = (struct pool *)((char *)deadline - offsetof(struct pool, trim));
     if (quiet_until(pool) <= broker->now) {
-        pool->idle_trimmed = true;
+        pool->trimmed_at = broker->now;
         broker_trim(broker, pool);
     }
     deadline_set(&broker->deadlines, deadline, quiet_until(pool));
@@ -344,7 +345,7 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
     charge_move(&charged.bytes, &(*pool)->bytes);
     deadline_init(&(*pool)->long_held, on_long_held);
     deadline_init(&(*pool)->trim, on_trim);
-    (*pool)->busy_at = broker->now;
+    (*pool)->trimmed_at = INT64_MIN;
     broker_arm_pool(broker, *pool);
     TAILQ_INSERT_TAIL(&broker->pools, *pool, in_broker);
     registry_set_state(&entry->state, REGISTRY_READY);

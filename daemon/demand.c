@@ -163,13 +163,6 @@ static enum broker_outcome refuse(struct broker *broker, struct pool *pool,
 
 /* ---- Granting -------------------------------------------------------------------------------- */
 
-/* The pool isn't quiet. */
-static void stir(const struct broker *broker, struct pool *pool)
-{
-    pool->idle_trimmed = false;
-    pool->busy_at = broker->now;
-}
-
 /* The handles go to that buffer, which the reply then points to. */
 static bool grant(struct broker *broker, struct pool *pool, const struct demand *demand,
                   struct slots_charge *charge, uint8_t *handles, struct allocate_reply *reply,
@@ -181,7 +174,6 @@ static bool grant(struct broker *broker, struct pool *pool, const struct demand 
                   broker->now, handles);
     reply->handles = (struct bytes){handles, (size_t)demand->count * HANDLE_WIRE_SIZE};
     pool->exhausted = false;
-    stir(broker, pool);
     broker_arm_pool(broker, pool);
     notice_usage(broker, pool);
     return true;
@@ -359,7 +351,6 @@ static void serve(struct broker *broker, struct pool *pool, bool may_grow)
 {
     struct layout_counters *counters = &pool->ctl->counters;
     struct waiter *waiter;
-    stir(broker, pool);
     while ((waiter = waitqueue_first(&pool->waiters))) {
         struct demand demand = demand_of(waiter);
         struct allocate_reply reply;

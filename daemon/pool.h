@@ -102,8 +102,7 @@ struct pool {
     struct pool_growing growing;
     struct deadline long_held; /* when an object will have been held for too long */
     struct deadline trim;      /* when the pool has perhaps been quiet for long enough */
-    int64_t busy_at;           /* when something was last allocated or freed */
-    bool idle_trimmed;         /* it was trimmed, and nothing was since */
+    int64_t trimmed_at;        /* when it last was, for being quiet */
     bool exhausted;            /* it was said, and nothing fitted since */
     bool destroyed;            /* it is gone, but for the growth that is under way */
 };

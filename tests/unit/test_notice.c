@@ -245,6 +245,31 @@ START_TEST(test_notice_trims_a_pool_that_was_quiet_for_so_long)
 }
 END_TEST
 
+/* Whoever comes and goes, waits or reads statistics doesn't disturb it. */
+START_TEST(test_notice_takes_nothing_but_allocating_and_freeing_for_noise)
+{
+    struct pool *quiet = MAKE(.name = "quiet", .object_size = MIB, .capacity = 3,
+                              .watermark = "off", .trim_after = 100);
+    uint64_t whole_memory = pool_memory(quiet);
+    join(alice, quiet);
+    join(bob, quiet);
+    take(alice, quiet, 2);
+    pass_to(60);
+    WAITS(bob, quiet, 1, .count = 2, .timeout = 20);
+    pass_to(80);
+    check_answer(0, "bob", 1, ERROR_TIMEOUT);
+    ck_assert(operate(quiet, POOL_RETAIN, 0, 1));
+    end(&bob);
+    pass_to(100);
+    ck_assert_uint_eq(pool_memory(quiet), whole_memory - MIB);
+    pass_to(150);
+    ck_assert(give_back(quiet, 1, 1));
+    pass_to(250);
+    ck_assert_uint_eq(pool_memory(quiet), whole_memory - 2 * MIB);
+    ck_assert_int_eq(broker_next_deadline(&broker), DEADLINE_NEVER);
+}
+END_TEST
+
 /* ---- Holders --------------------------------------------------------------------------------- */
 
 START_TEST(test_notice_lists_who_holds_most_first)
@@ -383,6 +408,7 @@ SUITE_MAIN_WITH("notice", broker_set_up, broker_tear_down,
                 test_notice_looks_at_what_changes_hands,
                 test_notice_leaves_no_deadline_of_a_destroyed_pool,
                 test_notice_trims_a_pool_that_was_quiet_for_so_long,
+                test_notice_takes_nothing_but_allocating_and_freeing_for_noise,
                 test_notice_lists_who_holds_most_first,
                 test_notice_says_whether_a_holder_is_connected,
                 test_notice_describes_the_first_holders, test_notice_names_what_is_detached,
