@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "daemon/decimal.h"
+
 #define SLOTS "1 to 4294967295 slots"
 
 _Static_assert(GROWTH_CAPACITIES_MAX == 16 && GROWTH_FACTOR_MAX == 16, "the complaints say so");
@@ -24,32 +26,16 @@ static bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* A whole number without leading zeros, so that a text has a greatest length. */
-static bool take_number(const char **text, uint32_t *number)
-{
-    const char *at = *text;
-    uint32_t value = 0;
-    for (; is_digit(*at); at++)
-        if (__builtin_mul_overflow(value, 10u, &value) ||
-            __builtin_add_overflow(value, (uint32_t)(*at - '0'), &value))
-            return false;
-    if (at == *text || (**text == '0' && at > *text + 1))
-        return false;
-    *text = at;
-    *number = value;
-    return true;
-}
-
 static bool take_slots(const char **text, uint32_t *slots)
 {
-    return take_number(text, slots) && *slots > 0;
+    return decimal_take(text, slots) && *slots > 0;
 }
 
 /* By hand, since strtod() asks the locale what a decimal point is. */
 static bool take_factor(const char **text, uint32_t *factor)
 {
     uint32_t value;
-    if (!take_number(text, &value) || value > GROWTH_FACTOR_MAX)
+    if (!decimal_take(text, &value) || value > GROWTH_FACTOR_MAX)
         return false;
     value *= 1000;
     if (take_word(text, ".")) {

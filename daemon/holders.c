@@ -10,8 +10,6 @@
 
 #include "shm/order.h"
 
-static const struct holder_list empty_list = {HOLDERS_NONE, HOLDERS_NONE, 0};
-
 /* ---- Entries --------------------------------------------------------------------------------- */
 
 static uint32_t entry_index(uint64_t entry)
@@ -31,22 +29,6 @@ static size_t table_size(uint32_t room)
 
 /* ---- Lists ----------------------------------------------------------------------------------- */
 
-static void list_remove(struct holder_list *list, struct holder_link *links, uint32_t at)
-{
-    struct holder_link link = links[at];
-    *(link.previous == HOLDERS_NONE ? &list->first : &links[link.previous].next) = link.next;
-    *(link.next == HOLDERS_NONE ? &list->last : &links[link.next].previous) = link.previous;
-    list->count--;
-}
-
-static void list_append(struct holder_list *list, struct holder_link *links, uint32_t at)
-{
-    links[at] = (struct holder_link){list->last, HOLDERS_NONE};
-    *(list->last == HOLDERS_NONE ? &list->first : &links[list->last].next) = at;
-    list->last = at;
-    list->count++;
-}
-
 /* Puts the entry into the lists that it names. It is in none yet. */
 static void enlist(struct holders *holders, uint32_t at)
 {
@@ -55,14 +37,14 @@ static void enlist(struct holders *holders, uint32_t at)
 
     assert(index < holders->slot_count);
     assert(member != SLOT_MEMBER_NONE && member < holders->member_count);
-    list_append(&holders->slots[index], holders->slot_links, at);
-    list_append(&holders->members[member], holders->member_links, at);
+    chain_append(&holders->slots[index], holders->slot_links, at);
+    chain_append(&holders->members[member], holders->member_links, at);
     holders->shared += holders->slots[index].count == 1;
 }
 
 static void enlist_free(struct holders *holders, uint32_t at)
 {
-    list_append(&holders->free, holders->slot_links, at);
+    chain_append(&holders->free, holders->slot_links, at);
 }
 
 /* Takes the hold out of its lists and frees its entry. */
@@ -71,8 +53,8 @@ static void give_up(struct holders *holders, uint32_t at)
     uint64_t entry = field_load(&holders->entries[at]);
 
     field_store(&holders->entries[at], 0);
-    list_remove(&holders->slots[entry_index(entry)], holders->slot_links, at);
-    list_remove(&holders->members[entry_member(entry)], holders->member_links, at);
+    chain_remove(&holders->slots[entry_index(entry)], holders->slot_links, at);
+    chain_remove(&holders->members[entry_member(entry)], holders->member_links, at);
     holders->shared -= holders->slots[entry_index(entry)].count == 0;
     enlist_free(holders, at);
 }
@@ -87,22 +69,22 @@ uint32_t holders_limit(uint32_t capacity)
     return limit < HOLDERS_MOST ? (uint32_t)limit : HOLDERS_MOST;
 }
 
-static int grow_lists(struct holder_list **lists, uint32_t *count, uint32_t needed)
+static int grow_lists(struct chain **lists, uint32_t *count, uint32_t needed)
 {
     if (needed <= *count)
         return 0;
-    struct holder_list *larger = realloc(*lists, needed * sizeof(larger[0]));
+    struct chain *larger = realloc(*lists, needed * sizeof(larger[0]));
     if (!larger)
         return -ENOMEM;
     *lists = larger;
     while (*count < needed)
-        larger[(*count)++] = empty_list;
+        larger[(*count)++] = CHAIN_EMPTY;
     return 0;
 }
 
-static int grow_links(struct holder_link **links, uint32_t room)
+static int grow_links(struct chain_link **links, uint32_t room)
 {
-    struct holder_link *larger = realloc(*links, room * sizeof(larger[0]));
+    struct chain_link *larger = realloc(*links, room * sizeof(larger[0]));
     if (!larger)
         return -ENOMEM;
     *links = larger;
@@ -180,7 +162,7 @@ int holders_reserve(struct holders *holders, uint32_t more, uint32_t capacity, u
 
 void holders_init(struct holders *holders, const char name[SEGMENT_NAME_SIZE])
 {
-    *holders = (struct holders){.free = empty_list};
+    *holders = (struct holders){.free = CHAIN_EMPTY};
     snprintf(holders->name, sizeof(holders->name), "%s", name);
 }
 
@@ -192,7 +174,7 @@ void holders_deinit(struct holders *holders)
     free(holders->member_links);
     free(holders->slots);
     free(holders->members);
-    *holders = (struct holders){.free = empty_list};
+    *holders = (struct holders){.free = CHAIN_EMPTY};
 }
 
 void holders_add(struct holders *holders, uint32_t index, uint64_t generation, uint32_t member)
@@ -200,7 +182,7 @@ void holders_add(struct holders *holders, uint32_t index, uint64_t generation, u
     uint32_t at = holders->free.last;
     assert(at != HOLDERS_NONE);
     field_store(&holders->entries[at], layout_holder_entry(generation, index, member));
-    list_remove(&holders->free, holders->slot_links, at);
+    chain_remove(&holders->free, holders->slot_links, at);
     enlist(holders, at);
 }
 
@@ -243,8 +225,8 @@ bool holders_move(struct holders *holders, uint32_t index, uint32_t from, uint32
         return false;
     uint64_t entry = field_load(&holders->entries[at]);
     field_store(&holders->entries[at], (entry & ~(uint64_t)SLOT_MEMBER_POOL) | to);
-    list_remove(&holders->members[from], holders->member_links, at);
-    list_append(&holders->members[to], holders->member_links, at);
+    chain_remove(&holders->members[from], holders->member_links, at);
+    chain_append(&holders->members[to], holders->member_links, at);
     return true;
 }
 
@@ -290,19 +272,13 @@ uint32_t holders_count_of(const struct holders *holders, uint32_t index, uint32_
 /* ---- Laws ------------------------------------------------------------------------------------ */
 
 /* `mask` and `value`: the bits that the list's entries have in common. */
-static uint32_t check_list(const struct holders *holders, const struct holder_list *list,
-                           const struct holder_link *links, uint64_t mask, uint64_t value)
+static uint32_t check_list(const struct holders *holders, const struct chain *list,
+                           const struct chain_link *links, uint64_t mask, uint64_t value)
 {
-    uint32_t count = 0, previous = HOLDERS_NONE;
-    for (uint32_t at = list->first; at != HOLDERS_NONE; at = links[at].next) {
-        assert(at < holders->room && count < list->count);
+    chain_check(list, links, holders->room);
+    for (uint32_t at = list->first; at != CHAIN_END; at = links[at].next)
         assert((field_load(&holders->entries[at]) & mask) == value);
-        assert(links[at].previous == previous);
-        previous = at;
-        count++;
-    }
-    assert(list->last == previous && list->count == count);
-    return count;
+    return list->count;
 }
 
 static uint64_t slot_generation_bits(const struct holders *holders, uint32_t index)

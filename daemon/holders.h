@@ -19,10 +19,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/chain.h"
 #include "shm/layout.h"
 #include "shm/segment.h"
 
-#define HOLDERS_NONE UINT32_MAX
+#define HOLDERS_NONE CHAIN_END
 /* Entries that the object begins with: a page. */
 #define HOLDERS_FIRST 512u
 /* Holds for each slot of the pool's capacity, on average, but at least and at most in all. */
@@ -30,28 +31,17 @@
 #define HOLDERS_LEAST 1024u
 #define HOLDERS_MOST (UINT32_C(1) << 31)
 
-struct holder_link {
-    uint32_t previous;
-    uint32_t next;
-};
-
-struct holder_list {
-    uint32_t first;
-    uint32_t last;
-    uint32_t count;
-};
-
 struct holders {
     char name[SEGMENT_NAME_SIZE]; /* of the object, which is there when `room` isn't 0 */
     uint64_t *entries;
-    uint32_t room;                    /* entries that the object has */
-    struct holder_link *slot_links;   /* one for each entry: in its slot's list, or in `free` */
-    struct holder_link *member_links; /* and in its member's */
-    struct holder_list free;
-    struct holder_list *slots; /* by slot index */
+    uint32_t room;                   /* entries that the object has */
+    struct chain_link *slot_links;   /* one for each entry: in its slot's list, or in `free` */
+    struct chain_link *member_links; /* and in its member's */
+    struct chain free;
+    struct chain *slots; /* by slot index */
     uint32_t slot_count;
-    uint32_t shared;             /* slots on which there are holds */
-    struct holder_list *members; /* by member number */
+    uint32_t shared;       /* slots on which there are holds */
+    struct chain *members; /* by member number */
     uint32_t member_count;
 };
 

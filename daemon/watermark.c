@@ -3,36 +3,23 @@
 
 #include <string.h>
 
-#define HYSTERESIS 16u /* that part of the capacity */
+#include "daemon/decimal.h"
 
-/* Digits, without leading zeros; `end` is where they stop. */
-static bool parse_number(const char *text, const char **end, uint32_t *number)
-{
-    const char *at = text;
-    uint32_t value = 0;
-    for (; *at >= '0' && *at <= '9'; at++)
-        if (__builtin_mul_overflow(value, 10u, &value) ||
-            __builtin_add_overflow(value, (uint32_t)(*at - '0'), &value))
-            return false;
-    *end = at;
-    *number = value;
-    return at > text && *text != '0';
-}
+#define HYSTERESIS 16u /* that part of the capacity */
 
 const char *watermark_parse(struct watermark *watermark, const char *text)
 {
     static const char complaint[] = "is no level; choose 1% to 100% in use, 1 to 4294967295 slots "
                                     "left, or off";
     struct watermark new = {.kind = WATERMARK_OFF};
-    const char *end;
 
     if (!*text)
         text = WATERMARK_DEFAULT;
     if (strcmp(text, "off") != 0) {
-        if (!parse_number(text, &end, &new.level))
+        if (!decimal_take(&text, &new.level) || new.level == 0)
             return complaint;
-        new.kind = *end ? WATERMARK_SHARE : WATERMARK_LEFT;
-        if (*end && (strcmp(end, "%") != 0 || new.level > 100))
+        new.kind = *text ? WATERMARK_SHARE : WATERMARK_LEFT;
+        if (*text && (strcmp(text, "%") != 0 || new.level > 100))
             return complaint;
     }
     *watermark = new;

@@ -20,14 +20,6 @@ void histogram_add(struct histogram *histogram, uint64_t duration)
         counter_store(&histogram->max, duration);
 }
 
-void histogram_reset(struct histogram *histogram)
-{
-    counter_store(&histogram->count, 0);
-    counter_store(&histogram->max, 0);
-    for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++)
-        counter_store(&histogram->buckets[i], 0);
-}
-
 /* The power of two is the highest bit, the bucket within it the two bits that follow. */
 uint32_t histogram_bucket(uint64_t duration)
 {

@@ -25,7 +25,6 @@ _Static_assert(sizeof(struct histogram) == 1488, "layout");
 
 /* By the writer alone, between counters_begin() and counters_end(). */
 void histogram_add(struct histogram *histogram, uint64_t duration);
-void histogram_reset(struct histogram *histogram);
 
 /* The bucket of a duration, and the highest duration that it holds (UINT64_MAX for the last). */
 uint32_t histogram_bucket(uint64_t duration);

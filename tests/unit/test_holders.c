@@ -447,7 +447,7 @@ START_TEST(test_holders_are_what_they_were_when_a_full_shm_stops_their_growth)
     ck_assert_uint_eq(holders.room, before.room);
     ck_assert_uint_eq(holders_total(&holders), HOLDERS_FIRST);
     ck_assert_uint_eq(stored(HOLDERS_FIRST - 1), last);
-    ck_assert_mem_eq(holders.members, before.members, (MEMBER + 1) * sizeof(struct holder_list));
+    ck_assert_mem_eq(holders.members, before.members, (MEMBER + 1) * sizeof(struct chain));
     ck_assert(take(0, 1));
     add(0, 1);
 }
@@ -751,7 +751,7 @@ END_TEST
 START_TEST(test_holders_check_notices_a_hold_of_nobody)
 {
     ck_assert_int_eq(reserve(1), 0);
-    struct holder_list none = holders.members[SLOT_MEMBER_NONE], one;
+    struct chain none = holders.members[SLOT_MEMBER_NONE], one;
     add(3, 1);
     one = holders.members[1];
     holders.members[1] = none;
@@ -782,7 +782,7 @@ START_TEST(test_holders_check_notices_broken_links)
 {
     for (int i = 0; i < 3; i++)
         add(3, 1);
-    struct holder_link *const links[] = {holders.slot_links, holders.member_links};
+    struct chain_link *const links[] = {holders.slot_links, holders.member_links};
     for (int i = 0; i < 2; i++) {
         NOTICES(links[i][1].previous, 2);
         NOTICES(links[i][1].next, HOLDERS_NONE);
@@ -799,7 +799,7 @@ START_TEST(test_holders_check_notices_broken_ends)
 {
     for (int i = 0; i < 3; i++)
         add(3, 1);
-    struct holder_list *const lists[] = {&holders.slots[3], &holders.members[1], &holders.free};
+    struct chain *const lists[] = {&holders.slots[3], &holders.members[1], &holders.free};
     for (int i = 0; i < 3; i++) {
         NOTICES(lists[i]->first, 1);
         NOTICES(lists[i]->first, HOLDERS_NONE);
@@ -813,8 +813,8 @@ END_TEST
 START_TEST(test_holders_check_notices_a_hold_in_one_list_alone)
 {
     ck_assert_int_eq(reserve(1), 0);
-    struct holder_list of_slot = holders.slots[3], of_member = holders.members[1];
-    struct holder_list free_before = holders.free;
+    struct chain of_slot = holders.slots[3], of_member = holders.members[1];
+    struct chain free_before = holders.free;
     add(3, 1);
     NOTICES(holders.slots[3], of_slot);
     NOTICES(holders.members[1], of_member);
