@@ -34,14 +34,14 @@ static uint8_t wire[MORE * HANDLE_WIRE_SIZE];
 static uint32_t written; /* the slot */
 static uint64_t word_then, entry_then;
 
-ssize_t pwrite(int fd, const void *bytes, size_t size, off_t at)
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
     if (pool) {
-        written = (uint32_t)((uint64_t)at / pool->store.geometry.stride);
+        written = (uint32_t)((uint64_t)offset / pool->store.geometry.stride);
         word_then = pool->words[written];
         entry_then = pool->store.ledger[written];
     }
-    return syscall(SYS_pwrite64, fd, bytes, size, at);
+    return syscall(SYS_pwrite64, fd, buf, n, offset);
 }
 
 static void create(uint64_t object_size, uint32_t flags)

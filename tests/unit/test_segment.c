@@ -291,11 +291,11 @@ END_TEST
 /* Instead of libc's: the most that was ever reserved at once. */
 static off_t reserved_most;
 
-int posix_fallocate(int fd, off_t from, off_t size)
+int posix_fallocate(int fd, off_t offset, off_t len)
 {
-    if (size > reserved_most)
-        reserved_most = size;
-    return syscall(SYS_fallocate, fd, 0, from, size) < 0 ? errno : 0;
+    if (len > reserved_most)
+        reserved_most = len;
+    return syscall(SYS_fallocate, fd, 0, offset, len) < 0 ? errno : 0;
 }
 
 /* Else whoever writes to the object meanwhile would wait for all of it. */
