@@ -125,9 +125,10 @@ static void set_exhausted(const struct broker *broker, struct error *error, cons
     bool grows = pool->growth.kind != GROWTH_NONE && needed > pool_capacity_max(pool);
     error_set(error, grows ? ERROR_MAX_CAPACITY_EXCEEDED : ERROR_POOL_EXHAUSTED,
               "pool '%s' is exhausted%s: %" PRIu32 " of %" PRIu32 " slots allocated, %" PRIu32
-              " asked for, %" PRIu32 " requests waiting; %s",
+              " asked for, %" PRIu32 " request%s waiting; %s",
               pool->ctl->name, grows ? " and can't grow any more" : "", usage, capacity,
-              demand->count, pool->waiters.count, advise(pool, demand));
+              demand->count, pool->waiters.count, pool->waiters.count == 1 ? "" : "s",
+              advise(pool, demand));
     fill_fields(broker, error, pool, demand);
     if (!grows)
         return;
@@ -140,9 +141,10 @@ static void set_timeout(const struct broker *broker, struct error *error, const 
                         const struct demand *demand)
 {
     error_set(error, ERROR_TIMEOUT,
-              "pool '%s' had no room for %" PRIu32 " slots in time: %" PRIu32 " of %" PRIu32
+              "pool '%s' had no room for %" PRIu32 " slot%s in time: %" PRIu32 " of %" PRIu32
               " allocated; free objects, wait longer, or have it enlarged",
-              pool->ctl->name, demand->count, pool_usage(pool), pool_capacity(pool));
+              pool->ctl->name, demand->count, demand->count == 1 ? "" : "s", pool_usage(pool),
+              pool_capacity(pool));
     fill_fields(broker, error, pool, demand);
 }
 

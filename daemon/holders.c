@@ -199,9 +199,22 @@ static uint32_t slot_first(const struct holders *holders, uint32_t index)
     return index < holders->slot_count ? holders->slots[index].first : HOLDERS_NONE;
 }
 
+/* A hold of the member on the slot, found in the shorter of the two lists; or HOLDERS_NONE. */
+static uint32_t find_hold(const struct holders *holders, uint32_t index, uint32_t member)
+{
+    if (holders_count(holders, index) <= holders_member_count(holders, member))
+        return find(holders, slot_first(holders, index), member);
+    if (holders_member_count(holders, member) == 0)
+        return HOLDERS_NONE;
+    uint32_t at = holders->members[member].first;
+    while (at != HOLDERS_NONE && entry_index(field_load(&holders->entries[at])) != index)
+        at = holders->member_links[at].next;
+    return at;
+}
+
 bool holders_remove(struct holders *holders, uint32_t index, uint32_t member)
 {
-    uint32_t at = find(holders, slot_first(holders, index), member);
+    uint32_t at = find_hold(holders, index, member);
     if (at == HOLDERS_NONE)
         return false;
     give_up(holders, at);
@@ -210,17 +223,15 @@ bool holders_remove(struct holders *holders, uint32_t index, uint32_t member)
 
 uint32_t holders_remove_oldest(struct holders *holders, uint32_t member)
 {
-    if (holders_member_count(holders, member) == 0)
-        return HOLDERS_NONE;
-    uint32_t at = holders->members[member].first;
-    uint32_t index = entry_index(field_load(&holders->entries[at]));
-    give_up(holders, at);
+    uint32_t index = holders_oldest(holders, member);
+    if (index != HOLDERS_NONE)
+        give_up(holders, holders->members[member].first);
     return index;
 }
 
 bool holders_move(struct holders *holders, uint32_t index, uint32_t from, uint32_t to)
 {
-    uint32_t at = find(holders, slot_first(holders, index), from);
+    uint32_t at = find_hold(holders, index, from);
     if (at == HOLDERS_NONE)
         return false;
     uint64_t entry = field_load(&holders->entries[at]);
@@ -258,15 +269,26 @@ uint32_t holders_member_count(const struct holders *holders, uint32_t member)
     return member < holders->member_count ? holders->members[member].count : 0;
 }
 
-uint32_t holders_count_of(const struct holders *holders, uint32_t index, uint32_t member)
+uint32_t holders_oldest(const struct holders *holders, uint32_t member)
 {
-    uint32_t count = 0;
-    uint32_t at = find(holders, slot_first(holders, index), member);
-    while (at != HOLDERS_NONE) {
-        count++;
-        at = find(holders, holders->slot_links[at].next, member);
-    }
-    return count;
+    if (holders_member_count(holders, member) == 0)
+        return HOLDERS_NONE;
+    return entry_index(field_load(&holders->entries[holders->members[member].first]));
+}
+
+bool holders_has(const struct holders *holders, uint32_t index, uint32_t member)
+{
+    return find_hold(holders, index, member) != HOLDERS_NONE;
+}
+
+bool holders_has_all(const struct holders *holders, uint32_t index, uint32_t member)
+{
+    uint32_t at = slot_first(holders, index);
+    if (holders_member_count(holders, member) < holders_count(holders, index))
+        return false;
+    while (at != HOLDERS_NONE && entry_member(field_load(&holders->entries[at])) == member)
+        at = holders->slot_links[at].next;
+    return at == HOLDERS_NONE;
 }
 
 /* ---- Laws ------------------------------------------------------------------------------------ */

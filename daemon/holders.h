@@ -64,13 +64,13 @@ int holders_reserve(struct holders *holders, uint32_t more, uint32_t capacity, u
 /* One more hold; there is room for it. */
 void holders_add(struct holders *holders, uint32_t index, uint64_t generation, uint32_t member);
 
-/* Gives up one hold of the member on the slot, the oldest. False if it has none. */
+/* Gives up one hold of the member on the slot. False if it has none. */
 bool holders_remove(struct holders *holders, uint32_t index, uint32_t member);
 
 /* Gives up the hold that the member has had longest; its slot, or HOLDERS_NONE if it has none. */
 uint32_t holders_remove_oldest(struct holders *holders, uint32_t member);
 
-/* One hold of a member on the slot, its oldest, is the other's now. False if it has none. */
+/* One hold of a member on the slot is the other's now. False if it has none. */
 bool holders_move(struct holders *holders, uint32_t index, uint32_t from, uint32_t to);
 
 /* Gives up all holds on the slot. Returns how many there were. */
@@ -79,11 +79,17 @@ uint32_t holders_clear(struct holders *holders, uint32_t index);
 /* Slots on which there are holds. */
 uint32_t holders_shared(const struct holders *holders);
 
-/* How many holds there are; on the slot; by the member, in all; by the member on the slot. */
+/* How many holds there are; on the slot; by the member, in all. */
 uint32_t holders_total(const struct holders *holders);
 uint32_t holders_count(const struct holders *holders, uint32_t index);
 uint32_t holders_member_count(const struct holders *holders, uint32_t member);
-uint32_t holders_count_of(const struct holders *holders, uint32_t index, uint32_t member);
+
+/* The slot on which the member has had a hold longest; HOLDERS_NONE. */
+uint32_t holders_oldest(const struct holders *holders, uint32_t member);
+
+/* Whether the member has a hold on the slot; and all that there are. */
+bool holders_has(const struct holders *holders, uint32_t index, uint32_t member);
+bool holders_has_all(const struct holders *holders, uint32_t index, uint32_t member);
 
 /*
  * Asserts the table's laws: each entry stands in the two lists that it names, or is free, and all

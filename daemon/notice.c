@@ -92,17 +92,28 @@ void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count)
 
 /* ---- Holders --------------------------------------------------------------------------------- */
 
+/* Of what the member holds by itself and of what it holds with others, each in its order. */
+static int64_t held_since(const struct broker *broker, const struct pool *pool, uint32_t member)
+{
+    uint32_t alone = ledger_oldest(&pool->ledger, member);
+    uint32_t shared = holders_oldest(&pool->holders, member);
+    int64_t since = broker->now;
+    if (alone != LEDGER_NONE)
+        since = pool->ages.since[alone];
+    if (shared != HOLDERS_NONE && pool->ages.since[shared] < since)
+        since = pool->ages.since[shared];
+    return since;
+}
+
 static void fill_holder(const struct broker *broker, const struct pool *pool, uint32_t member,
                         struct holder_info *holder)
 {
-    uint32_t oldest = ledger_oldest(&pool->ledger, member);
-    int64_t since = oldest == LEDGER_NONE ? broker->now : pool->ages.since[oldest];
     const struct session *session =
         member == SLOT_MEMBER_POOL ? NULL : pool->accounts[member]->session;
 
     *holder = (struct holder_info){
         .slots = pool_held(pool, member),
-        .oldest = (uint64_t)(broker->now - since),
+        .oldest = (uint64_t)(broker->now - held_since(broker, pool, member)),
     };
     if (!session)
         return;
@@ -145,12 +156,14 @@ uint32_t notice_holders(const struct broker *broker, const struct pool *pool,
 static int describe(const struct holder_info *holder, char *text, size_t room)
 {
     double seconds = (double)holder->oldest / SECOND;
+    const char *many = holder->slots == 1 ? "" : "s";
     if (holder->session == 0)
-        return snprintf(text, room, "the pool itself (detached): %" PRIu64 " slots", holder->slots);
+        return snprintf(text, room, "the pool itself (detached): %" PRIu64 " slot%s", holder->slots,
+                        many);
     return snprintf(text, room,
                     "session %" PRIu64 " '%s' (pid %" PRIu32 ", uid %" PRIu32 "): %" PRIu64
-                    " slots, for up to %.3g s",
-                    holder->session, holder->name, holder->pid, holder->uid, holder->slots,
+                    " slot%s, for up to %.3g s",
+                    holder->session, holder->name, holder->pid, holder->uid, holder->slots, many,
                     seconds);
 }
 

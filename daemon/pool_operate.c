@@ -82,12 +82,10 @@ static bool is_shared(const struct pool *pool, uint32_t index)
     return slot_state(word_load(&pool->words[index])) == SLOT_SHARED;
 }
 
-/* How many holds the member has on the slot. */
-static uint32_t holds_of(const struct pool *pool, uint32_t index, uint32_t member)
+static bool holds(const struct pool *pool, uint32_t index, uint32_t member)
 {
-    if (is_shared(pool, index))
-        return holders_count_of(&pool->holders, index, member);
-    return ledger_holder(&pool->ledger, index) == member;
+    return is_shared(pool, index) ? holders_has(&pool->holders, index, member)
+                                  : ledger_holder(&pool->ledger, index) == member;
 }
 
 static bool only_owner(const struct pool *pool)
@@ -97,10 +95,9 @@ static bool only_owner(const struct pool *pool)
 
 static enum error_code free_problem(const struct pool *pool, uint32_t index, uint32_t member)
 {
-    uint32_t own = holds_of(pool, index, member);
-    if (is_shared(pool, index) && own < holders_count(&pool->holders, index))
-        return ERROR_OBJECT_SHARED;
-    return own == 0 && only_owner(pool) ? ERROR_NOT_HOLDER : ERROR_NONE;
+    if (is_shared(pool, index))
+        return holders_has_all(&pool->holders, index, member) ? ERROR_NONE : ERROR_OBJECT_SHARED;
+    return only_owner(pool) && !holds(pool, index, member) ? ERROR_NOT_HOLDER : ERROR_NONE;
 }
 
 static void apply_free(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
@@ -116,7 +113,7 @@ static void apply_free(struct pool *pool, uint32_t index, uint32_t member, int64
 
 static enum error_code release_problem(const struct pool *pool, uint32_t index, uint32_t member)
 {
-    return holds_of(pool, index, member) > 0 ? ERROR_NONE : ERROR_NOT_HOLDER;
+    return holds(pool, index, member) ? ERROR_NONE : ERROR_NOT_HOLDER;
 }
 
 static void apply_release(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
@@ -151,11 +148,11 @@ static void apply_retain(struct pool *pool, uint32_t index, uint32_t member, int
 /* Where only the owner may free, he has to let go first. */
 static enum error_code adopt_problem(const struct pool *pool, uint32_t index, uint32_t member)
 {
-    if (holds_of(pool, index, SLOT_MEMBER_POOL) > 0)
+    if (holds(pool, index, SLOT_MEMBER_POOL))
         return ERROR_NONE;
     if (is_shared(pool, index))
         return ERROR_OBJECT_SHARED;
-    return only_owner(pool) && holds_of(pool, index, member) == 0 ? ERROR_NOT_HOLDER : ERROR_NONE;
+    return only_owner(pool) && !holds(pool, index, member) ? ERROR_NOT_HOLDER : ERROR_NONE;
 }
 
 static void apply_adopt(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
@@ -168,7 +165,7 @@ static void apply_adopt(struct pool *pool, uint32_t index, uint32_t member, int6
 
 static enum error_code detach_problem(const struct pool *pool, uint32_t index, uint32_t member)
 {
-    if (holds_of(pool, index, member) > 0)
+    if (holds(pool, index, member))
         return ERROR_NONE;
     if (is_shared(pool, index))
         return ERROR_OBJECT_SHARED;
@@ -216,8 +213,7 @@ static bool refuse_handle(const struct pool *pool, enum error_code code, uint32_
         [ERROR_DUPLICATE_HANDLE] = "stands in the request before; name each handle once",
         [ERROR_OBJECT_SHARED] = "is held by others, who rely on it; it goes with their last hold",
         [ERROR_NOT_HOLDER] =
-            "isn't held by this session; adopt it, if it was detached, or leave it "
-            "to who holds it",
+            "isn't held by this session; adopt it if it is detached, or leave it to its holder",
     };
     char text[FASTALLOC_HANDLE_TEXT_SIZE];
     handle_format(handle, text);

@@ -65,7 +65,7 @@ daemon_pid=$!
 
 expect 0 "fail fast: pool 'jobs' is exhausted: 1 of 1 slots allocated, *
 degrade: on the heap
-wait: pool 'jobs' had no room for 1 slots in time: *" "$examples/wait"
+wait: pool 'jobs' had no room for 1 slot in time: *" "$examples/wait"
 [[ $(statistic jobs timeouts) == 1 && $(statistic jobs current_usage) == 0 ]] || die "wait's statistics"
 
 # ---- the policies of pools ----------------------------------------------------------------------

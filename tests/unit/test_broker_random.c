@@ -20,6 +20,7 @@
 #include "daemon/log.h"
 #include "shm/counters.h"
 #include "tests/lib/private_shm.h"
+#include "tests/unit/holds.h"
 #include "tests/unit/suite.h"
 
 /* Fewer where each takes longer. */
@@ -450,7 +451,7 @@ static void compare_slot(unsigned place, uint32_t index)
     for (int i = 0; i <= THE_POOL; i++) {
         holds += slot->holds[i];
         if (slot->holds[i] > 0)
-            must(holders_count_of(&pool->holders, index, member_of(place, i)) == slot->holds[i]);
+            must(count_holds(&pool->holders, index, member_of(place, i)) == slot->holds[i]);
     }
     must(holders_count(&pool->holders, index) == holds);
 }

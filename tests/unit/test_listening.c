@@ -56,7 +56,7 @@ START_TEST(test_listening_gives_what_there_is_after_a_number)
     for (uint32_t i = 0; i < 5; i++) {
         ck_assert_uint_eq(info(i)->number, i + 1);
         ck_assert_uint_eq(info(i)->count, i + 1);
-        ck_assert_uint_eq(info(i)->time, (i + 1) * 10);
+        ck_assert_uint_eq(info(i)->time, UINT64_C(10) * (i + 1));
     }
     ck_assert_str_eq(info(0)->kind, "evicted");
     ck_assert_str_eq(info(0)->name, "frames");

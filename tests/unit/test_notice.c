@@ -329,7 +329,7 @@ START_TEST(test_notice_describes_the_first_holders)
     broker_set_time(&broker, INT64_C(2500000000));
     notice_describe_holders(&broker, pool, text);
     ck_assert_str_eq(text, "session 2 'bob' (pid 12, uid 34): 2 slots, for up to 2.5 s; "
-                           "session 1 'alice' (pid 12, uid 34): 1 slots, for up to 2.5 s");
+                           "session 1 'alice' (pid 12, uid 34): 1 slot, for up to 2.5 s");
     REFUSES(ERROR_POOL_EXHAUSTED, bob, pool, 0, .count = 2);
     ck_assert_str_eq(error.holders, text);
 }
@@ -355,14 +355,18 @@ END_TEST
 START_TEST(test_notice_counts_what_is_shared_where_it_is_held)
 {
     struct holder_info infos[3];
+    broker_set_time(&broker, 100);
     GETS(bob, pool, 0, .count = 3);
     memcpy(held, reply.handles.data, reply.handles.size);
     ck_assert(operate(pool, POOL_RETAIN, 0, 2)); /* by alice */
+    broker_set_time(&broker, 150);
     ck_assert_uint_eq(notice_holders(&broker, pool, infos, 3), 2);
     ck_assert_uint_eq(infos[0].session, bob->id);
     ck_assert_uint_eq(infos[0].slots, 3);
+    ck_assert_uint_eq(infos[0].oldest, 50);
     ck_assert_uint_eq(infos[1].session, alice->id);
     ck_assert_uint_eq(infos[1].slots, 2);
+    ck_assert_uint_eq(infos[1].oldest, 50);
     ck_assert(operate(pool, POOL_DETACH, 0, 1)); /* alice's hold of one */
     ck_assert_uint_eq(notice_holders(&broker, pool, infos, 3), 3);
     ck_assert_uint_eq(infos[1].slots, 1);
@@ -392,7 +396,7 @@ START_TEST(test_notice_describes_within_its_room)
     memset(text, 'x', sizeof(text));
     notice_describe_holders(&broker, pool, text);
     ck_assert_uint_le(strlen(text), PROTOCOL_HOLDERS_MAX);
-    ck_assert_uint_gt(strlen(text), 3 * PROTOCOL_NAME_MAX);
+    ck_assert_uint_gt(strlen(text), (size_t)3 * PROTOCOL_NAME_MAX);
 }
 END_TEST
 

@@ -12,6 +12,7 @@
 
 #include "shm/order.h"
 #include "tests/lib/private_shm.h"
+#include "tests/unit/holds.h"
 #include "tests/unit/suite.h"
 
 #define SHM_SIZE (UINT64_C(16) << 20)
@@ -125,7 +126,7 @@ static bool is_free(void)
 
 static uint32_t holds(uint32_t member)
 {
-    return holders_count_of(&pool->holders, handle_at(0).index, member);
+    return count_holds(&pool->holders, handle_at(0).index, member);
 }
 
 static void check_free(void)
@@ -746,7 +747,7 @@ static void compare_slot(uint32_t index)
     bool good = slot_is_allocated(actual) == object->used &&
                 (slot_state(actual) == SLOT_SHARED) == object->shared;
     for (uint32_t i = 0; i <= MEMBERS && object->used; i++)
-        good = good && (object->shared ? holders_count_of(&pool->holders, index, numbers[i])
+        good = good && (object->shared ? count_holds(&pool->holders, index, numbers[i])
                                        : ledger_holder(&pool->ledger, index) == numbers[i]) ==
                            object->holds[i];
     ck_assert_msg(good, "seed %" PRIu64 ", step %" PRIu64 ", slot %" PRIu32, seed, step, index);

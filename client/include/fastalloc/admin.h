@@ -175,7 +175,7 @@ typedef struct fastalloc_holder_info {
     uid_t uid;
     bool connected;
     uint64_t slots;  /* it holds, alone or with others */
-    uint64_t oldest; /* ns for which it holds the one that it alone holds longest */
+    uint64_t oldest; /* ns that what it holds longest is held, be it with others */
     char name[FASTALLOC_NAME_MAX + 1];
 } fastalloc_holder_info_t;
 
