@@ -22,12 +22,13 @@ struct walk {
     fastalloc_error_t error;
 };
 
-static void add(struct walk *walk, const char *pool, const fastalloc_stats_t *stats)
+static void add(struct walk *walk, const fastalloc_pool_info_t *info,
+                const fastalloc_stats_t *stats)
 {
     if (walk->list)
-        json_append(walk->list, stats_to_json(pool, stats));
+        json_append(walk->list, stats_to_json(info->name, info->capacity_max, stats));
     else
-        stats_table_add(&walk->table, pool, stats);
+        stats_table_add(&walk->table, info->name, stats);
 }
 
 /* A pool that was destroyed since it was listed is left out. */
@@ -39,7 +40,7 @@ static int visit(const fastalloc_pool_info_t *info, void *context)
     int result = fastalloc_pool_stats(walk->connection, info->name, &stats, &error);
 
     if (result == 0)
-        add(walk, info->name, &stats);
+        add(walk, info, &stats);
     if (result == 0 || result == FASTALLOC_ERR_NO_SUCH_POOL)
         return 0;
     walk->error = error;
@@ -59,16 +60,19 @@ static int collect_all(struct walk *walk)
 static int collect(struct walk *walk, const struct call *call)
 {
     fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
+    fastalloc_pool_info_t info = FASTALLOC_POOL_INFO_INIT;
 
     if (call->operand_count == 0)
         return collect_all(walk);
     int result = fastalloc_pool_stats(walk->connection, call->operands[0], &stats, &walk->error);
+    if (result == 0)
+        result = fastalloc_pool_show(walk->connection, call->operands[0], &info, &walk->error);
     if (result < 0)
         return result;
     if (walk->list)
-        add(walk, call->operands[0], &stats);
+        add(walk, &info, &stats);
     else
-        stats_write(call->operands[0], &stats, stdout, 0);
+        stats_write(info.name, info.capacity_max, &stats, stdout, 0);
     return 0;
 }
 

@@ -66,6 +66,6 @@ void report_json(const struct demo *demo)
     json_set(document, "totals", counts_to_json(&demo->total));
     json_set(document, "wc", counts_to_json(&demo->wc));
     json_set(document, "agree", json_boolean(demo->agree));
-    json_set(document, "stats", stats_to_json(demo->pool_name, &demo->stats));
+    json_set(document, "stats", stats_to_json(demo->pool_name, DEMO_CAPACITY, &demo->stats));
     json_write(document);
 }

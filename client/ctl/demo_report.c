@@ -272,7 +272,7 @@ static void write_next_daemon(const struct call *call)
 void report_end(const struct demo *demo)
 {
     putchar('\n');
-    stats_write(demo->pool_name, &demo->stats, stdout, 0);
+    stats_write(demo->pool_name, DEMO_CAPACITY, &demo->stats, stdout, 0);
     putchar('\n');
     if (!*demo->left)
         printf("Nothing is left of it: no process, no shared memory, no file. ");

@@ -156,12 +156,13 @@ static void set_times(json_t *object, const fastalloc_stats_t *stats)
     json_set_number(object, "age", stats->age);
 }
 
-json_t *stats_to_json(const char *pool, const fastalloc_stats_t *stats)
+json_t *stats_to_json(const char *pool, uint64_t capacity_max, const fastalloc_stats_t *stats)
 {
     json_t *object = json_new();
 
     json_set_string(object, "pool", pool);
     json_set_number(object, "capacity", stats->capacity);
+    json_set_number(object, "capacity_max", capacity_max);
     json_set_number(object, "current_usage", stats->current_usage);
     json_set_number(object, "available", stats->available);
     json_set(object, "utilization_rate", json_real(fastalloc_stats_utilization_rate(stats)));

@@ -36,6 +36,6 @@ json_t *session_to_json(const fastalloc_session_info_t *info);
 
 /* `capacity` is the pool's, for the share that is held. */
 json_t *holder_to_json(const fastalloc_holder_info_t *info, uint64_t capacity);
-json_t *stats_to_json(const char *pool, const fastalloc_stats_t *stats);
+json_t *stats_to_json(const char *pool, uint64_t capacity_max, const fastalloc_stats_t *stats);
 
 #endif

@@ -56,11 +56,12 @@ static void add_times(struct table *table, const char *label, uint64_t most, uin
               text_duration(nearly, other));
 }
 
-static void add_usage(struct table *table, const fastalloc_stats_t *stats)
+static void add_usage(struct table *table, uint64_t capacity_max, const fastalloc_stats_t *stats)
 {
     char note[64];
 
     add_line(table, "capacity", stats->capacity, stats->capacity == 1 ? "slot" : "slots");
+    add_line(table, "grows up to", capacity_max, "");
     snprintf(note, sizeof(note), "%.1f %%", fastalloc_stats_utilization_rate(stats) * 100);
     add_line(table, "in use", stats->current_usage, note);
     add_line(table, "available", stats->available, "");
@@ -91,7 +92,8 @@ static void add_requests(struct table *table, const fastalloc_stats_t *stats)
     add_line(table, "held long", stats->held_long, note);
 }
 
-void stats_write(const char *pool, const fastalloc_stats_t *stats, FILE *file, unsigned indent)
+void stats_write(const char *pool, uint64_t capacity_max, const fastalloc_stats_t *stats,
+                 FILE *file, unsigned indent)
 {
     struct table table;
     char age[TEXT_NUMBER_SIZE];
@@ -100,7 +102,7 @@ void stats_write(const char *pool, const fastalloc_stats_t *stats, FILE *file, u
     text_write(file, pool);
     fprintf(file, ", of the last %s\n", text_duration(stats->age, age));
     table_init(&table, page_columns, 3);
-    add_usage(&table, stats);
+    add_usage(&table, capacity_max, stats);
     add_requests(&table, stats);
     table_write(&table, file, indent + 2);
     table_deinit(&table);

@@ -13,7 +13,8 @@
 void stats_table_init(struct table *table);
 void stats_table_add(struct table *table, const char *pool, const fastalloc_stats_t *stats);
 
-/* For one pool, a line for each number. */
-void stats_write(const char *pool, const fastalloc_stats_t *stats, FILE *file, unsigned indent);
+/* For one pool, a line for each number; capacity_max is what it may grow to. */
+void stats_write(const char *pool, uint64_t capacity_max, const fastalloc_stats_t *stats,
+                 FILE *file, unsigned indent);
 
 #endif

@@ -22,9 +22,9 @@ POOL_FIELDS = {"name", "id", "type", "object_size", "stride", "alignment", "capa
                "owner_frees", "growth", "grow_ahead", "reserve_critical", "reserve_normal",
                "session_slots", "user_slots", "zero", "template_size", "watermark", "hold_limit",
                "trim_after", "prefault", "lock", "huge"}
-STATS_FIELDS = {"pool", "capacity", "current_usage", "available", "utilization_rate", "peak_usage",
-                "average_usage", "total_allocations", "total_deallocations",
-                "allocation_failures", "hit_rate", "growth_count", "timeouts", "reclaimed",
+STATS_FIELDS = {"pool", "capacity", "capacity_max", "current_usage", "available",
+                "utilization_rate", "peak_usage", "average_usage", "total_allocations",
+                "total_deallocations", "allocation_failures", "hit_rate", "growth_count", "timeouts", "reclaimed",
                 "evictions", "watermarks", "waiters", "total_waits", "wait_p50", "wait_p99",
                 "wait_max", "held_long", "total_held_long", "hold_p50", "hold_p99", "hold_max",
                 "age"}

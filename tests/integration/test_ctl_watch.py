@@ -85,7 +85,9 @@ class TestStats(WatchCase):
         pool = self.small("--max", "20", "--growth", "linear:5", "--watermark", "50%")
         pool.allocate(count=12)
         stats = self.stats()
-        self.assertEqual((stats["capacity"], stats["growth_count"]), (15, 1))
+        self.assertEqual((stats["capacity"], stats["capacity_max"], stats["growth_count"]),
+                         (15, 20, 1))
+        self.assertRegex(self.text("stats", "small"), r"(?m)^  grows up to +20$")
         self.assertGreaterEqual(stats["watermarks"], 1)
 
     def test_reset_begins_anew(self):
