@@ -12,7 +12,7 @@
 #include "shm/order.h"
 
 #define DESCRIBED_MAX 3u
-#define SECOND 1e9
+#define DURATION_SIZE 32
 
 static enum log_level level_of(enum event_kind kind)
 {
@@ -153,18 +153,39 @@ uint32_t notice_holders(const struct broker *broker, const struct pool *pool,
     return count;
 }
 
+/* "90 ns", "34.2 us", "2.5 s", "3.0 min": to a tenth, cut off, of the largest unit that it has. */
+static void write_duration(uint64_t nanoseconds, char text[DURATION_SIZE])
+{
+    static const struct {
+        uint64_t nanoseconds;
+        const char *name;
+    } units[] = {{UINT64_C(86400000000000), "d"}, {UINT64_C(3600000000000), "h"},
+                 {UINT64_C(60000000000), "min"},  {UINT64_C(1000000000), "s"},
+                 {UINT64_C(1000000), "ms"},       {UINT64_C(1000), "us"}};
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        uint64_t unit = units[i].nanoseconds;
+        if (nanoseconds < unit)
+            continue;
+        snprintf(text, DURATION_SIZE, "%" PRIu64 ".%" PRIu64 " %s", nanoseconds / unit,
+                 nanoseconds % unit / (unit / 10), units[i].name);
+        return;
+    }
+    snprintf(text, DURATION_SIZE, "%" PRIu64 " ns", nanoseconds);
+}
+
 static int describe(const struct holder_info *holder, char *text, size_t room)
 {
-    double seconds = (double)holder->oldest / SECOND;
+    char duration[DURATION_SIZE];
     const char *many = holder->slots == 1 ? "" : "s";
     if (holder->session == 0)
         return snprintf(text, room, "the pool itself (detached): %" PRIu64 " slot%s", holder->slots,
                         many);
+    write_duration(holder->oldest, duration);
     return snprintf(text, room,
                     "session %" PRIu64 " '%s' (pid %" PRIu32 ", uid %" PRIu32 "): %" PRIu64
-                    " slot%s, for up to %.3g s",
+                    " slot%s, for up to %s",
                     holder->session, holder->name, holder->pid, holder->uid, holder->slots, many,
-                    seconds);
+                    duration);
 }
 
 void notice_describe_holders(const struct broker *broker, const struct pool *pool,

@@ -335,6 +335,34 @@ START_TEST(test_notice_describes_the_first_holders)
 }
 END_TEST
 
+START_TEST(test_notice_describes_durations_as_people_write_them)
+{
+    static const struct {
+        int64_t now;
+        const char *text;
+    } cases[] = {
+        {0, " 0 ns"},
+        {999, " 999 ns"},
+        {1000, " 1.0 us"},
+        {34259, " 34.2 us"},
+        {999999, " 999.9 us"},
+        {INT64_C(12300000), " 12.3 ms"},
+        {INT64_C(59999999999), " 59.9 s"},
+        {INT64_C(180000000000), " 3.0 min"},
+        {INT64_C(5400000000000), " 1.5 h"},
+        {INT64_C(129600000000000), " 1.5 d"},
+        {INT64_MAX, " 106751.9 d"},
+    };
+    char text[PROTOCOL_HOLDERS_MAX + 1];
+    take(alice, pool, 1);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        broker_set_time(&broker, cases[i].now);
+        notice_describe_holders(&broker, pool, text);
+        ck_assert_str_eq(strrchr(text, ',') + strlen(", for up to"), cases[i].text);
+    }
+}
+END_TEST
+
 START_TEST(test_notice_names_what_is_detached)
 {
     char text[PROTOCOL_HOLDERS_MAX + 1];
@@ -415,6 +443,7 @@ SUITE_MAIN_WITH("notice", broker_set_up, broker_tear_down,
                 test_notice_takes_nothing_but_allocating_and_freeing_for_noise,
                 test_notice_lists_who_holds_most_first,
                 test_notice_says_whether_a_holder_is_connected,
-                test_notice_describes_the_first_holders, test_notice_names_what_is_detached,
-                test_notice_describes_within_its_room,
+                test_notice_describes_the_first_holders,
+                test_notice_describes_durations_as_people_write_them,
+                test_notice_names_what_is_detached, test_notice_describes_within_its_room,
                 test_notice_counts_what_is_shared_where_it_is_held)
