@@ -29,9 +29,10 @@ bool broker_charge(struct user *user, enum user_quota which, uint64_t amount, st
     if (charge_take(charge, &user->quotas[which], amount))
         return true;
     error_set(error, ERROR_QUOTA_EXCEEDED,
-              "user %u may have %" PRIu64 " %s in this instance and has %" PRIu64 ", %" PRIu64
-              " more aren't possible; let some go, or start the daemon with another --user-%s",
-              (unsigned)user->uid, quota->max, names[which], quota->used, amount, names[which]);
+              "user %u has %" PRIu64 " of at most %" PRIu64
+              " %s in this instance and asked for %" PRIu64
+              " more; let some go, or start the daemon with another --user-%s",
+              (unsigned)user->uid, quota->used, quota->max, names[which], amount, names[which]);
     name_copy(error->field, names[which]);
     error->requested = amount;
     error->allocated = quota->used;

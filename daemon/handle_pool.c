@@ -235,9 +235,10 @@ bool on_pool_destroy(const struct call *call, const struct pool_destroy_request 
     if (!request->force && (pool_usage(pool) > 0 || others > 0)) {
         struct error *error =
             error_set(&call->answer->error, ERROR_POOL_IN_USE,
-                      "pool '%s' is in use: %" PRIu32 " slots allocated, open in %" PRIu32
-                      " other sessions; let them close it, or force it",
-                      request->name, pool_usage(pool), others);
+                      "pool '%s' is in use: %" PRIu32 " slot%s allocated, open in %" PRIu32
+                      " other session%s; let them close it, or force it",
+                      request->name, pool_usage(pool), pool_usage(pool) == 1 ? "" : "s", others,
+                      others == 1 ? "" : "s");
         name_copy(error->pool, request->name);
         error->allocated = pool_usage(pool);
         error->members = others;

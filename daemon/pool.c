@@ -357,10 +357,10 @@ static bool refuse_quota(const struct pool *pool, const char *field, const struc
                          uint32_t count, struct error *error)
 {
     error_set(error, ERROR_QUOTA_EXCEEDED,
-              "pool '%s': %s allows %" PRIu64 " slots, %" PRIu64
-              " are held or asked for already, %" PRIu32
-              " more aren't possible; free objects, or ask the pool's owner for more",
-              pool->ctl->name, field, quota->max, quota->used, count);
+              "pool '%s': %s allows %" PRIu64 " slot%s, with %" PRIu64
+              " held or asked for already and %" PRIu32
+              " asked for now; free objects, or ask the pool's owner for more",
+              pool->ctl->name, field, quota->max, quota->max == 1 ? "" : "s", quota->used, count);
     name_copy(error->pool, pool->ctl->name);
     name_copy(error->field, field);
     error->requested = count;

@@ -32,9 +32,10 @@ static bool refuse_capacity(const struct pool_config *config, const char *what, 
                             uint64_t min, uint64_t max, struct error *error)
 {
     error_set(error, ERROR_INVALID_CAPACITY,
-              "pool '%s': a %s of %" PRIu64 " slots of %" PRIu64
-              " bytes is not possible; choose %" PRIu64 " to %" PRIu64,
-              config->name, what, capacity, config->object_size, min, max);
+              "pool '%s': a %s of %" PRIu64 " slot%s of %" PRIu64
+              " byte%s is not possible; choose %" PRIu64 " to %" PRIu64,
+              config->name, what, capacity, capacity == 1 ? "" : "s", config->object_size,
+              config->object_size == 1 ? "" : "s", min, max);
     error->capacity = capacity;
     error->max = max;
     return false;
@@ -148,9 +149,9 @@ static bool refuse_mismatch(const struct layout_ctl *ctl, enum error_code code, 
                             uint64_t requested, uint64_t actual, struct error *error)
 {
     error_set(error, code,
-              "pool '%s' has objects with %s of %" PRIu64 " bytes, the caller expects %" PRIu64
+              "pool '%s' has objects with %s of %" PRIu64 " byte%s, the caller expects %" PRIu64
               "; use one definition of the object, or a pool of its own",
-              ctl->name, what, actual, requested);
+              ctl->name, what, actual, actual == 1 ? "" : "s", requested);
     name_copy(error->pool, ctl->name);
     error->requested = requested;
     error->actual = actual;

@@ -239,10 +239,13 @@ static void write_basis(const struct study *study)
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     snprintf(note, sizeof(note), "in use at once; %.1f on average", stats->average_usage);
     add_line(&table, "peak", stats->peak_usage, note);
-    add_line(&table, "refused", stats->allocation_failures, "requests: exhausted or timed out");
+    add_line(&table, "refused", stats->allocation_failures,
+             stats->allocation_failures == 1 ? "request: exhausted or timed out"
+                                             : "requests: exhausted or timed out");
     if (study->needed)
         add_line(&table, "needed", study->needed, "slots, for one of these not to be refused");
-    snprintf(note, sizeof(note), "requests; p99 %s", text_duration(stats->wait_p99, number));
+    snprintf(note, sizeof(note), "request%s; p99 %s", stats->total_waits == 1 ? "" : "s",
+             text_duration(stats->wait_p99, number));
     add_line(&table, "waited", stats->total_waits, note);
     add_line(&table, "growths", stats->growth_count, "");
     table_write(&table, stdout, 2);

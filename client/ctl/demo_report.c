@@ -188,8 +188,8 @@ void report_passed(const struct demo *demo)
                    demo->pieces > demo->total.lines ? " and an unfinished one" : "", duration,
                    rate);
     else
-        write_step(demo, "passed", "%s lines, long ones in pieces: %s slots in %s, %s a second",
-                   lines, pieces, duration, rate);
+        write_step(demo, "passed", "%s line%s, long ones in pieces: %s slots in %s, %s a second",
+                   lines, demo->total.lines == 1 ? "" : "s", pieces, duration, rate);
 }
 
 /* ---- Totals ---------------------------------------------------------------------------------- */

@@ -284,7 +284,7 @@ class TestAdvise(WatchCase):
         self.assertEqual(advice["command"], "fastallocctl pool grow small 15 --max 15")
         out = self.text("advise", "small")
         self.assertIn("Pool small is too small.", out)
-        self.assertRegex(out, r"(?m)^  refused +1  requests")
+        self.assertRegex(out, r"(?m)^  refused +1  request: ")
         self.assertRegex(out, r"Next:\n  fastallocctl pool grow small 15 --max 15\n\Z")
         self.run_next(advice)
         self.assertEqual(self.advise("small")["verdict"], "right")

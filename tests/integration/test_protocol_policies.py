@@ -150,6 +150,11 @@ class TestUserQuota(QueueCase):
         self.mine.allocate(count=3)
         self.assertEqual(len(self.make("p", user_slots=4).allocate(count=4)), 4)
 
+    def test_one_slot_is_no_slots(self):
+        pool = self.make("p", user_slots=1)
+        self.assert_refused("QUOTA_EXCEEDED", pool.allocate, count=2)
+        self.assertIn("user_slots allows 1 slot, with 0 held", self.message)
+
     def test_nothing_is_detached(self):
         handle, = self.mine.allocate()
         self.assert_refused("NOT_PERMITTED", self.mine.detach, handle)

@@ -319,6 +319,7 @@ START_TEST(test_pool_destroy_refuses_while_others_have_it_open)
     check_error(CALL(&alice, POOL_DESTROY, pool_destroy, .name = "frames"), ERROR_POOL_IN_USE);
     ck_assert_uint_eq(error->members, 1);
     ck_assert_uint_eq(error->allocated, 0);
+    ck_assert_ptr_nonnull(strstr(error->message, "0 slots allocated, open in 1 other session; "));
     check_reply(CALL(&bob, POOL_CLOSE, pool_close, .pool = pool));
     check_reply(CALL(&alice, POOL_DESTROY, pool_destroy, .name = "frames"));
     ck_assert_uint_eq(alice.session->membership_count, 0);

@@ -111,7 +111,7 @@ START_TEST(test_config_never_cuts_a_capacity_short)
     config.object_size = 1;
     for (int i = 0; i < 2; i++) {
         config.capacity = wrong[i];
-        check_refused(ERROR_INVALID_CAPACITY, "1 bytes", "1073741824");
+        check_refused(ERROR_INVALID_CAPACITY, "slots of 1 byte is", "1073741824");
         ck_assert_uint_eq(error.capacity, wrong[i]);
         config.capacity = 1;
         config.capacity_max = wrong[i];
@@ -154,7 +154,7 @@ START_TEST(test_config_maximum_is_no_less_than_the_capacity)
     config.capacity_max = CAPACITY;
     check_accepted();
     config.capacity_max = CAPACITY - 1;
-    check_refused(ERROR_INVALID_CAPACITY, "maximum capacity of 99", "100 to ");
+    check_refused(ERROR_INVALID_CAPACITY, "maximum capacity of 99 slots", "100 to ");
     ck_assert_uint_eq(error.capacity, CAPACITY - 1);
     config.capacity_max = MAX;
     check_accepted();
