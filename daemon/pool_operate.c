@@ -215,10 +215,13 @@ static bool refuse_handle(const struct pool *pool, enum error_code code, uint32_
         [ERROR_NOT_HOLDER] =
             "isn't held by this session; adopt it if it is detached, or leave it to its holder",
     };
+    const char *reason = fastalloc_handle_is_none(handle)
+                             ? "is none (all zero): nothing was allocated"
+                             : reasons[code];
     char text[FASTALLOC_HANDLE_TEXT_SIZE];
     handle_format(handle, text);
     error_set(error, code, "pool '%s': handle %s (number %" PRIu32 " of the request) %s",
-              pool->ctl->name, text, position, reasons[code]);
+              pool->ctl->name, text, position, reason);
     name_copy(error->pool, pool->ctl->name);
     error->position = position;
     return false;

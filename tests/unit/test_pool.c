@@ -577,8 +577,10 @@ START_TEST(test_pool_free_refuses_a_handle_of_another_pool)
     handle.pool = ID + 1;
     put_at(1, handle);
     check_refused(ERROR_WRONG_POOL, 1, 2);
+    ck_assert_ptr_nonnull(strstr(error.message, "belongs to another pool"));
     put_at(1, FASTALLOC_HANDLE_NONE);
     check_refused(ERROR_WRONG_POOL, 1, 2);
+    ck_assert_ptr_nonnull(strstr(error.message, "is none (all zero): nothing was allocated"));
 }
 END_TEST
 

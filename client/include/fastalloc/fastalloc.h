@@ -143,7 +143,7 @@ enum fastalloc_result {
     FASTALLOC_ERR_POOL_EXHAUSTED = -10040,
     FASTALLOC_ERR_TIMEOUT = -10041,      /* the same */
     FASTALLOC_ERR_STALE_HANDLE = -10042, /* freed already, or never given out [pool, position] */
-    FASTALLOC_ERR_WRONG_POOL = -10043,   /* the handle is another pool's [pool, position] */
+    FASTALLOC_ERR_WRONG_POOL = -10043, /* the handle is another pool's, or none [pool, position] */
     FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* twice in one call [pool, position] */
     FASTALLOC_ERR_OBJECT_SHARED = -10045, /* others hold it: release it instead [pool, position] */
     FASTALLOC_ERR_NOT_HOLDER = -10046,    /* another session holds it [pool, position] */
