@@ -82,8 +82,9 @@ static bool check_policies(const struct pool_config *config, struct pool_plan *p
         return refuse_field(config, "watermark", watermark,
                             "is more slots than the pool ever has; a share ends with %", error);
     if (plan->growth.kind != GROWTH_NONE && config->capacity_max == 0)
-        return refuse_field(config, "growth", growth,
-                            "needs a limit: give capacity_max, above which it never grows", error);
+        return refuse_field(
+            config, "growth", growth,
+            "needs a limit: give a maximum, capacity_max, above which it never grows", error);
     return true;
 }
 

@@ -63,7 +63,9 @@ const struct command command_pool_create = {
     .operands = "NAME",
     .summary = "Make a pool",
     .description =
-        "What the options mean in full says the header fastalloc.h, at fastalloc_open_options_t.\n",
+        "What the options mean in full says the header fastalloc.h, at fastalloc_open_options_t.\n"
+        "Messages may name what an option sets as that does: object_size is --size, capacity_max\n"
+        "--max, alignment --align, gid --group, and the others are called like their options.\n",
     .options = pool_options,
     .run = run,
 };

@@ -70,6 +70,11 @@ class TestCreate(WithDaemon):
             self.assertEqual(error["field"], field)
         self.refused("INVALID_CAPACITY", "pool", "create", "x", *SIZE, "--max", "99")
 
+    def test_help_says_which_option_sets_what_messages_name(self):
+        error = self.refused("INVALID_ARGUMENT", "pool", "create", "x", *SIZE, "--growth", "linear:5")
+        self.assertIn("capacity_max", error["message"])
+        self.assertRegex(self.text("pool", "create", "--help"), r"capacity_max\s+--max\b")
+
     def test_group_is_a_name_or_a_number(self):
         gid = os.getegid()
         self.assertEqual(self.ok("pool", "create", "number", *SIZE, "--group", gid)["gid"], gid)
