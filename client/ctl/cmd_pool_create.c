@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <fastalloc/admin.h>
 
@@ -26,6 +27,9 @@ static void write_created(const struct call *call, const fastalloc_pool_info_t *
     printf(": %s slot%s of %s, %s of shared memory.\n", text_number(info->capacity, capacity),
            info->capacity == 1 ? "" : "s", text_size(info->object_size, size),
            text_size(info->memory, memory));
+    if (info->capacity_max > info->capacity && strcmp(growth_text(info), "none") == 0)
+        printf("Without --growth it comes to %s only by `fastallocctl pool grow`.\n",
+               text_number(info->capacity_max, capacity));
 }
 
 static int create(const struct call *call, const fastalloc_open_options_t *config)

@@ -12,7 +12,8 @@
 const struct option pool_options[] = {
     {"--size", "BYTES", "of an object; K, M or G behind the number for 1024, 1024^2, 1024^3", true},
     {"--capacity", "SLOTS", "how many objects there is room for, at first", true},
-    {"--max", "SLOTS", "how many there may ever be; needed to grow", false},
+    {"--max", "SLOTS", "how many there may ever be; needed with --growth, without which it", false},
+    {"", NULL, "comes to that only by `pool grow`", false},
     {"--growth", "POLICY", "how it grows when it has no room: none (default), linear:SLOTS,",
      false},
     {"", NULL, "exponential:FACTOR or custom:SLOTS,SLOTS,... (to the next of these)", false},

@@ -75,6 +75,15 @@ class TestCreate(WithDaemon):
         self.assertIn("capacity_max", error["message"])
         self.assertRegex(self.text("pool", "create", "--help"), r"capacity_max\s+--max\b")
 
+    def test_a_maximum_without_growth_is_for_who_administers_it(self):
+        hint = "Without --growth it comes to 400 only by `fastallocctl pool grow`.\n"
+        for number, options in enumerate((("--max", "400"), ("--max", "400", "--growth", "none"))):
+            self.assertTrue(self.text("pool", "create", f"p{number}", *SIZE, *options).endswith(hint))
+        self.assertEqual(self.ok("pool", "grow", "p0", "400")["capacity"], 400)
+        for number, options in enumerate(((), ("--max", "100"),
+                                          ("--max", "400", "--growth", "linear:1"))):
+            self.assertNotIn("--growth", self.text("pool", "create", f"q{number}", *SIZE, *options))
+
     def test_group_is_a_name_or_a_number(self):
         gid = os.getegid()
         self.assertEqual(self.ok("pool", "create", "number", *SIZE, "--group", gid)["gid"], gid)

@@ -283,7 +283,8 @@ typedef struct fastalloc_open_options {
     /*
      * The pool grows when it has no room: by "linear:SLOTS", "exponential:FACTOR" or
      * "custom:SLOTS,SLOTS,..." (to the next of these capacities). Default "none". It needs a
-     * capacity_max, to which a last step is cut; fastalloc_pool_grow() raises that.
+     * capacity_max, to which a last step is cut; fastalloc_pool_grow() raises that. With "none"
+     * nothing but fastalloc_pool_grow() makes it grow, to capacity_max or a higher one.
      */
     uint64_t capacity; /* needed to create */
     uint64_t capacity_max;
