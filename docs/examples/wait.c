@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Three answers to a pool that is exhausted: fail fast, fall back on the heap, wait for a while. The
- * pool here has a single slot, and this program holds it.
+ * Three answers to a pool that is exhausted: fail fast, fall back on the heap, wait for a while; and
+ * how to end a wait without an end. The pool here has a single slot, and this program holds it.
  */
 #include <err.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,8 +51,38 @@ static int release(fastalloc_pool_t *pool, struct place place, fastalloc_error_t
     return 0;
 }
 
+struct worker {
+    fastalloc_pool_t *pool;
+    atomic_bool ended;
+};
+
+/* Waits for room, for as long as it takes, or until it is told to stop. */
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+    struct place place;
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    if (allocate(worker->pool, FASTALLOC_FOREVER, &place, &error) == FASTALLOC_ERR_CANCELLED)
+        printf("stop: %s\n", error.message);
+    worker->ended = true;
+    return NULL;
+}
+
+/* Again and again: what isn't with the daemon yet when it is told isn't cancelled. */
+static void stop(struct worker *worker)
+{
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    while (!worker->ended) {
+        if (fastalloc_cancel(worker->pool, &error) < 0)
+            errx(1, "%s", error.message);
+        sched_yield();
+    }
+}
+
 int main(void)
 {
+    pthread_t thread;
+    struct worker worker = {.ended = false};
     fastalloc_connection_t *connection;
     fastalloc_pool_t *pool;
     struct place first, second;
@@ -70,6 +103,12 @@ int main(void)
     printf("degrade: on the %s\n", fastalloc_handle_is_none(second.handle) ? "heap" : "pool");
     if (allocate(pool, 50 * FASTALLOC_MILLISECOND, &second, &error) < 0)
         printf("wait: %s\n", error.message);
+
+    worker.pool = pool;
+    if (pthread_create(&thread, NULL, work, &worker) != 0)
+        errx(1, "cannot start a thread");
+    stop(&worker);
+    pthread_join(thread, NULL);
     fastalloc_disconnect(connection);
     return 0;
 }

@@ -65,8 +65,9 @@ daemon_pid=$!
 
 expect 0 "fail fast: pool 'jobs' is exhausted: 1 of 1 slots allocated, *
 degrade: on the heap
-wait: pool 'jobs' had no room for 1 slot in time: *" "$examples/wait"
-[[ $(statistic jobs timeouts) == 1 && $(statistic jobs current_usage) == 0 ]] || die "wait's statistics"
+wait: pool 'jobs' had no room for 1 slot in time: *
+stop: the request was cancelled while it waited in pool 'jobs'" "$examples/wait"
+[[ $(statistic jobs timeouts) == 1 && $(statistic jobs total_waits) == 2 && $(statistic jobs current_usage) == 0 ]] || die "wait's statistics"
 
 # ---- the policies of pools ----------------------------------------------------------------------
 
