@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/access.h"
 
-static bool may_everything(const struct credentials *who, uid_t daemon)
+bool access_may_everything(uid_t uid, uid_t daemon)
 {
-    return who->peer.uid == 0 || who->peer.uid == daemon;
+    return uid == 0 || uid == daemon;
 }
 
 static bool is_in_group(const struct credentials *who, gid_t gid)
@@ -24,7 +24,8 @@ static uint32_t bits_for(const struct ownership *ownership, const struct credent
 bool access_is_let(const struct ownership *ownership, const struct credentials *who, uid_t daemon,
                    enum access access)
 {
-    return may_everything(who, daemon) || (bits_for(ownership, who) & access) == access;
+    return access_may_everything(who->peer.uid, daemon) ||
+           (bits_for(ownership, who) & access) == access;
 }
 
 bool access_is_allowed(const struct layout_ctl *ctl, const struct credentials *who, uid_t daemon,
@@ -36,7 +37,7 @@ bool access_is_allowed(const struct layout_ctl *ctl, const struct credentials *w
 
 bool access_may_give(const struct credentials *who, uid_t daemon, gid_t gid)
 {
-    return may_everything(who, daemon) || is_in_group(who, gid);
+    return access_may_everything(who->peer.uid, daemon) || is_in_group(who, gid);
 }
 
 bool access_may_create(const struct create_rule *rule, const struct credentials *who, uid_t daemon)
@@ -45,9 +46,9 @@ bool access_may_create(const struct create_rule *rule, const struct credentials 
     case CREATORS_ANYONE:
         return true;
     case CREATORS_GROUP:
-        return may_everything(who, daemon) || is_in_group(who, rule->gid);
+        return access_may_everything(who->peer.uid, daemon) || is_in_group(who, rule->gid);
     case CREATORS_OWNER:
         break;
     }
-    return may_everything(who, daemon);
+    return access_may_everything(who->peer.uid, daemon);
 }

@@ -35,6 +35,9 @@ struct ownership {
     uint32_t mode;
 };
 
+/* Whether the user is root or the daemon's own. */
+bool access_may_everything(uid_t uid, uid_t daemon);
+
 /*
  * Whether the mode lets the peer have this access: by the owner's bits if it is the owner, else by the
  * group's if it is in that group, else by the others'. The owner may always administer.

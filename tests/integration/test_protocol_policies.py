@@ -1,7 +1,12 @@
 """What a pool lets sessions and users have, and an instance its users, by the bare protocol."""
 
+import os
+import unittest
+
+from ctl_case import can_be_another
 from protocol_case import NS_MAX, ProtocolCase, main
 from protocol_client import Client
+from test_access import STRANGER, acting
 from test_protocol_queue import CRITICAL, QueueCase
 
 
@@ -173,14 +178,22 @@ class TestInstanceQuotas(ProtocolCase):
                           "max": allocated if field != "bytes" else self.BYTES})
         self.assertIn(f"--user-{field}", self.message)
 
+    @unittest.skipUnless(can_be_another(), "needs other users")
     def test_sessions(self):
-        clients = [self.client() for _ in range(7)]
-        connection = self.connect()
+        os.chmod(self.daemon.directory, 0o755)
+        os.chmod(self.daemon.socket, 0o666)
+        with acting(STRANGER, STRANGER, []):
+            clients = [self.client() for _ in range(8)]
+            connection = self.connect()
         self.assert_exceeded(connection.call, "hello", version=2, field="sessions", allocated=8)
         for client in clients:
             client.close()
         self.until(lambda: len(self.one.call("sessions")["sessions"]) == 1)
         connection.call("hello", version=2)
+
+    def test_sessions_of_the_daemons_own_user_are_not_limited(self):
+        clients = [self.client() for _ in range(20)]
+        self.assertEqual(len(clients[-1].call("sessions")["sessions"]), 21)
 
     def test_pools(self):
         for name in ("a", "b"):

@@ -488,6 +488,24 @@ START_TEST(test_broker_limits_the_sessions_of_a_user)
 }
 END_TEST
 
+/* So that they can see who has how many; of all else they have what each user has. */
+START_TEST(test_broker_lets_root_and_its_own_user_have_any_number_of_sessions)
+{
+    static const uid_t uids[] = {0, DAEMON_UID};
+    struct pool *made;
+    broker.users.max[USER_SESSIONS] = 2;
+    broker.users.max[USER_POOLS] = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        struct pool_config config = {
+            .name = "c", .type = "", .object_size = 8, .capacity = 1, .uid = uids[i]};
+        for (unsigned j = 0; j < 4; j++)
+            begin_as(bob_name, j % 2, uids[i]);
+        ck_assert(!broker_create_pool(&broker, &config, &made, &error));
+        check_quota("pools", 1, 0, 0);
+    }
+}
+END_TEST
+
 START_TEST(test_broker_limits_the_pools_of_a_user)
 {
     struct pool *made;
@@ -631,4 +649,5 @@ SUITE_MAIN_WITH(
     test_broker_check_notices_a_waiter_that_could_be_served,
     test_broker_check_notices_a_waiter_of_nobody, test_broker_check_notices_a_wrong_membership,
     test_broker_check_looks_at_every_pool, test_broker_limits_the_sessions_of_a_user,
+    test_broker_lets_root_and_its_own_user_have_any_number_of_sessions,
     test_broker_limits_the_pools_of_a_user, test_broker_limits_the_bytes_of_a_user)
