@@ -7,8 +7,13 @@
 #include "daemon/pool.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "shm/order.h"
 #include "tests/lib/private_shm.h"
@@ -943,6 +948,106 @@ START_TEST(test_hold_is_what_its_model_is_with_quotas)
 }
 END_TEST
 
+/* ---- The order of stores --------------------------------------------------------------------- */
+
+/*
+ * After any instruction the daemon may be killed: what stands in shared memory then says whose the
+ * object is, by the word, and what is still to do, by the intent.
+ */
+static bool can_be_told_apart(void)
+{
+    const struct layout_intent *intent = &pool->ctl->intent;
+    uint32_t index = handle_at(0).index, holder = ledger_holder(&pool->ledger, index);
+    uint32_t member = slot_member(word());
+    bool shared = slot_state(word()) == SLOT_SHARED;
+    if (intent->kind == LAYOUT_INTENT_NONE)
+        return !is_free() && member == holder;
+    if (is_free() || intent->index != index || intent->generation != slot_generation(word()))
+        return false;
+    bool changed = intent->kind == LAYOUT_INTENT_SHARE ? shared : member == intent->to;
+    if (!changed && (shared || member != intent->from))
+        return false;
+    return holder == intent->from ||
+           (changed && ledger_entry(&pool->ledger, index) == intent->entry);
+}
+
+struct memory {
+    void *at;
+    size_t size;
+    void *copy;
+};
+
+static void keep(struct memory *memory)
+{
+    memory->copy = malloc(memory->size);
+    ck_assert_ptr_nonnull(memory->copy);
+    memcpy(memory->copy, memory->at, memory->size);
+}
+
+static void bring_back(struct memory *memory)
+{
+    memcpy(memory->at, memory->copy, memory->size);
+    free(memory->copy);
+}
+
+/* A process does it, instruction by instruction. Returns how many different intents were seen. */
+static unsigned watch(enum pool_operation operation, uint32_t member)
+{
+    unsigned seen = 0;
+    uint32_t kind = LAYOUT_INTENT_NONE;
+    int status;
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        raise(SIGSTOP);
+        _exit(pool_operate(pool, operation, member, at(0), 1, now, &error) ? 0 : 1);
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    while (WIFSTOPPED(status)) {
+        ck_assert_int_eq(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL), 0);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        if (!can_be_told_apart()) /* libcheck's assertions take too long for each */
+            ck_abort_msg("it can't be told whose the object is");
+        seen += kind == LAYOUT_INTENT_NONE && pool->ctl->intent.kind != kind;
+        kind = pool->ctl->intent.kind;
+    }
+    ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return seen;
+}
+
+/* What it left is taken back: this process knows nothing of it. */
+static unsigned watch_from(enum standing standing, enum pool_operation operation, uint32_t member)
+{
+    const struct geometry *geometry = &pool->store.geometry;
+    bring_to(standing);
+    struct memory ctl = {pool->ctl, geometry_ctl_size(geometry, CAPACITY), NULL};
+    struct memory slots = {pool->store.slots, geometry_slots_size(geometry, CAPACITY), NULL};
+    struct memory table = {pool->holders.entries, pool->holders.room * sizeof(uint64_t), NULL};
+    keep(&ctl);
+    keep(&slots);
+    keep(&table);
+    unsigned seen = watch(operation, member);
+    bring_back(&ctl);
+    bring_back(&slots);
+    bring_back(&table);
+    pool_check(pool);
+    return seen;
+}
+
+START_TEST(test_hold_change_of_hands_can_be_told_apart_after_each_instruction)
+{
+    bring_to(SHARED); /* so that there is a table */
+    ck_assert_uint_eq(watch_from(LIVE, POOL_ADOPT, second), 1);
+    ck_assert_uint_eq(watch_from(LIVE, POOL_DETACH, first), 1);
+    ck_assert_uint_eq(watch_from(LIVE, POOL_RETAIN, second), 1);
+    ck_assert_uint_eq(watch_from(DETACHED, POOL_ADOPT, second), 1);
+    ck_assert_uint_eq(watch_from(DETACHED, POOL_RETAIN, second), 1);
+    ck_assert_uint_eq(watch_from(SHARED, POOL_DETACH, second), 0); /* one store in the table */
+    ck_assert_uint_eq(watch_from(SHARED_POOL, POOL_ADOPT, second), 0);
+}
+END_TEST
+
 SUITE_MAIN_WITH(
     "pool_hold", set_up, tear_down, test_hold_every_transition_is_as_it_should_be,
     test_hold_every_transition_is_as_it_should_be_where_owners_free,
@@ -956,4 +1061,5 @@ SUITE_MAIN_WITH(
     test_hold_retain_ends_at_the_limit_of_holds,
     test_hold_retain_without_shared_memory_leaves_the_object,
     test_hold_table_that_can_not_grow_keeps_its_holds, test_hold_is_what_its_model_is,
+    test_hold_change_of_hands_can_be_told_apart_after_each_instruction,
     test_hold_is_what_its_model_is_where_owners_free, test_hold_is_what_its_model_is_with_quotas)
