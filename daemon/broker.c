@@ -166,7 +166,10 @@ void broker_disconnect(struct broker *broker, struct session *session)
 static uint32_t leave(struct broker *broker, struct session *session, struct membership *membership)
 {
     struct pool *pool = membership->pool;
+    bool wrote = membership->write;
     uint32_t freed = session_leave(session, membership, broker->now);
+    if (wrote)
+        notice_damage(broker, pool);
     demand_serve(broker, pool);
     return freed;
 }
@@ -291,8 +294,8 @@ static void on_trim(void *context, struct deadline *deadline)
 
 uint64_t broker_trim(struct broker *broker, struct pool *pool)
 {
+    notice_damage(broker, pool);
     uint64_t bytes = pool_trim(pool);
-    (void)broker;
     if (bytes > 0)
         log_info("trimmed pool=%s bytes=%" PRIu64, pool->ctl->name, bytes);
     return bytes;

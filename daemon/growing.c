@@ -106,6 +106,7 @@ enum growing_outcome growing_start(struct broker *broker, struct pool *pool, uin
     uint64_t bytes = store_size(geometry, capacity) - store_size(geometry, pool_capacity(pool));
     if (!may_grow(pool, capacity, error))
         return fail(broker, pool, capacity);
+    notice_damage(broker, pool);
     growing->pool = pool;
     growing->capacity = capacity;
     growing->job = (struct job){run, on_done};

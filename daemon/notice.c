@@ -75,6 +75,14 @@ void notice_usage(struct broker *broker, struct pool *pool)
     }
 }
 
+void notice_damage(struct broker *broker, struct pool *pool)
+{
+    if (pool->damaged || pool->growing.active || store_is_whole(&pool->store))
+        return;
+    pool->damaged = true;
+    notice_event(broker, pool, EVENT_DAMAGED, 0, 0);
+}
+
 void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count)
 {
     char text[PROTOCOL_HOLDERS_MAX + 1];

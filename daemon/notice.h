@@ -17,6 +17,12 @@ void notice_usage(struct broker *broker, struct pool *pool);
 /* A request for `count` slots was refused; said once, until one fits. */
 void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count);
 
+/*
+ * Looks whether a member changed the size of the pool's data, which is to be expected of broken ones
+ * alone; said once. For when a session leaves the pool, and before its memory is changed.
+ */
+void notice_damage(struct broker *broker, struct pool *pool);
+
 /* `kind` happened, to so many slots; `session` 0 = nobody's. The log gets a line. */
 void notice_event(struct broker *broker, const struct pool *pool, enum event_kind kind,
                   uint64_t count, uint64_t session);

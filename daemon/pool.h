@@ -104,6 +104,7 @@ struct pool {
     struct deadline trim;      /* when the pool has perhaps been quiet for long enough */
     int64_t trimmed_at;        /* when it last was, for being quiet */
     bool exhausted;            /* it was said, and nothing fitted since */
+    bool damaged;              /* so was this, for ever */
     bool destroyed;            /* it is gone, but for the growth that is under way */
 };
 

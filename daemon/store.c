@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/order.h"
@@ -291,6 +292,18 @@ uint64_t store_trimmed_size(const struct store *store)
 void store_name(const struct store *store, enum store_object object, char name[SEGMENT_NAME_SIZE])
 {
     object_name(store->key, object, name);
+}
+
+bool store_is_whole(const struct store *store)
+{
+    struct stat status;
+    int fd = store_descriptor(store, STORE_DATA, false);
+    if (fd < 0)
+        return true;
+    bool known = fstat(fd, &status) == 0;
+    close(fd);
+    return !known ||
+           (uint64_t)status.st_size == geometry_data_size(&store->geometry, store->capacity);
 }
 
 int store_descriptor(const struct store *store, enum store_object object, bool writable)

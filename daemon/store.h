@@ -81,6 +81,12 @@ bool store_is_trimmed(const struct store *store, uint32_t index);
 /* Bytes that are given back. */
 uint64_t store_trimmed_size(const struct store *store);
 
+/*
+ * Whether data has the size that it must have, which whoever has it open for writing can change.
+ * True as well if that can't be told. Not while store_grow() runs.
+ */
+bool store_is_whole(const struct store *store);
+
 /* A new descriptor of an object, for a client; data writable if asked. Or a negated errno. */
 int store_descriptor(const struct store *store, enum store_object object, bool writable);
 

@@ -144,6 +144,19 @@ class TestEvents(EventsCase):
         self.assertEqual((event["kind"], event["session"]),
                          ("held-long", self.one.hello["session"]))
 
+    def test_damage_is_told(self):
+        """A process cuts the objects' memory short; it is seen when the process is gone."""
+        after = self.one.events()["next"]
+        process, _ = self.process("import os; os.ftruncate(pool.descriptors[2], 0)")
+        self.assertEqual(self.events(after=after), [])
+        self.kill(process)
+        event, = self.events(after=after, name="frames")
+        self.assertEqual((event["kind"], event["name"], event["count"]), ("damaged", "frames", 0))
+        self.assertIn("fastallocd: warning: damaged pool=frames", self.daemon.log())
+        self.two.close()
+        self.until(lambda: len(self.one.call("sessions")["sessions"]) == 1)
+        self.assertEqual(len(self.events(after=after)), 1)
+
     def test_destruction_is_told(self):
         pool = self.make("p")
         pool.allocate(count=2)

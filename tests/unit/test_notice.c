@@ -115,6 +115,80 @@ START_TEST(test_notice_says_that_a_pool_was_destroyed)
 }
 END_TEST
 
+/* ---- Damaged --------------------------------------------------------------------------------- */
+
+/* As a member can, who may write. */
+static void resize_data(struct pool *damaged, off_t size)
+{
+    int fd = store_descriptor(&damaged->store, STORE_DATA, true);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(ftruncate(fd, size), 0);
+    close(fd);
+}
+
+static off_t size_of_data(struct pool *of)
+{
+    return (off_t)geometry_data_size(&of->store.geometry, pool_capacity(of));
+}
+
+START_TEST(test_notice_says_once_that_a_pool_is_damaged)
+{
+    resize_data(pool, size_of_data(pool) - 1);
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 0);
+    broker_set_time(&broker, 5);
+    end(&bob);
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 1);
+    ck_assert_str_eq(last_event(EVENT_DAMAGED)->name, "frames");
+    ck_assert_uint_eq(last_event(EVENT_DAMAGED)->capacity, CAPACITY);
+    ck_assert_int_eq(last_event(EVENT_DAMAGED)->time, 5);
+    broker_trim(&broker, pool);
+    end(&alice);
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 1);
+}
+END_TEST
+
+START_TEST(test_notice_sees_damage_when_a_pool_is_left_trimmed_or_grows)
+{
+    struct pool_grow_request request = {.capacity = 5, .capacity_max = 5};
+    struct pool_grow_reply grown;
+    struct pool *closed = MAKE(.name = "closed", .capacity = 4, .watermark = "off");
+    struct pool *trimmed = MAKE(.name = "trimmed", .capacity = 4, .watermark = "off");
+    resize_data(closed, size_of_data(closed) + 1);
+    broker_close_pool(&broker, alice, join(alice, closed));
+    ck_assert_uint_eq(last_event(EVENT_DAMAGED)->pool, closed->id);
+    resize_data(trimmed, 0);
+    broker_trim(&broker, trimmed);
+    ck_assert_uint_eq(last_event(EVENT_DAMAGED)->pool, trimmed->id);
+    resize_data(pool, 0);
+    ck_assert_int_eq(growing_request(&broker, alice, pool, &request, 1, &grown, &error),
+                     BROKER_DONE);
+    ck_assert_uint_eq(last_event(EVENT_DAMAGED)->pool, pool->id);
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 3);
+}
+END_TEST
+
+/* It is longer already than it is said to be, or not yet. */
+START_TEST(test_notice_takes_no_growth_for_damage)
+{
+    struct pool *big = MAKE(.name = "big", .object_size = MIB, .capacity = 1, .capacity_max = 20,
+                            .growth = "linear:10", .watermark = "off");
+    join(alice, big);
+    join(bob, big);
+    take(alice, big, 1);
+    WAITS(alice, big, 1, .count = 1, .timeout = FOREVER);
+    ck_assert_uint_eq(job_count, 1);
+    jobs[0]->run(jobs[0]);
+    resize_data(big, size_of_data(big) + 5);
+    end(&bob);
+    resize_data(big, (off_t)geometry_data_size(&big->store.geometry, 11));
+    finish_job();
+    check_answer(0, "alice", 1, ERROR_NONE);
+    broker_trim(&broker, big);
+    end(&alice);
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 0);
+}
+END_TEST
+
 /* ---- Held for too long ----------------------------------------------------------------------- */
 
 static struct pool *make_held(void)
@@ -428,22 +502,21 @@ START_TEST(test_notice_describes_within_its_room)
 }
 END_TEST
 
-SUITE_MAIN_WITH("notice", broker_set_up, broker_tear_down,
-                test_notice_says_once_that_the_watermark_is_reached_and_once_that_it_has_fallen,
-                test_notice_says_nothing_without_a_watermark, test_notice_follows_sessions_that_end,
-                test_notice_does_not_say_that_usage_fell_when_others_waited,
-                test_notice_says_once_that_a_pool_is_exhausted_until_one_fits,
-                test_notice_says_that_a_pool_was_destroyed,
-                test_notice_says_what_is_held_for_too_long_at_its_time,
-                test_notice_says_nothing_of_what_was_freed_in_time,
-                test_notice_says_what_the_pool_itself_holds_for_too_long,
-                test_notice_looks_at_what_changes_hands,
-                test_notice_leaves_no_deadline_of_a_destroyed_pool,
-                test_notice_trims_a_pool_that_was_quiet_for_so_long,
-                test_notice_takes_nothing_but_allocating_and_freeing_for_noise,
-                test_notice_lists_who_holds_most_first,
-                test_notice_says_whether_a_holder_is_connected,
-                test_notice_describes_the_first_holders,
-                test_notice_describes_durations_as_people_write_them,
-                test_notice_names_what_is_detached, test_notice_describes_within_its_room,
-                test_notice_counts_what_is_shared_where_it_is_held)
+SUITE_MAIN_WITH(
+    "notice", broker_set_up, broker_tear_down,
+    test_notice_says_once_that_the_watermark_is_reached_and_once_that_it_has_fallen,
+    test_notice_says_nothing_without_a_watermark, test_notice_follows_sessions_that_end,
+    test_notice_does_not_say_that_usage_fell_when_others_waited,
+    test_notice_says_once_that_a_pool_is_exhausted_until_one_fits,
+    test_notice_says_that_a_pool_was_destroyed, test_notice_says_once_that_a_pool_is_damaged,
+    test_notice_sees_damage_when_a_pool_is_left_trimmed_or_grows,
+    test_notice_takes_no_growth_for_damage, test_notice_says_what_is_held_for_too_long_at_its_time,
+    test_notice_says_nothing_of_what_was_freed_in_time,
+    test_notice_says_what_the_pool_itself_holds_for_too_long,
+    test_notice_looks_at_what_changes_hands, test_notice_leaves_no_deadline_of_a_destroyed_pool,
+    test_notice_trims_a_pool_that_was_quiet_for_so_long,
+    test_notice_takes_nothing_but_allocating_and_freeing_for_noise,
+    test_notice_lists_who_holds_most_first, test_notice_says_whether_a_holder_is_connected,
+    test_notice_describes_the_first_holders, test_notice_describes_durations_as_people_write_them,
+    test_notice_names_what_is_detached, test_notice_describes_within_its_room,
+    test_notice_counts_what_is_shared_where_it_is_held)
