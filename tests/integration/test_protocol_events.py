@@ -56,6 +56,16 @@ class TestWatermarks(EventsCase):
                                  "session": 0})
         self.assertEqual((second["kind"], second["allocated"]), ("watermark-fallen", 3))
 
+    def test_are_lines_in_the_log(self):
+        held = self.mine.allocate(count=5)
+        self.mine.free(*held[:2])
+        lines = [line for line in self.daemon.log().splitlines() if "watermark" in line]
+        self.assertEqual(lines, [
+            "fastallocd: warning: watermark-reached pool=frames count=5 allocated=5 capacity=8 "
+            "session=0",
+            "fastallocd: info: watermark-fallen pool=frames count=3 allocated=3 capacity=8 "
+            "session=0"])
+
     def test_have_a_margin(self):
         pool = self.make("p", capacity=64, watermark="50%")
         held = pool.allocate(count=32)
@@ -336,6 +346,18 @@ class TestHolders(EventsCase):
         self.assert_refused("POOL_EXHAUSTED", self.other.allocate)
         self.assertIn(f"session {self.one.hello['session']} 'one' (pid {os.getpid()}", self.holders)
         self.assertIn("8 slots", self.holders)
+
+    def test_are_named_in_the_log_once(self):
+        self.mine.allocate(count=6)
+        self.other.allocate(count=2)
+        for _ in range(2):
+            self.assert_refused("POOL_EXHAUSTED", self.mine.allocate, count=3)
+        line, = (line for line in self.daemon.log().splitlines() if "exhausted" in line)
+        who = f"pid {os.getpid()}, uid {os.geteuid()}"
+        self.assertRegex(line, r"^fastallocd: warning: exhausted pool=frames asked=3 allocated=8 "
+                               r"capacity=8 waiting=0 held by: "
+                               rf"session \d+ 'one' \({who}\): 6 slots, for up to [\d.]+ [num]?s; "
+                               rf"session \d+ 'two' \({who}\): 2 slots, for up to [\d.]+ [num]?s$")
 
     def test_are_a_page_at_most(self):
         pool = self.make("p", capacity=100)
