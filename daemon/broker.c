@@ -21,33 +21,13 @@
 
 /* ---- Limits ---------------------------------------------------------------------------------- */
 
-bool broker_charge(struct user *user, enum user_quota which, uint64_t amount, struct charge *charge,
-                   struct error *error)
-{
-    static const char *const names[USER_QUOTAS] = {"sessions", "pools", "bytes", "waiters",
-                                                   "slots"};
-    const struct quota *quota = &user->quotas[which];
-    if (charge_take(charge, &user->quotas[which], amount))
-        return true;
-    error_set(error, ERROR_QUOTA_EXCEEDED,
-              "user %u has %" PRIu64 " of at most %" PRIu64
-              " %s in this instance and asked for %" PRIu64
-              " more; let some go, or start the daemon with another --user-%s",
-              (unsigned)user->uid, quota->used, quota->max, names[which], amount, names[which]);
-    name_copy(error->field, names[which]);
-    error->requested = amount;
-    error->allocated = quota->used;
-    error->max = quota->max;
-    return false;
-}
-
 bool broker_may_wait(const struct broker *broker, const struct session *session,
                      struct charge *waiting, struct error *error)
 {
     bool all = broker->waiter_count >= BROKER_WAITERS;
     uint32_t limit = all ? BROKER_WAITERS : BROKER_SESSION_WAITERS;
     if (!all && session->waiter_count < limit)
-        return broker_charge(session->user, USER_WAITERS, 1, waiting, error);
+        return user_charge(session->user, USER_WAITERS, 1, waiting, error);
     error_set(error, ERROR_LIMIT_EXCEEDED,
               "%" PRIu32 " requests of %s wait already, which is the limit; let some end first",
               limit, all ? "this instance" : "this session");
@@ -131,7 +111,7 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
     struct charge counted = CHARGE_NONE;
     struct session *new;
     int status = user ? 0 : -ENOMEM;
-    bool allowed = user && broker_charge(user, USER_SESSIONS, 1, &counted, error);
+    bool allowed = user && user_charge(user, USER_SESSIONS, 1, &counted, error);
     if (allowed)
         status = session_new(&new, entry, peer, name, witnessed);
     if (!allowed || status < 0) {
@@ -318,9 +298,9 @@ static bool charge_pool(struct broker *broker, const struct pool_config *config,
         error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for another pool");
         return false;
     }
-    if (broker_charge(charged->user, USER_POOLS, 1, &charged->counted, error) &&
-        broker_charge(charged->user, USER_BYTES, store_size(&plan->geometry, plan->capacity),
-                      &charged->bytes, error))
+    if (user_charge(charged->user, USER_POOLS, 1, &charged->counted, error) &&
+        user_charge(charged->user, USER_BYTES, pool_planned_size(config, plan), &charged->bytes,
+                    error))
         return true;
     charge_deinit(&charged->counted);
     user_put(charged->user);
@@ -547,7 +527,7 @@ static void check_pool(const struct pool *pool)
     assert(pool->growing.active || pool->growing.bytes.amount == 0);
     assert(!pool->destroyed);
     assert(pool->counted.amount == 1);
-    assert(pool->bytes.amount == store_size(&pool->store.geometry, pool_capacity(pool)));
+    assert(pool->bytes.amount == pool_size(pool));
 }
 
 /* Nothing is charged that isn't there; what grows, or is destroyed while it grew, still is. */

@@ -85,9 +85,6 @@ int64_t broker_next_deadline(const struct broker *broker);
 /* Does what is due: requests time out, quiet pools are trimmed, ... */
 void broker_pass_time(struct broker *broker);
 
-/* For the broker's parts: charges a user of the instance. False with QUOTA_EXCEEDED. */
-bool broker_charge(struct user *user, enum user_quota which, uint64_t amount, struct charge *charge,
-                   struct error *error);
 /* One more request of the session may wait, and is charged. False with LIMIT_EXCEEDED, QUOTA_... */
 bool broker_may_wait(const struct broker *broker, const struct session *session,
                      struct charge *waiting, struct error *error);

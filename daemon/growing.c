@@ -90,7 +90,7 @@ static bool may_grow(struct pool *pool, uint32_t capacity, struct error *error)
         pool_refuse_growth(pool, capacity, -ENOSPC, error);
         return false;
     }
-    if (!broker_charge(pool->user, USER_BYTES, bytes, &growing->bytes, error))
+    if (!user_charge(pool->user, USER_BYTES, bytes, &growing->bytes, error))
         return false;
     if (pool_prepare_growth(pool, capacity) == 0)
         return true;

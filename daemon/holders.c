@@ -61,6 +61,11 @@ static void give_up(struct holders *holders, uint32_t at)
 
 /* ---- Room ------------------------------------------------------------------------------------ */
 
+uint64_t holders_size(const struct holders *holders)
+{
+    return table_size(holders->room);
+}
+
 uint32_t holders_limit(uint32_t capacity)
 {
     uint64_t limit = (uint64_t)capacity * HOLDERS_PER_SLOT;

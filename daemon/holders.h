@@ -50,6 +50,9 @@ void holders_init(struct holders *holders, const char name[SEGMENT_NAME_SIZE]);
 /* Unmaps the table; the object stays. */
 void holders_deinit(struct holders *holders);
 
+/* Bytes of shared memory that the object has. */
+uint64_t holders_size(const struct holders *holders);
+
 /* The most holds that a pool of `capacity` slots can have. */
 uint32_t holders_limit(uint32_t capacity);
 

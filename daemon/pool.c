@@ -114,10 +114,10 @@ static int copy_template(struct pool *pool, const struct bytes *content)
     return store_write_template(&pool->store, content->data, content->size);
 }
 
-/* Bytes that the template's object takes: whole pages. */
-static uint64_t template_memory(const struct pool_config *config)
+/* What an object of so many bytes takes. */
+static uint64_t whole_pages(uint64_t size)
 {
-    return (config->content.size + UINT64_C(4095)) / 4096 * 4096;
+    return (size + 4095) / 4096 * 4096;
 }
 
 static int take_memory(struct pool *pool, uint32_t capacity)
@@ -159,7 +159,7 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
         return false;
 
     /* What can't fit isn't begun: reserving takes a while, and starves others until it has failed. */
-    uint64_t needed = store_size(&plan.geometry, plan.capacity) + template_memory(config);
+    uint64_t needed = pool_planned_size(config, &plan);
     uint64_t space = segment_space();
     if (space > 0 && needed > space)
         return refuse_space(config->name, "", needed, -ENOSPC, error);
@@ -250,10 +250,20 @@ uint32_t pool_usage(const struct pool *pool)
     return (uint32_t)counter_load(&pool->ctl->counters.current_usage);
 }
 
+uint64_t pool_planned_size(const struct pool_config *config, const struct pool_plan *plan)
+{
+    return store_size(&plan->geometry, plan->capacity) + whole_pages(config->content.size);
+}
+
+uint64_t pool_size(const struct pool *pool)
+{
+    return store_size(&pool->store.geometry, pool_capacity(pool)) +
+           whole_pages(pool->ctl->policy.template_size) + holders_size(&pool->holders);
+}
+
 uint64_t pool_memory(const struct pool *pool)
 {
-    return store_size(&pool->store.geometry, pool_capacity(pool)) -
-           store_trimmed_size(&pool->store);
+    return pool_size(pool) - store_trimmed_size(&pool->store);
 }
 
 /* With room for the slots there are and those to come; what is new is zero. */

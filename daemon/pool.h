@@ -131,6 +131,9 @@ void pool_free(struct pool *pool);
 uint32_t pool_capacity(const struct pool *pool);
 uint32_t pool_capacity_max(const struct pool *pool);
 uint32_t pool_usage(const struct pool *pool);
+/* Bytes of shared memory in all its objects: as it will be made; as it is; without those given back. */
+uint64_t pool_planned_size(const struct pool_config *config, const struct pool_plan *plan);
+uint64_t pool_size(const struct pool *pool);
 uint64_t pool_memory(const struct pool *pool);
 
 /*

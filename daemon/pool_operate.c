@@ -285,23 +285,34 @@ static uint64_t holders_memory(const struct pool *pool, uint32_t more)
     return (grown - room) * sizeof(uint64_t);
 }
 
+static bool refuse_holds(const struct pool *pool, uint32_t limit, struct error *error)
+{
+    error_set(error, ERROR_LIMIT_EXCEEDED,
+              "pool '%s' keeps %" PRIu32 " holds of shared objects at most; release some",
+              pool->ctl->name, limit);
+    error->max = limit;
+    return false;
+}
+
+/* Room that is made stays, and stays charged to the pool's user: as a part of the pool. */
 static bool reserve_holds(struct pool *pool, const uint8_t *handles, uint32_t count,
                           struct error *error)
 {
-    uint32_t more = new_holds(pool, handles, count);
+    uint32_t more = new_holds(pool, handles, count), limit = holders_limit(pool_capacity(pool));
+    if (holders_total(&pool->holders) + (uint64_t)more > limit)
+        return refuse_holds(pool, limit, error);
+    uint64_t memory = holders_memory(pool, more), before = holders_size(&pool->holders);
+    struct charge bytes = CHARGE_NONE;
+    if (pool->user && !user_charge(pool->user, USER_BYTES, memory, &bytes, error))
+        return false;
     int status = holders_reserve(&pool->holders, more, pool_capacity(pool), SLOT_MEMBER_POOL);
     if (status == 0)
         status = ledger_add_member(&pool->ledger, SLOT_MEMBER_POOL);
-    if (status == 0)
-        return true;
-    if (status != -EDQUOT)
-        return pool_refuse_memory(pool, " for holders of shared objects",
-                                  holders_memory(pool, more), status, error);
-    error_set(error, ERROR_LIMIT_EXCEEDED,
-              "pool '%s' keeps %" PRIu32 " holds of shared objects at most; release some",
-              pool->ctl->name, holders_limit(pool_capacity(pool)));
-    error->max = holders_limit(pool_capacity(pool));
-    return false;
+    if (holders_size(&pool->holders) > before)
+        charge_move(&bytes, &pool->bytes);
+    charge_deinit(&bytes);
+    return status == 0 ||
+           pool_refuse_memory(pool, " for holders of shared objects", memory, status, error);
 }
 
 /* One slot is charged to the member again, of which it was discharged just now. */

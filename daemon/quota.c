@@ -2,7 +2,10 @@
 #include "daemon/quota.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdlib.h>
+
+#include "daemon/name.h"
 
 /* ---- Quotas and charges ---------------------------------------------------------------------- */
 
@@ -109,4 +112,24 @@ void user_put(struct user *user)
         quota_deinit(&user->quotas[i]);
     LIST_REMOVE(user, in_users);
     free(user);
+}
+
+bool user_charge(struct user *user, enum user_quota which, uint64_t amount, struct charge *charge,
+                 struct error *error)
+{
+    static const char *const names[USER_QUOTAS] = {"sessions", "pools", "bytes", "waiters",
+                                                   "slots"};
+    const struct quota *quota = &user->quotas[which];
+    if (charge_take(charge, &user->quotas[which], amount))
+        return true;
+    error_set(error, ERROR_QUOTA_EXCEEDED,
+              "user %u has %" PRIu64 " of at most %" PRIu64
+              " %s in this instance and asked for %" PRIu64
+              " more; let some go, or start the daemon with another --user-%s",
+              (unsigned)user->uid, quota->used, quota->max, names[which], amount, names[which]);
+    name_copy(error->field, names[which]);
+    error->requested = amount;
+    error->allocated = quota->used;
+    error->max = quota->max;
+    return false;
 }

@@ -14,6 +14,8 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "proto/error.h"
+
 #define QUOTA_UNLIMITED UINT64_MAX
 
 struct quota {
@@ -81,5 +83,9 @@ void users_deinit(struct users *users);
 struct user *users_get(struct users *users, uid_t uid);
 /* One reference less; the last one frees it, and asserts that nothing is charged. NULL is fine. */
 void user_put(struct user *user);
+
+/* Charges a user of the instance. False with QUOTA_EXCEEDED. */
+bool user_charge(struct user *user, enum user_quota which, uint64_t amount, struct charge *charge,
+                 struct error *error);
 
 #endif

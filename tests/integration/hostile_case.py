@@ -10,7 +10,7 @@ import msgpack
 from protocol_case import Daemon
 from protocol_client import DEADLINE, Client, Connection, Refusal
 
-MESSAGE_MAX, UNREAD_MAX, BATCH_MAX = 65536, 65536, 2048
+MESSAGE_MAX, UNREAD_MAX, BATCH_MAX, HOLDS_MAX = 65536, 65536, 2048, 1024
 
 # What the daemon's own memory may grow by in one test: far less than what is thrown at it.
 # AddressSanitizer keeps freed memory for a while.
@@ -53,7 +53,16 @@ class HostileCase(unittest.TestCase):
         for handle in cls.held:
             cls.pool.get(handle)[:4] = b"good"
         cls.pool.free(*cls.pool.allocate(count=13))
+        cls.fill_holders()
         cls.descriptors = cls.daemon.descriptors()
+
+    @classmethod
+    def fill_holders(cls):
+        """The pool's table of holders, which never shrinks, is as large then as it gets."""
+        handle, = cls.pool.allocate()
+        for _ in range(HOLDS_MAX - 1):
+            cls.pool.retain(handle)
+        cls.pool.free(handle)
 
     @classmethod
     def tearDownClass(cls):

@@ -4,14 +4,14 @@ range, lists that are too long, handles of others. After each the daemon is as i
 
 import os
 
-from hostile_case import BATCH_MAX, HostileCase
+from hostile_case import BATCH_MAX, HOLDS_MAX, HostileCase
 from protocol_case import main
 from protocol_client import Handle, Pool, Refusal, pack_handles
 
 KINDS = (None, False, 0, -1, 2 ** 63, 2 ** 64 - 1, 1.5, float("nan"), "", "x" * 1000, "good\0", b"",
          bytes(40000), [], [[[[]]]], [1] * 10000, {}, {"a": {"b": {}}})
 NUMBERS = (0, 1, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 50, 2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1, -1)
-WAITERS_MAX, HOLDS_MAX = 1024, 1024
+WAITERS_MAX = 1024
 OPERATIONS = ("free", "release", "retain", "adopt", "detach")
 
 # A good request of each method, of a pool that doesn't exist or a number that is nobody's.

@@ -220,6 +220,20 @@ class TestInstanceQuotas(ProtocolCase):
         self.one.call("pool.destroy", name="a", force=True)
         self.make("a")
 
+    def test_bytes_of_holders(self):
+        pool = self.one.open("frames", write=True)
+        a, b = pool.allocate(count=2)
+        before = self.info()["memory"]
+        pool.retain(a)
+        self.assertEqual(self.info()["memory"], before + 4096)
+        other = self.make("p", object_size=4096, alignment=4096, capacity=1, capacity_max=512)
+        handle, = other.allocate()
+        left = self.BYTES - self.info()["memory"] - self.info("p")["memory"]
+        self.one.call("pool.grow", name="p", capacity=1 + left // 4096)
+        self.assert_exceeded(other.retain, handle, field="bytes", allocated=self.BYTES,
+                             requested=4096)
+        pool.retain(b)  # there is room in what it has
+
     def test_waiters(self):
         pool = self.one.open("frames", write=True)
         pool.allocate(count=8)

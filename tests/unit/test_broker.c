@@ -539,6 +539,40 @@ START_TEST(test_broker_limits_the_bytes_of_a_user)
 }
 END_TEST
 
+START_TEST(test_broker_charges_the_template_to_the_user)
+{
+    static const uint8_t content[4097] = {1};
+    struct pool *plain = MAKE(.name = "plain", .object_size = 5000, .capacity = 1);
+    struct pool *full = MAKE(.name = "full", .object_size = 5000, .capacity = 1,
+                             .content = {content, sizeof(content)});
+    ck_assert_uint_eq(full->bytes.amount, plain->bytes.amount + 8192);
+    ck_assert_uint_eq(pool_memory(full), full->bytes.amount);
+}
+END_TEST
+
+/* Room for more holds than a page has is two pages. */
+START_TEST(test_broker_charges_the_table_of_holders_to_the_user)
+{
+    struct quota *bytes = &pool->user->quotas[USER_BYTES];
+    uint64_t used = bytes->used;
+    take(alice, pool, 1);
+    bytes->max = used + 4095;
+    ck_assert(!operate(pool, POOL_RETAIN, 0, 1));
+    check_quota("bytes", 4096, used, used + 4095);
+    ck_assert_uint_eq(bytes->used, used);
+    bytes->max = used + 4096;
+    for (unsigned holds = 1; holds < HOLDERS_FIRST; holds++)
+        ck_assert(operate(pool, POOL_RETAIN, 0, 1));
+    ck_assert_uint_eq(bytes->used, used + 4096);
+    ck_assert(!operate(pool, POOL_RETAIN, 0, 1));
+    check_quota("bytes", 4096, used + 4096, used + 4096);
+    bytes->max = used + 8192;
+    ck_assert(operate(pool, POOL_RETAIN, 0, 1));
+    ck_assert(give_back(pool, 0, 1));
+    ck_assert_uint_eq(bytes->used, used + 8192); /* it stays, for the next ones */
+}
+END_TEST
+
 /* ---- The end --------------------------------------------------------------------------------- */
 
 START_TEST(test_broker_deinit_keeps_everything_for_a_session_that_is_alive)
@@ -650,4 +684,6 @@ SUITE_MAIN_WITH(
     test_broker_check_notices_a_waiter_of_nobody, test_broker_check_notices_a_wrong_membership,
     test_broker_check_looks_at_every_pool, test_broker_limits_the_sessions_of_a_user,
     test_broker_lets_root_and_its_own_user_have_any_number_of_sessions,
-    test_broker_limits_the_pools_of_a_user, test_broker_limits_the_bytes_of_a_user)
+    test_broker_limits_the_pools_of_a_user, test_broker_limits_the_bytes_of_a_user,
+    test_broker_charges_the_template_to_the_user,
+    test_broker_charges_the_table_of_holders_to_the_user)

@@ -276,6 +276,7 @@ START_TEST(test_pool_create_counts_the_template_in_what_it_needs)
     test_shm_fill(needed);
     ck_assert(create());
     test_shm_unfill();
+    ck_assert_uint_eq(pool_memory(pool), needed);
     destroy();
 
     test_private_shm_resize(SHM_SIZE, STORE_FOR_CLIENTS);

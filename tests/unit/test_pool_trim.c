@@ -130,7 +130,7 @@ static uint64_t taken(void)
 static void check_taken(uint64_t pages)
 {
     ck_assert_uint_eq(taken(), pages * PAGE);
-    uint64_t all = store_size(&pool->store.geometry, pool_capacity(pool));
+    uint64_t all = pool_size(pool);
     uint64_t data = geometry_data_size(&pool->store.geometry, pool_capacity(pool));
     ck_assert_uint_eq(pool_memory(pool), all - data + pages * PAGE);
 }
