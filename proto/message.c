@@ -38,10 +38,27 @@ static bool refuse(const struct message_field *field, struct error *error, const
     return false;
 }
 
-static bool refuse_above(const struct message_field *field, const char *what, struct error *error)
+/* `got` is said if it is above the limit; else it is of another kind. */
+static bool refuse_above(const struct message_field *field, const char *what, uint64_t got,
+                         struct error *error)
 {
-    char allowed[64];
-    snprintf(allowed, sizeof(allowed), "%s%" PRIu64, what, field->limit);
+    char allowed[128];
+    int length = snprintf(allowed, sizeof(allowed), "%s%" PRIu64, what, field->limit);
+    if (got > field->limit)
+        snprintf(allowed + length, sizeof(allowed) - (size_t)length, ", not %" PRIu64, got);
+    return refuse(field, error, allowed);
+}
+
+static bool refuse_number(const struct message_field *field, const msgpack_object *value,
+                          struct error *error)
+{
+    char allowed[128];
+    if (value->type != MSGPACK_OBJECT_NEGATIVE_INTEGER)
+        return refuse_above(field, "an integer from 0 to ",
+                            value->type == MSGPACK_OBJECT_POSITIVE_INTEGER ? value->via.u64 : 0,
+                            error);
+    snprintf(allowed, sizeof(allowed), "an integer from 0 to %" PRIu64 ", not %" PRId64,
+             field->limit, value->via.i64);
     return refuse(field, error, allowed);
 }
 
@@ -49,7 +66,7 @@ static bool decode_unsigned(const struct message_field *field, const msgpack_obj
                             void *place, struct error *error)
 {
     if (value->type != MSGPACK_OBJECT_POSITIVE_INTEGER || value->via.u64 > field->limit)
-        return refuse_above(field, "an integer from 0 to ", error);
+        return refuse_number(field, value, error);
     if (field->kind == FIELD_U32)
         *(uint32_t *)place = (uint32_t)value->via.u64;
     else
@@ -75,7 +92,7 @@ static bool decode_string(const struct message_field *field, const msgpack_objec
     if (value->type != MSGPACK_OBJECT_STR || value->via.str.size > field->limit ||
         !text_is_plain(value->via.str.ptr, value->via.str.size))
         return refuse_above(field, "UTF-8 text without control characters, of bytes at most ",
-                            error);
+                            value->type == MSGPACK_OBJECT_STR ? value->via.str.size : 0, error);
     if (value->via.str.size > 0) /* an empty string may have no address */
         memcpy(place, value->via.str.ptr, value->via.str.size);
     place[value->via.str.size] = '\0';
@@ -100,13 +117,16 @@ static bool decode_field(const struct message_field *field, const msgpack_object
         return decode_string(field, value, place, error);
     case FIELD_BIN:
         if (value->type != MSGPACK_OBJECT_BIN || value->via.bin.size > field->limit)
-            return refuse_above(field, "binary, of bytes at most ", error);
+            return refuse_above(field, "binary, of bytes at most ",
+                                value->type == MSGPACK_OBJECT_BIN ? value->via.bin.size : 0, error);
         *(struct bytes *)place =
             (struct bytes){(const uint8_t *)value->via.bin.ptr, value->via.bin.size};
         return true;
     case FIELD_LIST:
         if (value->type != MSGPACK_OBJECT_ARRAY || value->via.array.size > field->limit)
-            return refuse_above(field, "an array, of elements at most ", error);
+            return refuse_above(field, "an array, of elements at most ",
+                                value->type == MSGPACK_OBJECT_ARRAY ? value->via.array.size : 0,
+                                error);
         *(struct list *)place = (struct list){value->via.array.ptr, value->via.array.size};
         return true;
     }

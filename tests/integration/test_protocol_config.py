@@ -52,11 +52,17 @@ class TestImpossible(ProtocolCase):
 
     def test_numbers_that_the_field_cannot_have(self):
         for field, limit in (("hold_limit", 2 ** 63 - 1), ("trim_after", 2 ** 63 - 1),
-                             ("zero", 2)):
-            self.create(**{field: limit})
+                             ("zero", 2), ("mode", 0o777)):
+            self.assert_limit(field, limit, f"from 0 to {limit}")
+            self.assert_invalid(field, -1, f"from 0 to {limit}")
+
+    def test_texts_that_are_too_long(self):
+        self.create(type="t" * 63)
+        for field, limit in (("type", 63), ("growth", 191), ("watermark", 15)):
             self.assertEqual(self.assert_refused("INVALID_ARGUMENT", self.create,
-                                                 **{field: limit + 1}), {"field": field})
-            self.assertIn(str(limit), self.message)
+                                                 **{field: "t" * (limit + 1)}), {"field": field})
+            self.assertIn(f"'{field}' must be UTF-8 text without control characters, of bytes at "
+                          f"most {limit}, not {limit + 1}", self.message)
 
     def test_growth(self):
         sixteen = ",".join(str(10 + i) for i in range(16))
