@@ -181,6 +181,32 @@ START_TEST(test_growing_a_little_is_done_at_once)
 }
 END_TEST
 
+START_TEST(test_growing_at_the_limit_is_done_at_once_and_one_page_above_beside_the_loop)
+{
+    struct pool *pages = MAKE(.name = "pages", .object_size = 4096, .capacity = 1,
+                              .capacity_max = 1200, .watermark = "off");
+    const struct geometry *geometry = &pages->store.geometry;
+    struct pool_grow_request request = {.capacity = 1};
+    while (store_size(geometry, (uint32_t)request.capacity + 1) - store_size(geometry, 1) <=
+           GROWING_AT_ONCE_MAX)
+        request.capacity++;
+    ck_assert_uint_eq(store_size(geometry, (uint32_t)request.capacity) - store_size(geometry, 1),
+                      GROWING_AT_ONCE_MAX);
+    ck_assert_int_eq(growing_request(&broker, alice, pages, &request, 1, &grown, &error),
+                     BROKER_DONE);
+    ck_assert_uint_eq(job_count, 0);
+    broker_destroy_pool(&broker, pages);
+    pages = MAKE(.name = "pages", .object_size = 4096, .capacity = 1, .capacity_max = 1200,
+                 .watermark = "off");
+    request.capacity++;
+    ck_assert_int_eq(growing_request(&broker, alice, pages, &request, 1, &grown, &error),
+                     BROKER_WAITS);
+    ck_assert_uint_eq(job_count, 1);
+    do_job();
+    check_answer(0, "alice", 1, ERROR_NONE);
+}
+END_TEST
+
 START_TEST(test_growing_without_an_offload_is_done_at_once)
 {
     struct pool *big = make_big(1, 20, "linear:1");
@@ -773,9 +799,10 @@ SUITE_MAIN_WITH(
     test_growing_is_custom, test_growing_none_never_does,
     test_growing_takes_as_many_steps_as_the_request_needs, test_growing_looks_ahead,
     test_growing_ahead_goes_on_beside_the_loop, test_growing_ahead_says_once_that_it_cannot,
-    test_growing_a_little_is_done_at_once, test_growing_without_an_offload_is_done_at_once,
-    test_growing_in_a_thread_disturbs_nobody, test_growing_in_a_thread_lets_the_pool_be_used,
-    test_growing_stops_when_the_pool_is_destroyed,
+    test_growing_a_little_is_done_at_once,
+    test_growing_at_the_limit_is_done_at_once_and_one_page_above_beside_the_loop,
+    test_growing_without_an_offload_is_done_at_once, test_growing_in_a_thread_disturbs_nobody,
+    test_growing_in_a_thread_lets_the_pool_be_used, test_growing_stops_when_the_pool_is_destroyed,
     test_growing_that_was_done_when_the_pool_is_destroyed_is_forgotten,
     test_growing_goes_on_when_its_sessions_are_gone, test_growing_is_refused_when_the_instance_ends,
     test_growing_by_request, test_growing_raises_the_maximum_to_the_reserve_and_no_more,
