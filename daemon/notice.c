@@ -12,7 +12,7 @@
 #include "shm/order.h"
 
 #define DESCRIBED_MAX 3u
-#define DURATION_SIZE 32
+#define DURATION_SIZE 48
 
 static enum log_level level_of(enum event_kind kind)
 {
