@@ -522,6 +522,7 @@ static void check_pool(const struct pool *pool)
 {
     const struct waiter *first = waitqueue_first(&pool->waiters);
     pool_check(pool);
+    notice_check(pool);
     assert(!first || pool_room(pool, first->priority) < first->count);
     assert(pool->growing.active || TAILQ_EMPTY(&pool->growing.growers));
     assert(pool->growing.active || pool->growing.bytes.amount == 0);

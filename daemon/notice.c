@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/notice.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,12 +58,17 @@ void notice_event(struct broker *broker, const struct pool *pool, enum event_kin
     add_event(broker, pool, kind, count, session);
 }
 
+static enum watermark_change update(const struct pool *pool, struct watermark *watermark)
+{
+    bool grows = pool->growth.kind != GROWTH_NONE;
+    return watermark_update(watermark, pool_usage(pool),
+                            grows ? pool_capacity_max(pool) : pool_capacity(pool));
+}
+
 void notice_usage(struct broker *broker, struct pool *pool)
 {
     struct layout_counters *counters = &pool->ctl->counters;
-    bool grows = pool->growth.kind != GROWTH_NONE;
-    uint32_t capacity = grows ? pool_capacity_max(pool) : pool_capacity(pool);
-    switch (watermark_update(&pool->watermark, pool_usage(pool), capacity)) {
+    switch (update(pool, &pool->watermark)) {
     case WATERMARK_REACHED:
         tally_add(counters, &counters->watermarks, 1);
         notice_event(broker, pool, EVENT_WATERMARK_REACHED, pool_usage(pool), 0);
@@ -73,6 +79,14 @@ void notice_usage(struct broker *broker, struct pool *pool)
     case WATERMARK_SAME:
         break;
     }
+}
+
+void notice_check(const struct pool *pool)
+{
+    struct watermark watermark = pool->watermark;
+    enum watermark_change change = update(pool, &watermark);
+    assert(change == WATERMARK_SAME);
+    (void)change;
 }
 
 void notice_damage(struct broker *broker, struct pool *pool)

@@ -14,6 +14,9 @@
  */
 void notice_usage(struct broker *broker, struct pool *pool);
 
+/* Asserts that nothing of it is left to be said. */
+void notice_check(const struct pool *pool);
+
 /* A request for `count` slots was refused; said once, until one fits. */
 void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count);
 

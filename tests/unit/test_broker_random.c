@@ -571,6 +571,7 @@ static void describe_pool(struct model_pool *model, struct pool_config *config, 
     model->flags = flags[chance(3)] | (chance(4) ? 0 : LAYOUT_OWNER_FREES);
     /* What is zero on free begins as a hole after the template, which isn't written again. */
     model->template_size = model->flags & LAYOUT_ZERO_FREE ? 0 : perhaps(sizeof(content) + 1);
+    static const char *const watermarks[] = {NULL, "off", "50%", "100%", "1"};
     static const char *const texts[] = {"none", NULL, "exponential:1.5", "custom:3,7,12"};
     snprintf(growth, room, "linear:%u", model->step);
     *config = (struct pool_config){
@@ -585,6 +586,7 @@ static void describe_pool(struct model_pool *model, struct pool_config *config, 
         .reserve_normal = model->normal,
         .session_slots = model->session_slots,
         .user_slots = model->user_slots,
+        .watermark = watermarks[chance(5)],
         .hold_limit = perhaps(2000),
         .trim_after = perhaps(2000),
         .content = {content, model->template_size},

@@ -82,6 +82,15 @@ START_TEST(test_notice_does_not_say_that_usage_fell_when_others_waited)
 }
 END_TEST
 
+START_TEST(test_notice_check_notices_what_was_not_said)
+{
+    struct pool *watched = make(4, "100%");
+    NOTICES(watched->watermark.above, true);
+    take(alice, watched, 4);
+    NOTICES(watched->watermark.above, false);
+}
+END_TEST
+
 /* ---- Exhausted ------------------------------------------------------------------------------- */
 
 START_TEST(test_notice_says_once_that_a_pool_is_exhausted_until_one_fits)
@@ -508,6 +517,7 @@ SUITE_MAIN_WITH(
     test_notice_says_once_that_the_watermark_is_reached_and_once_that_it_has_fallen,
     test_notice_says_nothing_without_a_watermark, test_notice_follows_sessions_that_end,
     test_notice_does_not_say_that_usage_fell_when_others_waited,
+    test_notice_check_notices_what_was_not_said,
     test_notice_says_once_that_a_pool_is_exhausted_until_one_fits,
     test_notice_says_that_a_pool_was_destroyed, test_notice_says_once_that_a_pool_is_damaged,
     test_notice_sees_damage_when_a_pool_is_left_trimmed_or_grows,
