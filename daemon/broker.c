@@ -12,6 +12,7 @@
 #include "daemon/access.h"
 #include "daemon/demand.h"
 #include "daemon/growing.h"
+#include "daemon/leasing.h"
 #include "daemon/listening.h"
 #include "daemon/log.h"
 #include "daemon/name.h"
@@ -275,7 +276,7 @@ static void on_trim(void *context, struct deadline *deadline)
 uint64_t broker_trim(struct broker *broker, struct pool *pool)
 {
     notice_damage(broker, pool);
-    uint64_t bytes = pool_trim(pool);
+    uint64_t bytes = pool_trim(pool, broker->now);
     if (bytes > 0)
         log_info("trimmed pool=%s bytes=%" PRIu64, pool->ctl->name, bytes);
     return bytes;
@@ -288,6 +289,7 @@ void broker_arm_pool(struct broker *broker, struct pool *pool)
         deadline_set(&broker->deadlines, &pool->long_held, ages_next(&pool->ages));
     if (pool->trim.at == DEADLINE_NEVER)
         deadline_set(&broker->deadlines, &pool->trim, quiet_until(pool));
+    leasing_arm(broker, pool);
 }
 
 static bool charge_pool(struct broker *broker, const struct pool_config *config,
@@ -339,6 +341,7 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
     charge_move(&charged.bytes, &(*pool)->bytes);
     deadline_init(&(*pool)->long_held, on_long_held);
     deadline_init(&(*pool)->trim, on_trim);
+    leasing_begin(*pool);
     (*pool)->trimmed_at = INT64_MIN;
     broker_arm_pool(broker, *pool);
     TAILQ_INSERT_TAIL(&broker->pools, *pool, in_broker);
@@ -359,15 +362,17 @@ static void unhook_pool(struct broker *broker, struct pool *pool)
 {
     deadline_set(&broker->deadlines, &pool->long_held, DEADLINE_NEVER);
     deadline_set(&broker->deadlines, &pool->trim, DEADLINE_NEVER);
+    leasing_end(broker, pool);
     TAILQ_REMOVE(&broker->pools, pool, in_broker);
 }
 
 uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
 {
-    uint32_t usage = pool_usage(pool);
     struct session *session;
     struct error error;
 
+    leasing_look(broker, pool);
+    uint32_t usage = pool_usage(pool);
     error_set(&error, ERROR_POOL_DESTROYED, "pool '%s' was destroyed while this request waited",
               pool->ctl->name);
     name_copy(error.pool, pool->ctl->name);
@@ -426,12 +431,14 @@ static void end_sessions(struct broker *broker)
     }
 }
 
-static bool is_in_use(const struct broker *broker)
+static bool is_in_use(struct broker *broker)
 {
     struct pool *pool;
-    TAILQ_FOREACH (pool, &broker->pools, in_broker)
+    TAILQ_FOREACH (pool, &broker->pools, in_broker) {
+        leasing_look(broker, pool);
         if (pool_usage(pool) > 0)
             return true;
+    }
     return broker->session_count > 0;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/leasing.h"
 #include "daemon/log.h"
 #include "daemon/socket.h"
 
@@ -62,6 +63,14 @@ static void stop_serving(struct connection *connection)
     outbox_deinit(&connection->outbox);
 }
 
+static void stop_listening(struct connection *connection)
+{
+    if (connection->listens)
+        uv_close((uv_handle_t *)&connection->bell, on_handle_closed);
+    connection->listens = false;
+    close_descriptor(&connection->caller.bell);
+}
+
 static void stop_watching(struct connection *connection)
 {
     if (connection->pidfd < 0)
@@ -76,6 +85,7 @@ static void release(struct connection *connection)
     connection->released = true;
     stop_serving(connection);
     stop_watching(connection);
+    stop_listening(connection);
     set_uncollected(connection, 0);
     close_descriptor(&connection->socket_fd);
     if (connection->open_handles == 0)
@@ -230,6 +240,32 @@ static bool has_carriers(struct connection *connection)
     return connection->uncollected > 0;
 }
 
+static void on_bell(uv_poll_t *handle, int status, int events)
+{
+    struct connection *connection = handle->data;
+    uint64_t rings;
+    (void)status;
+    (void)events;
+    if (read(connection->caller.bell, &rings, sizeof(rings)) < 0 || !connection->caller.session)
+        return;
+    server_tell_time(connection->server);
+    leasing_ring(connection->server->broker, connection->caller.session);
+    server_arm(connection->server);
+}
+
+/* For as long as the session lives, with or without its socket. */
+static void listen_to_bell(struct connection *connection)
+{
+    if (connection->listens || connection->caller.bell < 0)
+        return;
+    if (uv_poll_init(&connection->server->loop, &connection->bell, connection->caller.bell) < 0)
+        return;
+    connection->bell.data = connection;
+    connection->listens = true;
+    connection->open_handles++;
+    uv_poll_start(&connection->bell, UV_READABLE, on_bell);
+}
+
 /* False if the request has to stay where it is, for PAUSE_CARRIERS. */
 static bool take_request(struct connection *connection, const struct envelope *envelope)
 {
@@ -246,6 +282,7 @@ static bool take_request(struct connection *connection, const struct envelope *e
     }
     dispatch(&server->dispatch, &connection->caller, envelope, (int64_t)uv_hrtime(),
              &server->answer);
+    listen_to_bell(connection);
     take_answer(connection, envelope->msgid, &server->answer);
     return true;
 }
@@ -511,6 +548,7 @@ int connection_new(struct server *server, int fd)
     connection->look.data = connection;
     connection->socket_fd = fd;
     connection->pidfd = -1;
+    connection->caller.bell = -1;
     connection->open_handles = 2;
     connection->served = true;
     inbox_init(&connection->inbox);

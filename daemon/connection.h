@@ -43,6 +43,7 @@ struct connection {
     struct caller caller;
     uv_poll_t socket;
     uv_poll_t process;
+    uv_poll_t bell;        /* of caller.bell */
     uv_timer_t look;       /* again, while requests wait */
     int socket_fd;         /* -1: gone */
     int pidfd;             /* -1: none, or the process is gone */
@@ -50,6 +51,7 @@ struct connection {
     unsigned open_handles; /* libuv's */
     bool released;         /* goes with the last of them */
     bool served;           /* the socket is polled */
+    bool listens;          /* the bell is */
     bool doomed;           /* cut off; waits for the loop to come round */
     enum pause pause;      /* whether requests wait */
     uint64_t look_ms;      /* what the timer was set to */

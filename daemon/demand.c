@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "daemon/growing.h"
+#include "daemon/leasing.h"
 #include "daemon/name.h"
 #include "daemon/notice.h"
 #include "daemon/tally.h"
@@ -17,6 +18,7 @@ struct demand {
     uint32_t count;
     enum priority priority;
     bool evictable;
+    bool waits; /* if there is no room */
     uint64_t request;
 };
 
@@ -63,7 +65,7 @@ static bool evict(struct broker *broker, struct pool *pool, const struct demand 
 {
     uint32_t room = pool_room(pool, demand->priority), missing = demand->count - room;
     if (demand->priority != PRIORITY_CRITICAL || pool->evictable.count < missing ||
-        !pool_prepare(pool, room, why) || !pool_evict(pool, missing, broker->now))
+        !pool_prepare(pool, room, true, why) || !pool_evict(pool, missing, broker->now))
         return false;
     notice_event(broker, pool, EVENT_EVICTED, missing, 0);
     return pool_room(pool, demand->priority) >= demand->count; /* unless some are used up */
@@ -72,7 +74,8 @@ static bool evict(struct broker *broker, struct pool *pool, const struct demand 
 static enum room make_room(struct broker *broker, struct pool *pool, const struct demand *demand,
                            bool may_grow, struct error *why)
 {
-    if (pool_room(pool, demand->priority) >= demand->count)
+    if (pool_room(pool, demand->priority) >= demand->count ||
+        leasing_gather(broker, pool, demand->priority, demand->count, demand->waits))
         return ROOM_YES;
     enum room room = may_grow ? grow(broker, pool, demand, why) : ROOM_NO;
     if (room == ROOM_NO && evict(broker, pool, demand, why))
@@ -170,7 +173,7 @@ static bool grant(struct broker *broker, struct pool *pool, const struct demand 
                   struct slots_charge *charge, uint8_t *handles, struct allocate_reply *reply,
                   struct error *error)
 {
-    if (!pool_prepare(pool, demand->count, error))
+    if (!pool_prepare(pool, demand->count, true, error))
         return false;
     pool_allocate(pool, demand->member, demand->request, demand->evictable, demand->count, charge,
                   broker->now, handles);
@@ -216,6 +219,7 @@ static struct demand demand_of(const struct waiter *waiter)
         .count = waiter->count,
         .priority = waiter->priority,
         .evictable = waiter->evictable,
+        .waits = true,
         .request = waiter->request,
     };
 }
@@ -309,6 +313,18 @@ static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
     return wait_for_room(broker, wanted, timeout, error);
 }
 
+/* What its own caches hold counts against a quota, but is given up before that refuses. */
+static bool charge(struct broker *broker, struct pool *pool, const struct demand *demand,
+                   struct slots_charge *slots, struct error *error)
+{
+    if (pool_charge(pool, demand->member, demand->count, slots, error))
+        return true;
+    if (!pool_is_leased(pool))
+        return false;
+    pool_harvest_all(pool, broker->now);
+    return pool_charge(pool, demand->member, demand->count, slots, error);
+}
+
 enum broker_outcome demand_request(struct broker *broker, struct session *session,
                                    const struct membership *membership,
                                    const struct allocate_request *request, uint32_t msgid,
@@ -321,6 +337,7 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
         .count = request->count ? request->count : 1,
         .priority = priority_of(request),
         .evictable = request->evictable,
+        .waits = request->timeout != 0,
         .request = request->request,
     };
     struct waiter wanted = {
@@ -334,11 +351,19 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
         .request = demand.request,
         .msgid = msgid,
     };
+    if (demand.evictable && pool_is_leased(pool)) {
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "pool '%s' is leased, its objects can't be evictable; make it brokered, or leave "
+                  "that out",
+                  pool->ctl->name);
+        name_copy(error->field, "evictable");
+        return BROKER_REFUSED;
+    }
     if (demand.evictable && pool_allow_evictable(pool) < 0) {
         error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for evictable objects");
         return BROKER_REFUSED;
     }
-    if (!pool_charge(pool, demand.member, demand.count, &wanted.slots, error))
+    if (!charge(broker, pool, &demand, &wanted.slots, error))
         return BROKER_REFUSED;
     enum broker_outcome outcome = decide(broker, &wanted, &demand, request->timeout, reply, error);
     if (outcome == BROKER_REFUSED)
@@ -346,6 +371,7 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
     bool grown = outcome == BROKER_DONE && growing_look_ahead(broker, pool);
     if (grown || pool_capacity(pool) > capacity)
         demand_serve(broker, pool); /* less important ones */
+    leasing_relax(broker, pool);
     return outcome;
 }
 
@@ -364,6 +390,7 @@ static void serve(struct broker *broker, struct pool *pool, bool may_grow)
         tally_waited(counters, broker->now - waiter->since);
         answer_waiter(broker, waiter, granted ? &reply : NULL, granted ? NULL : &error);
     }
+    leasing_relax(broker, pool);
     notice_usage(broker, pool);
     broker_arm_pool(broker, pool);
 }

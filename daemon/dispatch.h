@@ -15,7 +15,7 @@
 #include "proto/message.h"
 
 /* The most descriptors that go with one reply. */
-#define DISPATCH_DESCRIPTORS 3
+#define DISPATCH_DESCRIPTORS 4
 
 struct dispatch {
     struct broker *broker;
@@ -30,6 +30,8 @@ struct caller {
     struct credentials who;
     struct session *session; /* NULL before the hello, set by it */
     void *connection;        /* for answers that come later */
+    int bell;                /* an eventfd, which its process rings when others wait for what it
+                                freed; -1 until it opens a leased pool. The connection closes it */
 };
 
 enum answer_kind {

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* Of pools: to make, open, list, change and destroy them. */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "daemon/access.h"
 #include "daemon/growing.h"
 #include "daemon/handler.h"
+#include "daemon/leasing.h"
 #include "daemon/name.h"
 
 static uint32_t zero_flag(uint32_t zero)
@@ -21,6 +25,7 @@ static uint32_t zero_flag(uint32_t zero)
         .name = (request)->name, .type = (request)->type, .object_size = (request)->object_size,   \
         .capacity = (request)->capacity, .capacity_max = (request)->capacity_max,                  \
         .alignment = (request)->alignment, .mode = (request)->mode, .gid = (request)->gid,         \
+        .kind = (request)->kind,                                                                   \
         .flags = ((request)->owner_frees ? LAYOUT_OWNER_FREES : 0u) | zero_flag((request)->zero) | \
                  ((request)->prefault ? LAYOUT_PREFAULT : 0u) |                                    \
                  ((request)->lock ? LAYOUT_LOCK : 0u) | ((request)->huge ? LAYOUT_HUGE : 0u),      \
@@ -93,12 +98,28 @@ static bool may_open(const struct call *call, const struct pool *pool,
     return pool_config_matches(&asked, pool->ctl, pool->content, &call->answer->error);
 }
 
+/* A negated errno, as store_descriptor(). */
+static int bell_descriptor(struct caller *caller)
+{
+    if (caller->bell < 0)
+        caller->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int descriptor = caller->bell < 0 ? -1 : fcntl(caller->bell, F_DUPFD_CLOEXEC, 0);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+/* Members of leased pools may change words, and wake the daemon when they did. */
 static bool add_pool_descriptors(const struct call *call, const struct pool *pool, bool write)
 {
+    const bool writable[] = {
+        [STORE_SLOTS] = write && pool_is_leased(pool),
+        [STORE_DATA] = write,
+    };
     for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
-        if (!call_add_descriptor(call, store_descriptor(&pool->store, object, write)))
+        if (!call_add_descriptor(call,
+                                 store_descriptor(&pool->store, object, writable[object])))
             return false;
-    return true;
+    return !writable[STORE_SLOTS] ||
+           call_add_descriptor(call, bell_descriptor(call->caller));
 }
 
 static struct membership *join(const struct call *call, struct pool *pool,
@@ -150,9 +171,12 @@ bool on_pool_open(const struct call *call, const struct pool_open_request *reque
         .stride = pool->store.geometry.stride,
         .alignment = pool->store.geometry.alignment,
         .capacity = pool_capacity(pool),
+        .kind = pool->ctl->kind,
         .descriptors = call->answer->descriptor_count,
     };
     name_copy(reply->type, pool->ctl->type);
+    if (pool_is_leased(pool) && request->write)
+        reply->template = (struct bytes){pool->content, pool->ctl->policy.template_size};
     return true;
 }
 
@@ -162,6 +186,7 @@ static void fill_pool_info(const struct pool *pool, struct pool_info *info)
     const struct layout_policy *policy = &ctl->policy;
     *info = (struct pool_info){
         .pool = pool->id,
+        .kind = ctl->kind,
         .object_size = pool->store.geometry.object_size,
         .alignment = pool->store.geometry.alignment,
         .stride = pool->store.geometry.stride,
@@ -188,6 +213,7 @@ static void fill_pool_info(const struct pool *pool, struct pool_info *info)
         .uid = ctl->uid,
         .gid = ctl->gid,
         .mode = ctl->mode,
+        .damaged = pool->damaged,
         .memory = pool_memory(pool),
     };
     memcpy(info->growth, policy->growth, sizeof(info->growth));
@@ -200,7 +226,7 @@ bool on_pool_list(const struct call *call, const struct pool_list_request *reque
                   struct pool_list_reply *reply)
 {
     struct pool_info *infos = call->dispatch->pools;
-    const struct pool *pool;
+    struct pool *pool;
     uint32_t count = 0;
 
     *reply = (struct pool_list_reply){.pools = {infos, 0}};
@@ -208,6 +234,7 @@ bool on_pool_list(const struct call *call, const struct pool_list_request *reque
         pool = call_find_pool(call, request->name);
         if (!pool)
             return false;
+        leasing_look(call->broker, pool);
         fill_pool_info(pool, &infos[0]);
         reply->pools.count = 1;
         return true;
@@ -230,6 +257,7 @@ bool on_pool_destroy(const struct call *call, const struct pool_destroy_request 
     struct pool *pool = call_find_own_pool(call, request->name);
     if (!pool)
         return false;
+    leasing_look(call->broker, pool);
     const struct membership *own = session_membership(call->caller->session, pool->id);
     uint32_t others = pool->member_count - (own != NULL);
     if (!request->force && (pool_usage(pool) > 0 || others > 0)) {

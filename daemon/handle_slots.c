@@ -2,6 +2,7 @@
 /* Of a pool's slots: to allocate and free them, and to hand them on. */
 #include "daemon/demand.h"
 #include "daemon/handler.h"
+#include "daemon/leasing.h"
 #include "daemon/name.h"
 
 bool on_allocate(const struct call *call, const struct allocate_request *request,
@@ -11,6 +12,20 @@ bool on_allocate(const struct call *call, const struct allocate_request *request
     return membership &&
            call_conclude(call, demand_request(call->broker, call->caller->session, membership,
                                               request, call->msgid, reply, &call->answer->error));
+}
+
+bool on_lease(const struct call *call, const struct lease_request *request,
+              struct lease_reply *reply)
+{
+    const struct membership *membership = call_find_writer(call, request->pool);
+    if (!membership)
+        return false;
+    if (!pool_is_leased(membership->pool)) {
+        call_refuse_argument(call, "pool", "is that of a brokered pool; ask it to allocate");
+        return false;
+    }
+    reply->slots = leasing_grant(call->broker, membership, request->count);
+    return true;
 }
 
 bool on_cancel(const struct call *call, const struct cancel_request *request,

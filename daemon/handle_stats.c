@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Of a pool's statistics, and of who holds it. */
 #include "daemon/handler.h"
+#include "daemon/leasing.h"
 #include "daemon/notice.h"
 #include "daemon/tally.h"
 #include "shm/counters.h"
@@ -12,9 +13,10 @@
 bool on_stats(const struct call *call, const struct stats_request *request,
               struct stats_reply *reply)
 {
-    const struct pool *pool = call_find_pool(call, request->name);
+    struct pool *pool = call_find_pool(call, request->name);
     if (!pool)
         return false;
+    leasing_look(call->broker, pool);
     const struct layout_counters *counters = &pool->ctl->counters;
     int64_t now = call->broker->now;
     *reply = (struct stats_reply){
@@ -22,6 +24,7 @@ bool on_stats(const struct call *call, const struct stats_request *request,
         .capacity = pool_capacity(pool),
         .current_usage = pool_usage(pool),
         .available = pool_capacity(pool) - pool_usage(pool),
+        .cached = pool_cached(pool),
         .peak_usage = counters->peak_usage,
         .total_allocations = counters->total_allocations,
         .total_deallocations = counters->total_deallocations,
@@ -53,6 +56,8 @@ bool on_stats_reset(const struct call *call, const struct stats_reset_request *r
     struct pool *pool = call_find_own_pool(call, request->name);
     (void)reply;
     if (pool)
+        leasing_look(call->broker, pool);
+    if (pool)
         tally_reset(&pool->ctl->counters, call->broker->now);
     return pool;
 }
@@ -61,9 +66,10 @@ bool on_holders(const struct call *call, const struct holders_request *request,
                 struct holders_reply *reply)
 {
     struct holder_info *holders = call->dispatch->holders;
-    const struct pool *pool = call_find_pool(call, request->name);
+    struct pool *pool = call_find_pool(call, request->name);
     if (!pool)
         return false;
+    leasing_look(call->broker, pool);
     uint32_t count = notice_holders(call->broker, pool, holders, PROTOCOL_LIST_MAX);
     reply->holders = (struct list){holders, count};
     return true;

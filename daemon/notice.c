@@ -91,7 +91,8 @@ void notice_check(const struct pool *pool)
 
 void notice_damage(struct broker *broker, struct pool *pool)
 {
-    if (pool->damaged || pool->growing.active || store_is_whole(&pool->store))
+    bool whole = pool->growing.active || store_is_whole(&pool->store);
+    if (pool->damaged || (whole && pool->lease.damage == 0))
         return;
     pool->damaged = true;
     notice_event(broker, pool, EVENT_DAMAGED, 0, 0);

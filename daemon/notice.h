@@ -21,8 +21,8 @@ void notice_check(const struct pool *pool);
 void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count);
 
 /*
- * Looks whether a member changed the size of the pool's data, which is to be expected of broken ones
- * alone; said once. For when a session leaves the pool, and before its memory is changed.
+ * Looks whether a member changed the size of the pool's data, or, of a leased one, made a word what
+ * it can't be, which is to be expected of broken ones alone; said once. For when a session leaves the pool, and before its memory is changed.
  */
 void notice_damage(struct broker *broker, struct pool *pool);
 

@@ -40,7 +40,7 @@ static void fill_ctl(const struct pool *pool, const struct pool_config *config,
     ctl->magic = LAYOUT_MAGIC;
     ctl->pool = pool->id;
     ctl->nonce = pool->nonce;
-    ctl->kind = LAYOUT_BROKERED;
+    ctl->kind = config->kind == LAYOUT_LEASED ? LAYOUT_LEASED : LAYOUT_BROKERED;
     ctl->object_size = geometry->object_size;
     ctl->stride = geometry->stride;
     ctl->alignment = geometry->alignment;
@@ -120,11 +120,25 @@ static uint64_t whole_pages(uint64_t size)
     return (size + 4095) / 4096 * 4096;
 }
 
-static int take_memory(struct pool *pool, uint32_t capacity)
+/* For that many slots, of which those are new that weren't prepared. */
+static int reserve_seen(struct pool *pool, uint32_t capacity)
+{
+    uint64_t *seen = realloc(pool->lease.seen, capacity * sizeof(seen[0]));
+    if (!seen)
+        return -ENOMEM;
+    for (uint32_t i = pool->prepared; i < capacity; i++)
+        seen[i] = slot_word(SLOT_GENERATION_FIRST, SLOT_MEMBER_NONE, SLOT_IDLE);
+    pool->lease.seen = seen;
+    return 0;
+}
+
+static int take_memory(struct pool *pool, uint32_t capacity, bool leased)
 {
     uint64_t *marks = calloc((capacity + 63) / 64, sizeof(marks[0]));
     int status = marks ? ledger_init(&pool->ledger, pool->store.ledger, capacity) : -ENOMEM;
     pool->marks = marks;
+    if (status == 0 && leased)
+        status = reserve_seen(pool, capacity);
     pool->prepared = capacity;
     return status < 0 ? status : ages_reserve(&pool->ages, capacity);
 }
@@ -175,7 +189,7 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
     holders_init(&pool->holders, name);
     pool->ctl = pool->store.ctl;
     pool->words = pool->store.words;
-    status = take_memory(pool, plan.capacity);
+    status = take_memory(pool, plan.capacity, config->kind == LAYOUT_LEASED);
     if (status == 0 && (config->flags & LAYOUT_ZERO_FREE))
         status = store_open_data(&pool->store);
     if (status == 0)
@@ -198,7 +212,8 @@ void pool_destroy(struct pool *pool)
     assert(pool->waiters.count == 0);
     field32_store(&pool->ctl->version, 0);
     for (uint32_t i = 0; i < pool_capacity(pool); i++)
-        slot_make_idle(&pool->words[i], slot_generation(word_load(&pool->words[i])));
+        word_replace(&pool->words[i],
+                     slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_NONE, SLOT_RETIRED));
     store_unlink(pool->store.key);
 }
 
@@ -227,6 +242,7 @@ void pool_free(struct pool *pool)
     holders_deinit(&pool->holders);
     ages_deinit(&pool->ages);
     free(pool->evictable_links);
+    free(pool->lease.seen);
     free(pool->marks);
     free(pool->content);
     store_close(&pool->store);
@@ -296,6 +312,8 @@ int pool_prepare_growth(struct pool *pool, uint32_t capacity)
         status = grow_marks(pool, capacity);
     if (status == 0 && pool->evictable_links)
         status = pool_reserve_evictable(pool, capacity);
+    if (status == 0 && pool_is_leased(pool))
+        status = reserve_seen(pool, capacity);
     if (status == 0)
         pool->prepared = capacity;
     return status;

@@ -71,6 +71,16 @@ struct pool_growing {
     TAILQ_HEAD(, grower) growers;
 };
 
+/* Of a leased pool. */
+struct lease {
+    uint64_t *seen;  /* each slot's word, when the daemon looked last */
+    uint64_t number; /* the epoch's last */
+    bool tight;
+    bool waiting;    /* as the epoch says */
+    bool unhinted;   /* a member died: there may be RETURNED slots that no hint tells of */
+    uint32_t damage; /* words that couldn't be */
+};
+
 struct pool {
     TAILQ_ENTRY(pool) in_broker;
     struct registry_pool *entry; /* whoever made the pool sets it */
@@ -94,6 +104,7 @@ struct pool {
     struct watermark watermark;
     uint8_t *content; /* the template */
     struct waitqueue waiters;
+    struct lease lease;
 
     /* The broker's. */
     struct user *user; /* the owner, in the instance */
@@ -102,6 +113,8 @@ struct pool {
     struct pool_growing growing;
     struct deadline long_held; /* when an object will have been held for too long */
     struct deadline trim;      /* when the pool has perhaps been quiet for long enough */
+    struct deadline look;      /* when a leased pool is looked at again */
+    int64_t look_after;        /* ns */
     int64_t trimmed_at;        /* when it last was, for being quiet */
     bool exhausted;            /* it was said, and nothing fitted since */
     bool damaged;              /* so was this, for ever */
@@ -173,10 +186,11 @@ uint32_t pool_room(const struct pool *pool, enum priority priority);
 uint32_t pool_reserved(const struct pool *pool, enum priority priority);
 
 /*
- * Makes the `count` slots that are granted next ready: with memory if theirs was given back, zeroed
- * and with the template if the pool says so. False with SHARED_MEMORY_FULL or SYSTEM.
+ * Makes the `count` slots that are granted next ready: with memory if theirs was given back; filled,
+ * if they are to be objects at once, with zeroes and the template if the pool says so. False with
+ * SHARED_MEMORY_FULL or SYSTEM.
  */
-bool pool_prepare(struct pool *pool, uint32_t count, struct error *error);
+bool pool_prepare(struct pool *pool, uint32_t count, bool fill, struct error *error);
 
 /*
  * Allocates `count` slots, for which there is room and which are ready, and writes their handles in
@@ -207,10 +221,40 @@ enum pool_operation {
 bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error);
 
+/* ---- Leased pools (docs/decisions/0015) */
+
+bool pool_is_leased(const struct pool *pool);
+
+/*
+ * Grants `count` slots, for which there is room and memory, to the member's cache, and writes their
+ * numbers, 32 bits each, in wire form.
+ */
+void pool_lease(struct pool *pool, uint32_t member, uint32_t count, struct slots_charge *charge,
+                uint8_t *slots);
+
+/* Slots that are granted but not allocated, as the daemon saw it last. */
+uint32_t pool_cached(const struct pool *pool);
+
+/*
+ * Makes the pool tight, if it isn't yet, and says whether somebody waits, by a number that is new;
+ * then takes back what members freed, and, when it becomes tight, what they have cached.
+ */
+void pool_tighten(struct pool *pool, bool waiting, int64_t now);
+/* Nobody waits any more: the pool is roomy again, once it has room. */
+void pool_relax(struct pool *pool);
+bool pool_is_tight(const struct pool *pool);
+
+/* Takes back what members returned, as far as hints tell. */
+void pool_harvest(struct pool *pool, int64_t now);
+/* Takes back all that members returned, and all that they have cached. */
+void pool_harvest_all(struct pool *pool, int64_t now);
+/* Looks at all words, and counts what happened since. Returns whether anything did. */
+bool pool_sweep(struct pool *pool, int64_t now);
+
 /* ---- Memory */
 
 /* Gives back the memory of the data of free slots. Returns how many bytes. */
-uint64_t pool_trim(struct pool *pool);
+uint64_t pool_trim(struct pool *pool, int64_t now);
 
 /* Asserts the pool's laws; for tests, after each step. */
 void pool_check(const struct pool *pool);

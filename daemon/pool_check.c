@@ -4,7 +4,20 @@
 
 #include <assert.h>
 
-#include "shm/order.h"
+#include "shm/lease.h"
+
+/* Members change only what is granted, and there is nothing else that they can make of it. */
+static void check_leased(const struct pool *pool, uint32_t index, uint32_t holder)
+{
+    uint64_t word = word_load(&pool->words[index]), seen = pool->lease.seen[index];
+    enum slot_state state = slot_state(word);
+    assert(slot_generation(word) >= slot_generation(seen));
+    if (holder == SLOT_MEMBER_NONE)
+        assert(word == seen && (state == SLOT_IDLE || state == SLOT_RETIRED));
+    else
+        assert(state == SLOT_CACHED || state == SLOT_LIVE || state == SLOT_SHARED ||
+               state == SLOT_RETURNED || state == SLOT_RETIRED);
+}
 
 static void check_slot(const struct pool *pool, uint32_t index)
 {
@@ -13,13 +26,16 @@ static void check_slot(const struct pool *pool, uint32_t index)
     uint32_t holds = holders_count(&pool->holders, index);
 
     assert(slot_member(word) == holder);
-    assert(slot_is_allocated(word) == (holder != SLOT_MEMBER_NONE));
+    if (pool_is_leased(pool))
+        check_leased(pool, index, holder);
+    else
+        assert(slot_is_allocated(word) == (holder != SLOT_MEMBER_NONE));
     assert(slot_generation(word) >= SLOT_GENERATION_FIRST);
     assert((slot_state(word) == SLOT_SHARED) == (holds > 0));
     assert(holder == SLOT_MEMBER_NONE || holder == SLOT_MEMBER_POOL ||
            field_load(&pool->store.members[holder]) != 0);
     assert(!(pool->marks[index / 64] >> index % 64 & 1));
-    assert(!slot_is_allocated(word) || !store_is_trimmed(&pool->store, index));
+    assert(holder == SLOT_MEMBER_NONE || !store_is_trimmed(&pool->store, index));
 }
 
 static void check_evictable(const struct pool *pool)
@@ -87,6 +103,10 @@ void pool_check(const struct pool *pool)
     assert(pool->ctl->intent.kind == LAYOUT_INTENT_NONE);
     assert(pool->ages.held.count == counters->current_usage);
     assert(pool->ages.too_long == counters->held_long);
+    assert(pool->ctl->waiters == 0 ||
+           (pool_is_tight(pool) &&
+            pool->ctl->waiters == lease_epoch(pool->lease.number, pool->lease.waiting)));
+    assert(!pool_is_leased(pool) || pool->waiters.count == 0 || pool->lease.waiting);
     assert(counters->sequence % 2 == 0 && counters->current_usage <= counters->peak_usage);
     assert(counters->current_usage - counters->reset_usage ==
            counters->total_allocations - counters->total_deallocations);

@@ -284,7 +284,8 @@ bool pool_config_matches(const struct pool_config *asked, const struct layout_ct
                                ctl->alignment, error);
     if (asked->type[0] != '\0' && strcmp(asked->type, ctl->type) != 0)
         return refuse_type(ctl, asked->type, error);
-    return same_number(ctl, "capacity", asked->capacity, policy->capacity_first, error) &&
+    return same_number(ctl, "kind", asked->kind, ctl->kind, error) &&
+           same_number(ctl, "capacity", asked->capacity, policy->capacity_first, error) &&
            enough_capacity(asked, ctl, error) && same_growth(ctl, asked->growth, error) &&
            same_number(ctl, "grow_ahead", asked->grow_ahead, policy->grow_ahead, error) &&
            same_mode(ctl, asked->mode, error) &&

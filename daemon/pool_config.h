@@ -22,6 +22,7 @@ struct pool_config {
     uint32_t mode;
     uint32_t uid;
     uint32_t gid;
+    uint32_t kind;         /* enum layout_kind; 0 = brokered */
     uint32_t flags;        /* enum layout_flag */
     const char *growth;    /* as in daemon/growth.h; NULL = none */
     const char *watermark; /* as in daemon/watermark.h; NULL = the default */

@@ -17,13 +17,13 @@
  * starts finds here what it has to finish, or that it hadn't begun.
  */
 static void begin_change(struct pool *pool, enum layout_intent_kind kind, uint32_t index,
-                         uint32_t from, uint32_t to, uint64_t entry)
+                         uint32_t from, uint32_t to, uint64_t generation, uint64_t entry)
 {
     struct layout_intent *intent = &pool->ctl->intent;
     field32_store(&intent->index, index);
     field32_store(&intent->from, from);
     field32_store(&intent->to, to);
-    field_store(&intent->generation, slot_generation(word_load(&pool->words[index])));
+    field_store(&intent->generation, generation);
     field_store(&intent->entry, entry);
     field32_store(&intent->kind, kind);
 }
@@ -33,53 +33,72 @@ static void end_change(struct pool *pool)
     field32_store(&pool->ctl->intent.kind, LAYOUT_INTENT_NONE);
 }
 
-static void change_word(struct pool *pool, uint32_t index, uint32_t member, enum slot_state state)
+/*
+ * The word's part of a change of hands. In a leased pool a member may free the object first: then
+ * nothing is changed.
+ */
+static bool change_word(struct pool *pool, uint32_t index, uint32_t member, enum slot_state state,
+                        uint64_t generation)
 {
-    bool changed = slot_change_hands(&pool->words[index], member, state);
-    assert(changed);
-    (void)changed;
+    bool changed = slot_change_hands(&pool->words[index], generation, member, state);
+    assert(changed || pool_is_leased(pool));
+    if (changed && pool_is_leased(pool))
+        pool->lease.seen[index] = slot_word(generation, member, state);
+    return changed;
 }
 
 /* LIVE of one member to LIVE of another, or of the pool; the charges are the caller's to see to. */
-static void move_live(struct pool *pool, uint32_t index, uint32_t to, int64_t now)
+static bool move_live(struct pool *pool, uint32_t index, uint32_t to, uint64_t generation,
+                      int64_t now)
 {
     uint32_t from = ledger_holder(&pool->ledger, index);
     uint64_t entry = layout_ledger_entry(0, to);
-    begin_change(pool, LAYOUT_INTENT_MOVE, index, from, to, entry);
-    change_word(pool, index, to, SLOT_LIVE);
-    pool_forget_evictable(pool, index);
-    ledger_move(&pool->ledger, index, entry);
+    begin_change(pool, LAYOUT_INTENT_MOVE, index, from, to, generation, entry);
+    bool changed = change_word(pool, index, to, SLOT_LIVE, generation);
+    if (changed) {
+        pool_forget_evictable(pool, index);
+        ledger_move(&pool->ledger, index, entry);
+    }
     end_change(pool);
+    if (!changed)
+        return false;
     tally_handed_on(&pool->ctl->counters, pool_end_age(pool, index, now));
     ages_begin(&pool->ages, index, now);
+    return true;
 }
 
 /* LIVE of one member to SHARED by it and by another. */
-static void share_live(struct pool *pool, uint32_t index, uint32_t with)
+static bool share_live(struct pool *pool, uint32_t index, uint32_t with, uint64_t generation)
 {
     uint32_t from = ledger_holder(&pool->ledger, index);
-    uint64_t generation = slot_generation(word_load(&pool->words[index]));
     uint64_t entry = layout_ledger_entry(0, SLOT_MEMBER_POOL);
-    begin_change(pool, LAYOUT_INTENT_SHARE, index, from, with, entry);
-    change_word(pool, index, SLOT_MEMBER_POOL, SLOT_SHARED);
-    holders_add(&pool->holders, index, generation, from);
-    holders_add(&pool->holders, index, generation, with);
-    pool_forget_evictable(pool, index);
-    ledger_move(&pool->ledger, index, entry);
+    begin_change(pool, LAYOUT_INTENT_SHARE, index, from, with, generation, entry);
+    bool changed = change_word(pool, index, SLOT_MEMBER_POOL, SLOT_SHARED, generation);
+    if (changed) {
+        holders_add(&pool->holders, index, generation, from);
+        holders_add(&pool->holders, index, generation, with);
+        pool_forget_evictable(pool, index);
+        ledger_move(&pool->ledger, index, entry);
+    }
     end_change(pool);
+    return changed;
 }
 
 /* ---- Operations on handles ------------------------------------------------------------------- */
 
-/* One operation, on one slot whose handle is good: whether the member may, and how it is done. */
+/*
+ * One operation, on one slot whose handle is good: whether the member may, and how it is done. If a
+ * member of a leased pool has just freed the object, it was done in good time before that.
+ */
 struct operation {
     enum error_code (*problem)(const struct pool *pool, uint32_t index, uint32_t member);
-    void (*apply)(struct pool *pool, uint32_t index, uint32_t member, int64_t now);
+    void (*apply)(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+                  int64_t now);
 };
 
 static bool is_shared(const struct pool *pool, uint32_t index)
 {
-    return slot_state(word_load(&pool->words[index])) == SLOT_SHARED;
+    return holders_count(&pool->holders, index) > 0;
 }
 
 static bool holds(const struct pool *pool, uint32_t index, uint32_t member)
@@ -100,15 +119,16 @@ static enum error_code free_problem(const struct pool *pool, uint32_t index, uin
     return only_owner(pool) && !holds(pool, index, member) ? ERROR_NOT_HOLDER : ERROR_NONE;
 }
 
-static void apply_free(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+static void apply_free(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+                       int64_t now)
 {
     if (!is_shared(pool, index)) {
-        pool_free_live(pool, index, now);
+        pool_free_live(pool, index, generation, now);
         return;
     }
     for (uint32_t holds = holders_clear(&pool->holders, index); holds > 0; holds--)
         pool_discharge(pool, member);
-    pool_take_back(pool, index, now);
+    pool_take_back(pool, index, generation, now);
 }
 
 static enum error_code release_problem(const struct pool *pool, uint32_t index, uint32_t member)
@@ -116,16 +136,17 @@ static enum error_code release_problem(const struct pool *pool, uint32_t index, 
     return holds(pool, index, member) ? ERROR_NONE : ERROR_NOT_HOLDER;
 }
 
-static void apply_release(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+static void apply_release(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+                          int64_t now)
 {
     if (!is_shared(pool, index)) {
-        pool_free_live(pool, index, now);
+        pool_free_live(pool, index, generation, now);
         return;
     }
     holders_remove(&pool->holders, index, member);
     pool_discharge(pool, member);
     if (holders_count(&pool->holders, index) == 0)
-        pool_take_back(pool, index, now);
+        pool_take_back(pool, index, generation, now);
 }
 
 static enum error_code no_problem(const struct pool *pool, uint32_t index, uint32_t member)
@@ -136,13 +157,14 @@ static enum error_code no_problem(const struct pool *pool, uint32_t index, uint3
     return ERROR_NONE;
 }
 
-static void apply_retain(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+static void apply_retain(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+                         int64_t now)
 {
     (void)now;
     if (is_shared(pool, index))
-        holders_add(&pool->holders, index, slot_generation(word_load(&pool->words[index])), member);
-    else
-        share_live(pool, index, member);
+        holders_add(&pool->holders, index, generation, member);
+    else if (!share_live(pool, index, member, generation))
+        pool_discharge(pool, member);
 }
 
 /* Where only the owner may free, he has to let go first. */
@@ -155,12 +177,25 @@ static enum error_code adopt_problem(const struct pool *pool, uint32_t index, ui
     return only_owner(pool) && !holds(pool, index, member) ? ERROR_NOT_HOLDER : ERROR_NONE;
 }
 
-static void apply_adopt(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+/* One slot is charged to the member again, of which it was discharged just now. */
+static void recharge(struct pool *pool, uint32_t member)
 {
-    if (is_shared(pool, index))
+    if (member == SLOT_MEMBER_POOL)
+        return;
+    struct pool_account *account = pool->accounts[member];
+    charge_take(&account->held.session, &account->quota, 1);
+    charge_take(&account->held.user, &account->user->quotas[USER_SLOTS], 1);
+}
+
+static void apply_adopt(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+                        int64_t now)
+{
+    if (is_shared(pool, index)) {
         holders_move(&pool->holders, index, SLOT_MEMBER_POOL, member);
-    else
-        move_live(pool, index, member, now);
+    } else if (!move_live(pool, index, member, generation, now)) {
+        pool_discharge(pool, member);
+        recharge(pool, ledger_holder(&pool->ledger, index));
+    }
 }
 
 static enum error_code detach_problem(const struct pool *pool, uint32_t index, uint32_t member)
@@ -172,14 +207,15 @@ static enum error_code detach_problem(const struct pool *pool, uint32_t index, u
     return only_owner(pool) ? ERROR_NOT_HOLDER : ERROR_NONE;
 }
 
-static void apply_detach(struct pool *pool, uint32_t index, uint32_t member, int64_t now)
+static void apply_detach(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+                         int64_t now)
 {
+    uint32_t holder = ledger_holder(&pool->ledger, index);
     if (is_shared(pool, index)) {
         holders_move(&pool->holders, index, member, SLOT_MEMBER_POOL);
         pool_discharge(pool, member);
-    } else {
-        pool_discharge(pool, ledger_holder(&pool->ledger, index));
-        move_live(pool, index, SLOT_MEMBER_POOL, now);
+    } else if (move_live(pool, index, SLOT_MEMBER_POOL, generation, now)) {
+        pool_discharge(pool, holder);
     }
 }
 
@@ -192,13 +228,17 @@ static const struct operation operations[] = {
 };
 
 /* 0, or why nothing can be done with the handle. */
-static enum error_code handle_problem(const struct pool *pool, fastalloc_handle_t handle)
+static enum error_code handle_problem(struct pool *pool, fastalloc_handle_t handle, int64_t now)
 {
     if (handle.pool != pool->id)
         return ERROR_WRONG_POOL;
     if (handle_nonce(handle) != pool->nonce || handle.index >= pool_capacity(pool))
         return ERROR_STALE_HANDLE;
-    uint64_t word = word_load(&pool->words[handle.index]);
+    bool leased = pool_is_leased(pool);
+    if (leased && !pool_check_word(pool, handle.index, now))
+        return ERROR_STALE_HANDLE;
+    uint64_t word =
+        leased ? pool->lease.seen[handle.index] : word_load(&pool->words[handle.index]);
     if (!slot_is_allocated(word) || slot_generation(word) != handle_generation(handle))
         return ERROR_STALE_HANDLE;
     return ERROR_NONE;
@@ -244,14 +284,15 @@ static uint32_t index_at(const uint8_t *handles, uint32_t position)
 
 /* Whether the operation is possible for all of them. */
 static bool check_handles(struct pool *pool, const struct operation *operation, uint32_t member,
-                          const uint8_t *handles, uint32_t count, struct error *error)
+                          const uint8_t *handles, uint32_t count, int64_t now,
+                          struct error *error)
 {
     enum error_code problem = ERROR_NONE;
     uint32_t marked = 0;
 
     for (uint32_t i = 0; problem == ERROR_NONE && i < count; i++) {
         fastalloc_handle_t handle = handle_from_wire(handles + (size_t)i * HANDLE_WIRE_SIZE);
-        problem = handle_problem(pool, handle);
+        problem = handle_problem(pool, handle, now);
         if (problem == ERROR_NONE && swap_mark(pool, handle.index, true))
             problem = ERROR_DUPLICATE_HANDLE;
         else if (problem == ERROR_NONE)
@@ -315,16 +356,6 @@ static bool reserve_holds(struct pool *pool, const uint8_t *handles, uint32_t co
            pool_refuse_memory(pool, " for holders of shared objects", memory, status, error);
 }
 
-/* One slot is charged to the member again, of which it was discharged just now. */
-static void recharge(struct pool *pool, uint32_t member)
-{
-    if (member == SLOT_MEMBER_POOL)
-        return;
-    struct pool_account *account = pool->accounts[member];
-    charge_take(&account->held.session, &account->quota, 1);
-    charge_take(&account->held.user, &account->user->quotas[USER_SLOTS], 1);
-}
-
 /* The objects are charged to the member instead of to their holders, who may be of the same user. */
 static bool charge_instead(struct pool *pool, uint32_t member, const uint8_t *handles,
                            uint32_t count, struct slots_charge *charge, struct error *error)
@@ -365,13 +396,15 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error)
 {
     struct slots_charge charge = {.session = CHARGE_NONE};
-    if (!check_handles(pool, &operations[operation], member, handles, count, error))
+    if (!check_handles(pool, &operations[operation], member, handles, count, now, error))
         return false;
     bool done = take_means(pool, operation, member, handles, count, &charge, error);
     if (done)
         pool_charge_holder(pool, member, &charge);
-    for (uint32_t i = 0; done && i < count; i++)
-        operations[operation].apply(pool, index_at(handles, i), member, now);
+    for (uint32_t i = 0; done && i < count; i++) {
+        fastalloc_handle_t handle = handle_from_wire(handles + (size_t)i * HANDLE_WIRE_SIZE);
+        operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
+    }
     slots_charge_deinit(&charge);
     return done;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of a pool share: pool.c, pool_slots.c, pool_operate.c. */
+/* What the parts of a pool share: pool.c, pool_slots.c, pool_operate.c, pool_lease.c. */
 #ifndef DAEMON_POOL_PART_H
 #define DAEMON_POOL_PART_H
 
@@ -20,11 +20,40 @@ int pool_reserve_evictable(struct pool *pool, uint32_t capacity);
 /* The slot's object isn't evictable any more, if it was. */
 void pool_forget_evictable(struct pool *pool, uint32_t index);
 
+/* ---- Of leased pools */
+
+/* What happened to a slot since it was looked at last. */
+struct seen {
+    uint64_t allocated;
+    uint64_t freed;
+};
+
+/* The slot's word is this one now. The counters are the caller's to see to. */
+struct seen pool_see(struct pool *pool, uint32_t index, uint64_t word, int64_t now);
+/* And they follow. */
+void pool_see_now(struct pool *pool, uint32_t index, uint64_t word, int64_t now);
+/*
+ * Changes a word that the daemon alone may change, IDLE or SHARED, whatever a member made of it.
+ * What was seen of it is the caller's to see to.
+ */
+void pool_change_own(struct pool *pool, uint32_t index, uint64_t word);
+/* Whether the slot is granted, and its word can be; if it can't, it is put right, or out of use. */
+bool pool_check_word(struct pool *pool, uint32_t index, int64_t now);
+/* IDLE -> CACHED or LIVE of the member, whom the ledger has already. */
+void pool_grant(struct pool *pool, uint32_t index, uint32_t member, enum slot_state state);
+/* Takes the slot back from a member that is gone, whatever it was doing. */
+void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t now);
+
+/* ---- Of all */
+
 /* How long the slot was held; the counter of those held for too long follows. */
 int64_t pool_end_age(struct pool *pool, uint32_t index, int64_t now);
-/* The slot is nobody's any more; whoever held it isn't charged for it already. */
-void pool_take_back(struct pool *pool, uint32_t index, int64_t now);
+/*
+ * The slot, allocated at this generation, is nobody's any more; whoever held it is to be
+ * discharged. False if it isn't that: in a leased pool a member may have freed it meanwhile.
+ */
+bool pool_take_back(struct pool *pool, uint32_t index, uint64_t generation, int64_t now);
 /* The same of a LIVE one, whose holder is discharged. */
-void pool_free_live(struct pool *pool, uint32_t index, int64_t now);
+bool pool_free_live(struct pool *pool, uint32_t index, uint64_t generation, int64_t now);
 
 #endif

@@ -33,11 +33,12 @@ static uint64_t missing_memory(const struct pool *pool, uint32_t index, uint32_t
     return missing < all ? missing : all;
 }
 
-bool pool_prepare(struct pool *pool, uint32_t count, struct error *error)
+bool pool_prepare(struct pool *pool, uint32_t count, bool fill, struct error *error)
 {
-    bool zero = pool->ctl->flags & LAYOUT_ZERO_ALLOCATE;
+    bool zero = fill && (pool->ctl->flags & LAYOUT_ZERO_ALLOCATE);
+    bool content = fill && pool->content;
     uint32_t template_size = pool->ctl->policy.template_size;
-    if (!zero && !pool->content && pool->store.trimmed_count == 0)
+    if (!zero && !content && pool->store.trimmed_count == 0)
         return true;
 
     uint32_t index = LEDGER_NONE;
@@ -46,13 +47,26 @@ bool pool_prepare(struct pool *pool, uint32_t count, struct error *error)
         int status = store_untrim(&pool->store, index);
         if (status == 0 && zero)
             status = store_zero(&pool->store, index, template_size);
-        if (status == 0 && pool->content)
+        if (status == 0 && content)
             status = store_write(&pool->store, index, pool->content, template_size);
         if (status < 0)
             return pool_refuse_memory(pool, " for objects that were trimmed",
                                       missing_memory(pool, index, count - i), status, error);
     }
     return true;
+}
+
+/* Returns the generation at which it is. */
+static uint64_t make_live(struct pool *pool, uint32_t index, uint32_t member)
+{
+    if (pool_is_leased(pool)) {
+        pool_grant(pool, index, member, SLOT_LIVE);
+        return slot_generation(pool->lease.seen[index]);
+    }
+    bool live = slot_make_live(&pool->words[index], member);
+    assert(live);
+    (void)live;
+    return slot_generation(word_load(&pool->words[index]));
 }
 
 void pool_allocate(struct pool *pool, uint32_t member, uint64_t request, bool evictable,
@@ -62,10 +76,7 @@ void pool_allocate(struct pool *pool, uint32_t member, uint64_t request, bool ev
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = ledger_grant(&pool->ledger, entry);
         assert(index != LEDGER_NONE);
-        uint64_t generation = slot_generation(word_load(&pool->words[index]));
-        bool live = slot_make_live(&pool->words[index], member);
-        assert(live);
-        (void)live;
+        uint64_t generation = make_live(pool, index, member);
         ages_begin(&pool->ages, index, now);
         if (evictable)
             chain_append(&pool->evictable, pool->evictable_links, index);
@@ -98,26 +109,57 @@ int64_t pool_end_age(struct pool *pool, uint32_t index, int64_t now)
     return held;
 }
 
-void pool_take_back(struct pool *pool, uint32_t index, int64_t now)
+/* The slot is free at this word. */
+static void count_freed(struct pool *pool, uint32_t index, uint64_t word, int64_t now)
 {
-    uint64_t *word = &pool->words[index];
-    bool idle = slot_make_idle(word, slot_generation(word_load(word)));
-    assert(idle);
-    (void)idle;
+    if (pool_is_leased(pool))
+        pool_see_now(pool, index, word, now);
+    else
+        tally_freed(&pool->ctl->counters, pool_end_age(pool, index, now), now);
+}
+
+static bool make_idle(struct pool *pool, uint32_t index, uint64_t generation)
+{
+    bool leased = pool_is_leased(pool);
+    if (leased && slot_state(pool->lease.seen[index]) == SLOT_SHARED) {
+        pool_change_own(pool, index, slot_idle_after(generation));
+        return true;
+    }
+    bool idle = slot_make_idle(&pool->words[index], generation);
+    assert(idle || leased);
+    return idle;
+}
+
+bool pool_take_back(struct pool *pool, uint32_t index, uint64_t generation, int64_t now)
+{
+    if (!make_idle(pool, index, generation))
+        return false;
     if (pool->ctl->flags & LAYOUT_ZERO_FREE) /* can't fail: its memory is there, and it is open */
         store_zero(&pool->store, index, 0);
     pool_forget_evictable(pool, index);
-    if (slot_state(word_load(word)) == SLOT_RETIRED)
+    uint64_t word = slot_idle_after(generation);
+    if (slot_state(word) == SLOT_RETIRED)
         ledger_retire(&pool->ledger, index);
     else
         ledger_release(&pool->ledger, index);
-    tally_freed(&pool->ctl->counters, pool_end_age(pool, index, now), now);
+    count_freed(pool, index, word, now);
+    return true;
 }
 
-void pool_free_live(struct pool *pool, uint32_t index, int64_t now)
+bool pool_free_live(struct pool *pool, uint32_t index, uint64_t generation, int64_t now)
 {
-    pool_discharge(pool, ledger_holder(&pool->ledger, index));
-    pool_take_back(pool, index, now);
+    uint32_t holder = ledger_holder(&pool->ledger, index);
+    if (!pool_take_back(pool, index, generation, now))
+        return false;
+    pool_discharge(pool, holder);
+    return true;
+}
+
+/* The generation at which a slot that the daemon alone changes is. */
+static uint64_t generation_of(const struct pool *pool, uint32_t index)
+{
+    return slot_generation(pool_is_leased(pool) ? pool->lease.seen[index]
+                                                : word_load(&pool->words[index]));
 }
 
 bool pool_evict(struct pool *pool, uint32_t count, int64_t now)
@@ -125,38 +167,55 @@ bool pool_evict(struct pool *pool, uint32_t count, int64_t now)
     if (pool->evictable.count < count)
         return false;
     for (uint32_t i = 0; i < count; i++)
-        pool_free_live(pool, pool->evictable.first, now);
+        pool_free_live(pool, pool->evictable.first, generation_of(pool, pool->evictable.first),
+                       now);
     tally_add(&pool->ctl->counters, &pool->ctl->counters.evictions, count);
     return true;
 }
 
+/* The slots that the member alone holds, and in a leased pool those that it has cached. */
+static void take_all_back(struct pool *pool, uint32_t member, int64_t now)
+{
+    uint32_t index;
+    while ((index = ledger_oldest(&pool->ledger, member)) != LEDGER_NONE)
+        if (pool_is_leased(pool))
+            pool_reclaim(pool, index, member, now);
+        else
+            pool_free_live(pool, index, generation_of(pool, index), now);
+}
+
 uint32_t pool_leave(struct pool *pool, uint32_t member, int64_t now)
 {
+    if (pool_is_leased(pool))
+        pool_sweep(pool, now);
     uint32_t before = pool_usage(pool);
-    for (uint32_t index; (index = ledger_oldest(&pool->ledger, member)) != LEDGER_NONE;)
-        pool_free_live(pool, index, now);
+    take_all_back(pool, member, now);
     for (uint32_t index; (index = holders_remove_oldest(&pool->holders, member)) != HOLDERS_NONE;) {
         pool_discharge(pool, member);
         if (holders_count(&pool->holders, index) == 0)
-            pool_take_back(pool, index, now);
+            pool_take_back(pool, index, generation_of(pool, index), now);
     }
     pool_free_account(pool, member);
     field_store(&pool->store.members[member], 0);
     pool->member_count--;
+    pool->lease.unhinted = true;
     return before - pool_usage(pool);
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
+/* Not what a member has cached: it allocates that without asking. */
 static bool is_free(const struct pool *pool, uint32_t index)
 {
-    return !slot_is_allocated(word_load(&pool->words[index]));
+    return ledger_holder(&pool->ledger, index) == SLOT_MEMBER_NONE;
 }
 
-uint64_t pool_trim(struct pool *pool)
+uint64_t pool_trim(struct pool *pool, int64_t now)
 {
     uint64_t before = store_trimmed_size(&pool->store);
     uint32_t capacity = pool_capacity(pool);
+    if (pool_is_leased(pool))
+        pool_harvest_all(pool, now);
     for (uint32_t first = 0, end; first < capacity; first = end + 1) {
         for (end = first; end < capacity && is_free(pool, end);)
             end++;

@@ -310,7 +310,7 @@ int store_descriptor(const struct store *store, enum store_object object, bool w
 {
     char name[SEGMENT_NAME_SIZE];
     object_name(store->key, object, name);
-    return segment_open(name, writable && object == STORE_DATA);
+    return segment_open(name, writable);
 }
 
 unsigned store_unlink(const uint8_t key[SEGMENT_KEY_SIZE])

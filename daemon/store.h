@@ -87,7 +87,7 @@ uint64_t store_trimmed_size(const struct store *store);
  */
 bool store_is_whole(const struct store *store);
 
-/* A new descriptor of an object, for a client; data writable if asked. Or a negated errno. */
+/* A new descriptor of an object, for a client, or a negated errno. */
 int store_descriptor(const struct store *store, enum store_object object, bool writable);
 
 void store_name(const struct store *store, enum store_object object, char name[SEGMENT_NAME_SIZE]);

@@ -63,6 +63,18 @@ void tally_freed(struct layout_counters *counters, int64_t held, int64_t now)
     counters_end(&counters->sequence);
 }
 
+void tally_swept(struct layout_counters *counters, uint64_t allocated, uint64_t freed, int64_t now)
+{
+    counters_begin(&counters->sequence);
+    sum_up(counters, now);
+    add(&counters->total_allocations, allocated);
+    add(&counters->total_deallocations, freed);
+    counter_store(&counters->current_usage, counters->current_usage + allocated - freed);
+    if (counters->current_usage > counters->peak_usage)
+        counter_store(&counters->peak_usage, counters->current_usage);
+    counters_end(&counters->sequence);
+}
+
 void tally_handed_on(struct layout_counters *counters, int64_t held)
 {
     counters_begin(&counters->sequence);

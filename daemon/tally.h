@@ -19,6 +19,9 @@ void tally_allocated(struct layout_counters *counters, uint32_t slots, int64_t n
 /* One slot, which was held for that long. */
 void tally_freed(struct layout_counters *counters, int64_t held, int64_t now);
 
+/* Slots of a leased pool, as the daemon saw them. */
+void tally_swept(struct layout_counters *counters, uint64_t allocated, uint64_t freed, int64_t now);
+
 /* A slot was handed on, by somebody who had held it for that long. */
 void tally_handed_on(struct layout_counters *counters, int64_t held);
 

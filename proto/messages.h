@@ -17,6 +17,7 @@
 
 #include "shm/geometry.h"
 #include "shm/handle.h"
+#include "shm/lease.h"
 
 #define PROTOCOL_VERSION 2u
 
@@ -24,6 +25,7 @@
 #define PROTOCOL_TOKEN_SIZE 16
 #define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
 #define PROTOCOL_HANDLES_MAX ((uint64_t)PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE) /* their bytes */
+#define PROTOCOL_LEASE_MAX ((uint64_t)LEASE_MAX * sizeof(uint32_t)) /* bytes of a lease's slots */
 #define PROTOCOL_LIST_MAX 64u                        /* elements in one reply of a list */
 #define PROTOCOL_TEMPLATE_MAX 32768u                 /* bytes of a pool's template */
 #define PROTOCOL_GROWTH_MAX (LAYOUT_GROWTH_SIZE - 1) /* bytes of a growth policy's text */
@@ -43,6 +45,7 @@
     M(POOL_DESTROY, pool_destroy, "pool.destroy")                                                  \
     M(POOL_GROW, pool_grow, "pool.grow")                                                           \
     M(POOL_TRIM, pool_trim, "pool.trim")                                                           \
+    M(LEASE, lease, "lease")                                                                       \
     M(ALLOCATE, allocate, "allocate")                                                              \
     M(CANCEL, cancel, "cancel")                                                                    \
     M(FREE, free, "free")                                                                          \
@@ -77,6 +80,8 @@
     MESSAGE(pool_grow_reply, POOL_GROW_REPLY)                                                      \
     MESSAGE(pool_trim_request, POOL_NAME_REQUEST)                                                  \
     MESSAGE(pool_trim_reply, POOL_TRIM_REPLY)                                                      \
+    MESSAGE(lease_request, LEASE_REQUEST)                                                          \
+    MESSAGE(lease_reply, LEASE_REPLY)                                                              \
     MESSAGE(allocate_request, ALLOCATE_REQUEST)                                                    \
     MESSAGE(allocate_reply, ALLOCATE_REPLY)                                                        \
     MESSAGE(cancel_request, CANCEL_REQUEST)                                                        \
@@ -135,6 +140,7 @@
  * daemon/growth.h and daemon/watermark.h describe; `zero` 1 = on allocate, 2 = on free.
  */
 #define POOL_CONFIGURATION(F, M)                                                                   \
+    F(M, U32, kind, LAYOUT_LEASED, OPTIONAL)                                                       \
     F(M, U64, object_size, UINT64_MAX, OPTIONAL)                                                   \
     F(M, U32, alignment, UINT32_MAX, OPTIONAL)                                                     \
     F(M, U64, capacity, UINT64_MAX, OPTIONAL)                                                      \
@@ -165,7 +171,8 @@
 /*
  * What is given of the configuration is compared with the pool's. With `create` a pool that isn't
  * there is made of it. With `map` the reply carries three descriptors: ctl, slots, data. Without
- * `write` the caller can only look.
+ * `write` the caller can only look; with it, a leased pool has slots writable, a fourth descriptor,
+ * the eventfd through which the daemon is told of frees, and its template in the reply.
  */
 #define POOL_OPEN_REQUEST(F, M)                                                                    \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
@@ -183,7 +190,9 @@
     F(M, U32, alignment, UINT32_MAX, REQUIRED)                                                     \
     F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
     F(M, STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
-    F(M, U32, descriptors, 3, REQUIRED)
+    F(M, U32, kind, LAYOUT_LEASED, REQUIRED)                                                       \
+    F(M, BIN, template, PROTOCOL_TEMPLATE_MAX, OPTIONAL)                                           \
+    F(M, U32, descriptors, 4, REQUIRED)
 
 /* The caller has unmapped the pool. What it still holds there is freed. */
 #define POOL_CLOSE_REQUEST(F, M) F(M, U32, pool, UINT32_MAX, REQUIRED)
@@ -200,6 +209,7 @@
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
     F(M, STR, type, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U32, kind, LAYOUT_LEASED, REQUIRED)                                                       \
     F(M, U64, object_size, UINT64_MAX, REQUIRED)                                                   \
     F(M, U32, alignment, UINT32_MAX, REQUIRED)                                                     \
     F(M, U64, stride, UINT64_MAX, REQUIRED)                                                        \
@@ -226,6 +236,7 @@
     F(M, U32, uid, UINT32_MAX, REQUIRED)                                                           \
     F(M, U32, gid, UINT32_MAX, REQUIRED)                                                           \
     F(M, U32, mode, 0777, REQUIRED)                                                                \
+    F(M, BOOL, damaged, 1, REQUIRED)                                                               \
     F(M, U64, memory, UINT64_MAX, REQUIRED)
 
 #define POOL_NAME_REQUEST(F, M) F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)
@@ -250,6 +261,15 @@
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
     F(M, BOOL, force, 1, OPTIONAL)
 #define POOL_DESTROY_REPLY(F, M) F(M, U64, freed, UINT64_MAX, REQUIRED)
+
+/*
+ * Slots of a leased pool, up to `count`, for the caller to allocate by itself: each a 32-bit number,
+ * little-endian. They are CACHED. Never waits; there may be none.
+ */
+#define LEASE_REQUEST(F, M)                                                                        \
+    F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
+    F(M, U32, count, LEASE_MAX, REQUIRED)
+#define LEASE_REPLY(F, M) F(M, BIN, slots, PROTOCOL_LEASE_MAX, REQUIRED)
 
 /*
  * `count` slots or none. `timeout` in nanoseconds: 0 = don't wait, negative = for ever. `request`
@@ -290,6 +310,7 @@
     F(M, U64, capacity, UINT64_MAX, REQUIRED)                                                      \
     F(M, U64, current_usage, UINT64_MAX, REQUIRED)                                                 \
     F(M, U64, available, UINT64_MAX, REQUIRED)                                                     \
+    F(M, U64, cached, UINT64_MAX, REQUIRED)                                                        \
     F(M, U64, peak_usage, UINT64_MAX, REQUIRED)                                                    \
     F(M, U64, total_allocations, UINT64_MAX, REQUIRED)                                             \
     F(M, U64, total_deallocations, UINT64_MAX, REQUIRED)                                           \

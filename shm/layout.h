@@ -132,7 +132,7 @@ struct layout_ctl {
     uint32_t capacity; /* slots that exist; a line of its own, since every get loads it */
     uint8_t pad2[60];
 
-    uint64_t waiters; /* epoch: 0 = nobody waits */
+    uint64_t waiters; /* of leased pools: the epoch (shm/lease.h) */
     uint8_t pad3[56];
 
     struct layout_policy policy;

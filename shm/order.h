@@ -22,13 +22,62 @@ static inline uint64_t word_load(const uint64_t *word)
 }
 
 /*
- * The only way a slot word changes. Sequentially consistent, since a free is ordered against hint
+ * The way in which a slot word changes. Sequentially consistent, since a free is ordered against hint
  * bits and the waiters' epoch.
  */
 static inline bool word_exchange(uint64_t *word, uint64_t expected, uint64_t desired)
 {
     return __atomic_compare_exchange_n(word, &expected, desired, false, __ATOMIC_SEQ_CST,
                                        __ATOMIC_RELAXED);
+}
+
+/*
+ * For words that the daemon alone may change, where a member did: what it made of it is lost.
+ */
+static inline void word_replace(uint64_t *word, uint64_t desired)
+{
+    __atomic_store_n(word, desired, __ATOMIC_SEQ_CST);
+}
+
+/*
+ * The epoch of a leased pool, which the daemon stores and members load, and hint bits, which members
+ * set and the daemon clears. Sequentially consistent, as the exchange of words: what stands before
+ * one of these in a program is seen by whoever saw it, and what follows, follows. The fences are for
+ * the loads of words that the daemon makes afterwards.
+ */
+static inline void order_fence(void)
+{
+#ifndef __SANITIZE_THREAD__ /* which knows no fences */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#endif
+}
+
+static inline uint64_t epoch_load(const uint64_t *epoch)
+{
+    return __atomic_load_n(epoch, __ATOMIC_SEQ_CST);
+}
+
+static inline void epoch_store(uint64_t *epoch, uint64_t value)
+{
+    __atomic_store_n(epoch, value, __ATOMIC_SEQ_CST);
+    order_fence();
+}
+
+/* Looks first, since a line that many set would travel for nothing. */
+static inline void bits_set(uint64_t *bits, uint64_t set)
+{
+    if ((__atomic_load_n(bits, __ATOMIC_SEQ_CST) & set) != set)
+        __atomic_fetch_or(bits, set, __ATOMIC_SEQ_CST);
+}
+
+/* Clears all of them; returns which were set. */
+static inline uint64_t bits_take(uint64_t *bits)
+{
+    uint64_t taken = __atomic_load_n(bits, __ATOMIC_RELAXED);
+    if (taken != 0)
+        taken = __atomic_exchange_n(bits, 0, __ATOMIC_SEQ_CST);
+    order_fence();
+    return taken;
 }
 
 /*

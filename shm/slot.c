@@ -11,12 +11,12 @@ bool slot_make_live(uint64_t *word, uint32_t member)
     return word_exchange(word, old, slot_word(slot_generation(old), member, SLOT_LIVE));
 }
 
-bool slot_change_hands(uint64_t *word, uint32_t member, enum slot_state state)
+bool slot_change_hands(uint64_t *word, uint64_t generation, uint32_t member, enum slot_state state)
 {
     uint64_t old = word_load(word);
-    if (!slot_is_allocated(old))
+    if (!slot_is_allocated(old) || slot_generation(old) != generation)
         return false;
-    return word_exchange(word, old, slot_word(slot_generation(old), member, state));
+    return word_exchange(word, old, slot_word(generation, member, state));
 }
 
 bool slot_make_idle(uint64_t *word, uint64_t generation)
@@ -25,8 +25,5 @@ bool slot_make_idle(uint64_t *word, uint64_t generation)
     if (!slot_is_allocated(old) || slot_generation(old) != generation)
         return false;
 
-    uint64_t new = generation == SLOT_GENERATION_LAST
-                       ? slot_word(generation, SLOT_MEMBER_NONE, SLOT_RETIRED)
-                       : slot_word(generation + 1, SLOT_MEMBER_NONE, SLOT_IDLE);
-    return word_exchange(word, old, new);
+    return word_exchange(word, old, slot_idle_after(generation));
 }

@@ -60,10 +60,18 @@ static inline bool slot_is_allocated(uint64_t word)
 bool slot_make_live(uint64_t *word, uint32_t member);
 
 /*
- * LIVE or SHARED -> LIVE of that member, or SHARED, at the same generation. False if the word is
+ * LIVE or SHARED at this generation -> LIVE of that member, or SHARED. False if the word is
  * anything else; then nothing changed.
  */
-bool slot_change_hands(uint64_t *word, uint32_t member, enum slot_state state);
+bool slot_change_hands(uint64_t *word, uint64_t generation, uint32_t member, enum slot_state state);
+
+/* The word of a slot whose object of that generation was freed: IDLE, or RETIRED after the last. */
+static inline uint64_t slot_idle_after(uint64_t generation)
+{
+    return generation == SLOT_GENERATION_LAST
+               ? slot_word(generation, SLOT_MEMBER_NONE, SLOT_RETIRED)
+               : slot_word(generation + 1, SLOT_MEMBER_NONE, SLOT_IDLE);
+}
 
 /*
  * LIVE or SHARED at this generation -> IDLE with the next one, or RETIRED after the last. False if

@@ -103,7 +103,7 @@ static void grant(uint32_t to, enum priority priority, bool evictable, uint32_t 
     ck_assert(pool_charge(pool, to, count, &charge, &error));
     ck_assert_uint_ge(pool_room(pool, priority), count);
     ck_assert(!evictable || pool_allow_evictable(pool) == 0);
-    ck_assert(pool_prepare(pool, count, &error));
+    ck_assert(pool_prepare(pool, count, true, &error));
     pool_allocate(pool, to, 5, evictable, count, &charge, now, handles);
     ck_assert_ptr_null(charge.session.quota);
     ck_assert_ptr_null(charge.user.quota);
@@ -752,9 +752,9 @@ START_TEST(test_pool_is_used_and_trimmed_while_a_thread_grows_it)
     ck_assert_int_eq(pthread_create(&thread, NULL, grow_store, &status), 0);
     for (int i = 0; i < 50; i++) {
         allocate(CAPACITY - 1);
-        pool_trim(pool);
+        pool_trim(pool, 0);
         ck_assert(free_handles(CAPACITY - 1));
-        pool_trim(pool);
+        pool_trim(pool, 0);
         close(store_descriptor(&pool->store, STORE_DATA, true));
         ck_assert_uint_gt(pool_memory(pool), 0);
     }

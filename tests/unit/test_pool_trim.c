@@ -88,7 +88,7 @@ static uint32_t index_at(uint32_t position)
 static bool prepare(uint32_t count)
 {
     memset(&error, 0, sizeof(error));
-    bool prepared = pool_prepare(pool, count, &error);
+    bool prepared = pool_prepare(pool, count, true, &error);
     pool_check(pool);
     return prepared;
 }
@@ -98,7 +98,7 @@ static void allocate(uint32_t position, uint32_t count)
     struct slots_charge charge = {.session = CHARGE_NONE};
     ck_assert(pool_charge(pool, member, count, &charge, &error));
     ck_assert_uint_ge(pool_room(pool, PRIORITY_NORMAL), count);
-    ck_assert_msg(pool_prepare(pool, count, &error), "%s", error.message);
+    ck_assert_msg(pool_prepare(pool, count, true, &error), "%s", error.message);
     pool_allocate(pool, member, 1, false, count, &charge, 0, at(position));
     pool_check(pool);
 }
@@ -112,7 +112,7 @@ static void release(uint32_t position, uint32_t count)
 
 static uint64_t trim(void)
 {
-    uint64_t bytes = pool_trim(pool);
+    uint64_t bytes = pool_trim(pool, 0);
     pool_check(pool);
     return bytes;
 }

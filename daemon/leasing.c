@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/leasing.h"
+
+#include <stddef.h>
+
+#include "daemon/demand.h"
+#include "daemon/growing.h"
+#include "daemon/notice.h"
+
+/* Of what anybody may have, one in so many is granted ahead at once. */
+#define AHEAD_SHARE 4u
+
+/* Between looks at a pool in which nobody asks for anything: doubled each time nothing was new. */
+#define LOOK_FIRST INT64_C(1000000000)
+#define LOOK_LAST (64 * LOOK_FIRST)
+
+/* ---- Looking --------------------------------------------------------------------------------- */
+
+static void tell(struct broker *broker, struct pool *pool)
+{
+    notice_usage(broker, pool);
+    if (pool->lease.damage > 0 && !pool->damaged)
+        notice_damage(broker, pool);
+}
+
+void leasing_look(struct broker *broker, struct pool *pool)
+{
+    if (!pool_is_leased(pool))
+        return;
+    pool_sweep(pool, broker->now);
+    tell(broker, pool);
+    broker_arm_pool(broker, pool);
+}
+
+static void on_look(void *context, struct deadline *deadline)
+{
+    struct broker *broker = context;
+    struct pool *pool = (struct pool *)((char *)deadline - offsetof(struct pool, look));
+    bool changed = pool_sweep(pool, broker->now);
+    if (changed)
+        pool->look_after = LOOK_FIRST;
+    else if (pool->look_after < LOOK_LAST)
+        pool->look_after *= 2;
+    tell(broker, pool);
+    demand_serve(broker, pool);
+}
+
+void leasing_begin(struct pool *pool)
+{
+    deadline_init(&pool->look, on_look);
+    pool->look_after = LOOK_FIRST;
+}
+
+void leasing_arm(struct broker *broker, struct pool *pool)
+{
+    bool granted = ledger_count(&pool->ledger, SLOT_MEMBER_NONE) < pool_capacity(pool);
+    if (pool_is_leased(pool) && granted && pool->look.at == DEADLINE_NEVER)
+        deadline_set(&broker->deadlines, &pool->look, broker->now + pool->look_after);
+}
+
+void leasing_end(struct broker *broker, struct pool *pool)
+{
+    deadline_set(&broker->deadlines, &pool->look, DEADLINE_NEVER);
+}
+
+/* ---- Granting -------------------------------------------------------------------------------- */
+
+/* How many of the `count` may be granted now. */
+static uint32_t share(const struct pool *pool, uint32_t member, uint32_t count)
+{
+    const struct pool_account *account = pool->accounts[member];
+    uint64_t session = quota_left(&account->quota);
+    uint64_t user = quota_left(&account->user->quotas[USER_SLOTS]);
+    uint32_t room = pool_room(pool, PRIORITY_BEST_EFFORT);
+    uint64_t most = room / AHEAD_SHARE > 0 ? room / AHEAD_SHARE : room;
+    most = most < count ? most : count;
+    most = most < session ? most : session;
+    return (uint32_t)(most < user ? most : user);
+}
+
+struct bytes leasing_grant(struct broker *broker, const struct membership *membership,
+                           uint32_t count)
+{
+    struct pool *pool = membership->pool;
+    struct slots_charge charge = {.session = CHARGE_NONE};
+    struct error error;
+
+    if (pool_is_tight(pool) || pool_room(pool, PRIORITY_BEST_EFFORT) == 0)
+        pool_harvest(pool, broker->now);
+    leasing_relax(broker, pool);
+    uint32_t granted = pool_is_tight(pool) ? 0 : share(pool, membership->member, count);
+    if (granted == 0 || !pool_prepare(pool, granted, false, &error) ||
+        !pool_charge(pool, membership->member, granted, &charge, &error))
+        return (struct bytes){broker->handles, 0};
+    pool_lease(pool, membership->member, granted, &charge, broker->handles);
+    pool->look_after = LOOK_FIRST;
+    broker_arm_pool(broker, pool);
+    growing_look_ahead(broker, pool);
+    return (struct bytes){broker->handles, granted * sizeof(uint32_t)};
+}
+
+/* ---- Gathering ------------------------------------------------------------------------------- */
+
+bool leasing_gather(struct broker *broker, struct pool *pool, enum priority priority,
+                    uint32_t count, bool waits)
+{
+    if (!pool_is_leased(pool))
+        return false;
+    pool_harvest(pool, broker->now);
+    if (pool_room(pool, priority) < count)
+        pool_tighten(pool, waits || pool->waiters.count > 0, broker->now);
+    tell(broker, pool);
+    return pool_room(pool, priority) >= count;
+}
+
+void leasing_relax(struct broker *broker, struct pool *pool)
+{
+    (void)broker;
+    if (pool_is_leased(pool))
+        pool_relax(pool);
+}
+
+void leasing_ring(struct broker *broker, const struct session *session)
+{
+    struct membership *membership;
+    LIST_FOREACH (membership, &session->memberships, in_session)
+        if (pool_is_leased(membership->pool) && membership->pool->waiters.count > 0)
+            demand_serve(broker, membership->pool);
+}

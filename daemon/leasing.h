@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Leasing: how the broker's leased pools give slots ahead of need, get them back when somebody
+ * else needs them, and learn what members did without asking. Pools of the other kind are left as
+ * they are by all of it.
+ */
+#ifndef DAEMON_LEASING_H
+#define DAEMON_LEASING_H
+
+#include "daemon/broker.h"
+
+/*
+ * Grants slots ahead, up to `count`: fewer as the pool fills, none while it is tight, none beyond
+ * a quota. Their numbers point into the broker.
+ */
+struct bytes leasing_grant(struct broker *broker, const struct membership *membership,
+                           uint32_t count);
+
+/*
+ * A request of that priority has no room for `count` slots: takes back what members don't use. If
+ * it `waits` when that isn't enough, they are told to tell of what they free. Whether there is room.
+ */
+bool leasing_gather(struct broker *broker, struct pool *pool, enum priority priority,
+                    uint32_t count, bool waits);
+
+/* A request is over: whether the pool is still tight. */
+void leasing_relax(struct broker *broker, struct pool *pool);
+
+/* The session's process freed slots in a pool in which somebody waits. */
+void leasing_ring(struct broker *broker, const struct session *session);
+
+/* Brings the pool's numbers up to now. */
+void leasing_look(struct broker *broker, struct pool *pool);
+
+/* For the broker: the pool begins, may have something to look at, ends. */
+void leasing_begin(struct pool *pool);
+void leasing_arm(struct broker *broker, struct pool *pool);
+void leasing_end(struct broker *broker, struct pool *pool);
+
+#endif

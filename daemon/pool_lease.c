@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Leased pools: what is granted ahead, what is taken back, and what the daemon sees of the rest.
+ *
+ * Members change words by themselves, and may write anything there. So each word is looked at once,
+ * judged by the ledger and by what was seen of it last, and changed by one attempt: no number of
+ * them and nothing they hold makes the daemon try for ever.
+ */
+#include "daemon/pool_part.h"
+
+#include "daemon/tally.h"
+#include "shm/lease.h"
+
+/* The pool is roomy with one in so many slots free: what becoming tight costs is paid by as many. */
+#define ROOMY_SHARE 1024u
+
+bool pool_is_leased(const struct pool *pool)
+{
+    return pool->ctl->kind == LAYOUT_LEASED;
+}
+
+/* ---- Seeing ---------------------------------------------------------------------------------- */
+
+/* Objects of the slot that were freed so far. */
+static uint64_t freed_until(uint64_t word)
+{
+    return slot_generation(word) - SLOT_GENERATION_FIRST + (slot_state(word) == SLOT_RETIRED);
+}
+
+struct seen pool_see(struct pool *pool, uint32_t index, uint64_t word, int64_t now)
+{
+    uint64_t before = pool->lease.seen[index];
+    bool was = slot_is_allocated(before), is = slot_is_allocated(word);
+    struct seen seen = {.freed = freed_until(word) - freed_until(before)};
+    seen.allocated = seen.freed + is - was;
+    pool->lease.seen[index] = word;
+    if (was && seen.freed > 0)
+        tally_handed_on(&pool->ctl->counters, pool_end_age(pool, index, now));
+    if (is && seen.allocated > 0)
+        ages_begin(&pool->ages, index, now);
+    return seen;
+}
+
+static void add_seen(struct seen *sum, struct seen seen)
+{
+    sum->allocated += seen.allocated;
+    sum->freed += seen.freed;
+}
+
+static void tally_seen(struct pool *pool, struct seen seen, int64_t now)
+{
+    if (seen.allocated > 0 || seen.freed > 0)
+        tally_swept(&pool->ctl->counters, seen.allocated, seen.freed, now);
+}
+
+void pool_see_now(struct pool *pool, uint32_t index, uint64_t word, int64_t now)
+{
+    tally_seen(pool, pool_see(pool, index, word, now), now);
+}
+
+/* ---- Damage ---------------------------------------------------------------------------------- */
+
+/* What a member may have made of a slot that it was granted, or somebody of a detached one. */
+static bool is_possible(const struct pool *pool, uint32_t index, uint32_t holder, uint64_t word)
+{
+    uint64_t seen = pool->lease.seen[index];
+    if (slot_state(seen) == SLOT_SHARED)
+        return word == seen;
+    if (slot_member(word) != holder || slot_generation(word) < slot_generation(seen))
+        return false;
+    bool same = slot_generation(word) == slot_generation(seen);
+    switch (slot_state(word)) {
+    case SLOT_CACHED:
+        return !same || slot_state(seen) == SLOT_CACHED;
+    case SLOT_LIVE:
+        return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_LIVE;
+    case SLOT_RETURNED:
+        return !same || slot_state(seen) != SLOT_LIVE;
+    case SLOT_RETIRED:
+        return slot_generation(word) == SLOT_GENERATION_LAST;
+    default:
+        return false;
+    }
+}
+
+/*
+ * Words that the daemon alone may change are put right. A granted slot is taken out of use: its
+ * holder may have it mapped, and in mind, as it was.
+ */
+static struct seen repair(struct pool *pool, uint32_t index, uint32_t holder, int64_t now)
+{
+    uint64_t *word = &pool->words[index], seen = pool->lease.seen[index];
+    pool->lease.damage++;
+    if (slot_state(seen) == SLOT_SHARED) {
+        word_replace(word, seen);
+        return (struct seen){0};
+    }
+    uint64_t retired = slot_word(slot_generation(seen), SLOT_MEMBER_NONE, SLOT_RETIRED);
+    word_replace(word, retired);
+    pool_discharge(pool, holder);
+    ledger_retire(&pool->ledger, index);
+    return pool_see(pool, index, retired, now);
+}
+
+void pool_change_own(struct pool *pool, uint32_t index, uint64_t word)
+{
+    if (word_exchange(&pool->words[index], pool->lease.seen[index], word))
+        return;
+    pool->lease.damage++;
+    word_replace(&pool->words[index], word);
+}
+
+bool pool_check_word(struct pool *pool, uint32_t index, int64_t now)
+{
+    uint32_t holder = ledger_holder(&pool->ledger, index);
+    uint64_t word = word_load(&pool->words[index]);
+    if (holder == SLOT_MEMBER_NONE)
+        return false;
+    bool possible = is_possible(pool, index, holder, word);
+    tally_seen(pool, possible ? pool_see(pool, index, word, now) : repair(pool, index, holder, now),
+               now);
+    return possible;
+}
+
+/* ---- Granting -------------------------------------------------------------------------------- */
+
+void pool_grant(struct pool *pool, uint32_t index, uint32_t member, enum slot_state state)
+{
+    uint64_t word = slot_word(slot_generation(pool->lease.seen[index]), member, state);
+    pool_change_own(pool, index, word);
+    pool->lease.seen[index] = word;
+}
+
+static void put_number(uint8_t *wire, uint32_t number)
+{
+    for (unsigned i = 0; i < sizeof(number); i++)
+        wire[i] = (uint8_t)(number >> 8 * i);
+}
+
+void pool_lease(struct pool *pool, uint32_t member, uint32_t count, struct slots_charge *charge,
+                uint8_t *slots)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t index = ledger_grant(&pool->ledger, layout_ledger_entry(0, member));
+        pool_grant(pool, index, member, SLOT_CACHED);
+        put_number(slots + i * sizeof(index), index);
+    }
+    pool_charge_holder(pool, member, charge);
+}
+
+/* ---- Taking back ----------------------------------------------------------------------------- */
+
+static void release(struct pool *pool, uint32_t index, uint32_t holder)
+{
+    uint64_t generation = slot_generation(pool->lease.seen[index]);
+    pool->lease.seen[index] = slot_word(generation, SLOT_MEMBER_NONE, SLOT_IDLE);
+    pool_discharge(pool, holder);
+    ledger_release(&pool->ledger, index);
+}
+
+/* Sees the slot, and takes it back if it is RETURNED, or CACHED and these too. */
+static struct seen collect(struct pool *pool, uint32_t index, bool cached, int64_t now)
+{
+    uint32_t holder = ledger_holder(&pool->ledger, index);
+    if (holder == SLOT_MEMBER_NONE)
+        return (struct seen){0};
+    uint64_t word = word_load(&pool->words[index]);
+    if (!is_possible(pool, index, holder, word))
+        return repair(pool, index, holder, now);
+
+    struct seen seen = pool_see(pool, index, word, now);
+    enum slot_state state = slot_state(word);
+    if (state == SLOT_RETIRED) {
+        pool_discharge(pool, holder);
+        ledger_retire(&pool->ledger, index);
+    } else if ((state == SLOT_RETURNED || (cached && state == SLOT_CACHED)) &&
+               lease_take_back(&pool->words[index], word)) {
+        release(pool, index, holder);
+    }
+    return seen;
+}
+
+static uint64_t *hints_of(const struct pool *pool)
+{
+    return pool->store.slots;
+}
+
+/* The hints may be a member's nonsense: those beyond the slots there are mean nothing. */
+static struct seen collect_hinted(struct pool *pool, uint32_t first, uint64_t hints, int64_t now)
+{
+    struct seen sum = {0};
+    for (; hints != 0; hints &= hints - 1) {
+        uint32_t index = first + (uint32_t)__builtin_ctzll(hints) * LEASE_BLOCK;
+        for (uint32_t i = 0; i < LEASE_BLOCK && index < pool->ledger.fresh; i++, index++)
+            add_seen(&sum, collect(pool, index, false, now));
+    }
+    return sum;
+}
+
+void pool_harvest(struct pool *pool, int64_t now)
+{
+    struct seen sum = {0};
+    for (uint32_t first = 0; first < pool->ledger.fresh; first += LEASE_HINT_SLOTS) {
+        uint64_t hints = bits_take(&hints_of(pool)[first / LEASE_HINT_SLOTS]);
+        add_seen(&sum, collect_hinted(pool, first, hints, now));
+    }
+    tally_seen(pool, sum, now);
+}
+
+/* Their hints are cleared first: one that is set later tells of something later. */
+static void collect_all(struct pool *pool, bool cached, int64_t now)
+{
+    struct seen sum = {0};
+    for (uint32_t first = 0; first < pool->ledger.fresh; first += LEASE_HINT_SLOTS)
+        bits_take(&hints_of(pool)[first / LEASE_HINT_SLOTS]);
+    for (uint32_t index = 0; index < pool->ledger.fresh; index++)
+        add_seen(&sum, collect(pool, index, cached, now));
+    tally_seen(pool, sum, now);
+    pool->lease.unhinted = false;
+}
+
+void pool_harvest_all(struct pool *pool, int64_t now)
+{
+    collect_all(pool, true, now);
+}
+
+bool pool_sweep(struct pool *pool, int64_t now)
+{
+    const struct layout_counters *counters = &pool->ctl->counters;
+    uint64_t before = counters->total_allocations + counters->total_deallocations;
+    collect_all(pool, false, now);
+    return counters->total_allocations + counters->total_deallocations != before;
+}
+
+/* Others may yet return what it held, once: then it is looked at anew. */
+void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t now)
+{
+    for (unsigned attempt = 0; attempt < 2; attempt++) {
+        uint64_t word = word_load(&pool->words[index]);
+        if (slot_is_allocated(word) && is_possible(pool, index, holder, word) &&
+            pool_take_back(pool, index, slot_generation(word), now)) {
+            pool_discharge(pool, holder);
+            return;
+        }
+        tally_seen(pool, collect(pool, index, true, now), now);
+        if (ledger_holder(&pool->ledger, index) != holder)
+            return;
+    }
+    tally_seen(pool, repair(pool, index, holder, now), now);
+}
+
+uint32_t pool_cached(const struct pool *pool)
+{
+    uint32_t cached = 0;
+    for (uint32_t index = 0; pool_is_leased(pool) && index < pool->ledger.fresh; index++) {
+        enum slot_state state = slot_state(pool->lease.seen[index]);
+        cached += state == SLOT_CACHED || state == SLOT_RETURNED;
+    }
+    return cached;
+}
+
+/* ---- The epoch ------------------------------------------------------------------------------- */
+
+bool pool_is_tight(const struct pool *pool)
+{
+    return pool->lease.tight;
+}
+
+static void publish(struct pool *pool, bool tight, bool waiting)
+{
+    pool->lease.tight = tight;
+    pool->lease.waiting = waiting;
+    epoch_store(&pool->ctl->waiters, tight ? lease_epoch(pool->lease.number, waiting) : 0);
+}
+
+void pool_tighten(struct pool *pool, bool waiting, int64_t now)
+{
+    bool was_tight = pool->lease.tight;
+    if (!was_tight || waiting) {
+        pool->lease.number++;
+        publish(pool, true, waiting);
+    }
+    if (!was_tight || pool->lease.unhinted)
+        pool_harvest_all(pool, now);
+    else
+        pool_harvest(pool, now);
+}
+
+void pool_relax(struct pool *pool)
+{
+    uint32_t room = pool_room(pool, PRIORITY_BEST_EFFORT);
+    if (!pool->lease.tight || pool->waiters.count > 0)
+        return;
+    if (room > 0 && room >= pool_capacity(pool) / ROOMY_SHARE)
+        publish(pool, false, false);
+    else if (pool->lease.waiting)
+        publish(pool, true, false);
+}
