@@ -310,6 +310,10 @@ static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
     if (room == ROOM_YES || !is_possible(pool, demand) || (timeout == 0 && room != ROOM_SOON))
         return refuse(broker, pool, demand, &why, error);
     wanted->growth_only = timeout == 0;
+    if (wanted->growth_only && !queued &&
+        leasing_gather(broker, pool, demand->priority, demand->count, true) &&
+        grant(broker, pool, demand, &wanted->slots, broker->handles, reply, &why))
+        return BROKER_DONE;
     return wait_for_room(broker, wanted, timeout, error);
 }
 

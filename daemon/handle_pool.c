@@ -115,11 +115,9 @@ static bool add_pool_descriptors(const struct call *call, const struct pool *poo
         [STORE_DATA] = write,
     };
     for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
-        if (!call_add_descriptor(call,
-                                 store_descriptor(&pool->store, object, writable[object])))
+        if (!call_add_descriptor(call, store_descriptor(&pool->store, object, writable[object])))
             return false;
-    return !writable[STORE_SLOTS] ||
-           call_add_descriptor(call, bell_descriptor(call->caller));
+    return !writable[STORE_SLOTS] || call_add_descriptor(call, bell_descriptor(call->caller));
 }
 
 static struct membership *join(const struct call *call, struct pool *pool,
@@ -128,8 +126,10 @@ static struct membership *join(const struct call *call, struct pool *pool,
     if (request->map && !add_pool_descriptors(call, pool, request->write))
         return NULL;
     struct membership *membership = session_join(call->caller->session, pool, request->write);
-    if (membership)
+    if (membership) {
+        pool->mapped |= request->map && request->write;
         return membership;
+    }
     call_drop_descriptors(call);
     if (pool->member_count == POOL_MEMBER_MAX)
         call_refuse_pool(call, ERROR_LIMIT_EXCEEDED, request->name,

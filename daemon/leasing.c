@@ -54,7 +54,7 @@ void leasing_begin(struct pool *pool)
 void leasing_arm(struct broker *broker, struct pool *pool)
 {
     bool granted = ledger_count(&pool->ledger, SLOT_MEMBER_NONE) < pool_capacity(pool);
-    if (pool_is_leased(pool) && granted && pool->look.at == DEADLINE_NEVER)
+    if (pool_is_leased(pool) && pool->mapped && granted && pool->look.at == DEADLINE_NEVER)
         deadline_set(&broker->deadlines, &pool->look, broker->now + pool->look_after);
 }
 

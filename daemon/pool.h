@@ -113,6 +113,7 @@ struct pool {
     struct pool_growing growing;
     struct deadline long_held; /* when an object will have been held for too long */
     struct deadline trim;      /* when the pool has perhaps been quiet for long enough */
+    bool mapped;               /* somebody has it mapped to write; that of a leased pool does much */
     struct deadline look;      /* when a leased pool is looked at again */
     int64_t look_after;        /* ns */
     int64_t trimmed_at;        /* when it last was, for being quiet */

@@ -237,8 +237,7 @@ static enum error_code handle_problem(struct pool *pool, fastalloc_handle_t hand
     bool leased = pool_is_leased(pool);
     if (leased && !pool_check_word(pool, handle.index, now))
         return ERROR_STALE_HANDLE;
-    uint64_t word =
-        leased ? pool->lease.seen[handle.index] : word_load(&pool->words[handle.index]);
+    uint64_t word = leased ? pool->lease.seen[handle.index] : word_load(&pool->words[handle.index]);
     if (!slot_is_allocated(word) || slot_generation(word) != handle_generation(handle))
         return ERROR_STALE_HANDLE;
     return ERROR_NONE;
@@ -284,8 +283,7 @@ static uint32_t index_at(const uint8_t *handles, uint32_t position)
 
 /* Whether the operation is possible for all of them. */
 static bool check_handles(struct pool *pool, const struct operation *operation, uint32_t member,
-                          const uint8_t *handles, uint32_t count, int64_t now,
-                          struct error *error)
+                          const uint8_t *handles, uint32_t count, int64_t now, struct error *error)
 {
     enum error_code problem = ERROR_NONE;
     uint32_t marked = 0;

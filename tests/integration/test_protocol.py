@@ -184,7 +184,8 @@ class TestPools(ProtocolCase):
         self.assertGreater(pool.pop("memory"), 8 * 1024)
         self.assertEqual(pool, {
             "pool": self.number, "name": "frames", "type": "frame", "object_size": 1000,
-            "alignment": 64, "stride": 1024, "capacity": 8, "capacity_max": 8, "reserve": 32,
+            "kind": 1, "damaged": False, "alignment": 64, "stride": 1024, "capacity": 8,
+            "capacity_max": 8, "reserve": 32,
             "growth": "", "grow_ahead": 0, "owner_frees": False, "reserve_critical": 0,
             "reserve_normal": 0, "session_slots": 0, "user_slots": 0, "zero": 0,
             "template_size": 0, "watermark": "", "hold_limit": 0, "trim_after": 0,
@@ -323,7 +324,7 @@ class TestSlots(ProtocolCase):
             self.assertGreater(stats.pop(name), 0, name)
         self.assertEqual(stats, {
             "pool": self.number, "capacity": 8, "current_usage": 2, "available": 6,
-            "peak_usage": 6, "total_allocations": 6, "total_deallocations": 4,
+            "cached": 0, "peak_usage": 6, "total_allocations": 6, "total_deallocations": 4,
             "allocation_failures": 2, "timeouts": 1, "reclaimed": 0, "waiters": 0,
             "total_waits": 1, "growth_count": 0, "evictions": 0, "watermarks": 0, "held_long": 0,
             "total_held_long": 0})

@@ -390,7 +390,7 @@ class TestStatistics(EventsCase):
         self.assertEqual(stats.pop("average_usage"), 5000)
         self.assertEqual(stats, {
             "pool": self.number, "capacity": 8, "current_usage": 5, "available": 3,
-            "peak_usage": 5, "total_allocations": 0, "total_deallocations": 0,
+            "cached": 0, "peak_usage": 5, "total_allocations": 0, "total_deallocations": 0,
             "allocation_failures": 0, "timeouts": 0, "reclaimed": 0, "waiters": 0,
             "total_waits": 0, "growth_count": 0, "evictions": 0, "watermarks": 0, "held_long": 0,
             "total_held_long": 0, "wait_p50": 0, "wait_p99": 0, "wait_max": 0, "hold_p50": 0,

@@ -22,6 +22,7 @@
 #include "daemon/notice.h"
 #include "shm/order.h"
 #include "tests/lib/aborts.h"
+#include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/suite.h"
 
@@ -171,6 +172,8 @@ static inline struct pool *make_pool(struct pool_config config)
         config.type = "";
     if (config.object_size == 0)
         config.object_size = 8;
+    if (config.kind == 0)
+        config.kind = test_kind();
     if (config.mode == 0)
         config.mode = 0600;
     if (config.uid == 0)

@@ -17,6 +17,7 @@
 #include "daemon/dispatch.h"
 #include "daemon/log.h"
 #include "daemon/name.h"
+#include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/suite.h"
 
@@ -34,9 +35,10 @@ static const struct error *error = &answer.error;
 static int64_t now = 1000;
 
 /* Two callers of the pool's owner, and one of nobody that it knows. */
-static struct caller alice = {.who.peer = {11, OWNER, OWNER}, .connection = &alice};
-static struct caller bob = {.who.peer = {12, OWNER, OWNER}, .connection = &bob};
-static struct caller stranger = {.who.peer = {13, STRANGER, STRANGER}, .connection = &stranger};
+static struct caller alice = {.who.peer = {11, OWNER, OWNER}, .connection = &alice, .bell = -1};
+static struct caller bob = {.who.peer = {12, OWNER, OWNER}, .connection = &bob, .bell = -1};
+static struct caller stranger = {
+    .who.peer = {13, STRANGER, STRANGER}, .connection = &stranger, .bell = -1};
 
 static struct {
     unsigned count;
@@ -142,8 +144,11 @@ static inline void greet(struct caller *caller, bool witness)
 
 static inline uint32_t create(struct caller *caller, const char *name)
 {
-    struct pool_create_request request = {
-        .object_size = 40, .capacity = CAPACITY, .type = "frame", .mode = 0640};
+    struct pool_create_request request = {.kind = test_kind(),
+                                          .object_size = 40,
+                                          .capacity = CAPACITY,
+                                          .type = "frame",
+                                          .mode = 0640};
     name_copy(request.name, name);
     check_reply(call(caller, METHOD_POOL_CREATE, &request));
     return answer.reply.pool_create.pool;
@@ -194,6 +199,9 @@ static inline void dispatch_tear_down(void)
         broker_destroy_pool(&broker, TAILQ_FIRST(&broker.pools));
     ck_assert(broker_deinit(&broker, &pools, &sessions));
     decoder_deinit(&decoder);
+    if (alice.bell >= 0)
+        close(alice.bell);
+    alice.bell = -1;
     ck_assert_uint_eq(test_shm_files(), 0);
     test_remove_folder(folder);
 }

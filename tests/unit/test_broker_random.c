@@ -19,6 +19,7 @@
 #include "daemon/growing.h"
 #include "daemon/log.h"
 #include "shm/counters.h"
+#include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/holds.h"
 #include "tests/unit/suite.h"

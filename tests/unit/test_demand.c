@@ -422,6 +422,8 @@ END_TEST
 
 START_TEST(test_demand_evicts_the_oldest_for_critical_ones_only)
 {
+    if (test_is_leased()) /* where nothing is evictable */
+        return;
     uint8_t evictable[CAPACITY][HANDLE_WIRE_SIZE];
     for (unsigned i = 0; i < 3; i++) {
         GETS(bob, pool, 0, .evictable = true);
@@ -447,6 +449,8 @@ END_TEST
 
 START_TEST(test_demand_evicts_only_what_is_missing)
 {
+    if (test_is_leased()) /* where nothing is evictable */
+        return;
     GETS(bob, pool, 0, .count = 3, .evictable = true);
     GETS(alice, pool, 0, .count = 3, .priority = CRITICAL);
     ck_assert_uint_eq(pool->ctl->counters.evictions, 2);
@@ -456,6 +460,8 @@ END_TEST
 
 START_TEST(test_demand_evicts_nothing_that_is_shared_or_was_handed_on)
 {
+    if (test_is_leased()) /* where nothing is evictable */
+        return;
     GETS(bob, pool, 0, .count = CAPACITY, .evictable = true);
     memcpy(held, reply.handles.data, reply.handles.size);
     ck_assert(operate(pool, POOL_RETAIN, 0, 2));
@@ -470,6 +476,8 @@ END_TEST
 /* The memory of one idle slot was given back and isn't there any more. */
 START_TEST(test_demand_that_fails_evicts_nothing)
 {
+    if (test_is_leased()) /* where nothing is evictable */
+        return;
     struct pool *trimmed =
         MAKE(.name = "trimmed", .object_size = MIB, .capacity = 2, .watermark = "off");
     join(alice, trimmed);
@@ -489,6 +497,8 @@ END_TEST
 
 START_TEST(test_demand_grows_rather_than_evicts)
 {
+    if (test_is_leased()) /* where nothing is evictable */
+        return;
     struct pool *growing = MAKE(.name = "growing", .capacity = 1, .capacity_max = 2,
                                 .growth = "linear:1", .watermark = "off");
     join(alice, growing);
@@ -502,6 +512,8 @@ END_TEST
 
 START_TEST(test_demand_evicts_when_a_growth_fails)
 {
+    if (test_is_leased()) /* where nothing is evictable */
+        return;
     struct pool *growing = MAKE(.name = "growing", .object_size = MIB, .capacity = 1,
                                 .capacity_max = 10, .growth = "linear:8", .watermark = "off");
     join(alice, growing);

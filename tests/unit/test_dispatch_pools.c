@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What callers do with pools: make, open, close and destroy them, allocate and free. */
+#include <sys/eventfd.h>
+
 #include "tests/unit/dispatch_case.h"
 
 /* ---- Making pools ---------------------------------------------------------------------------- */
@@ -75,18 +77,50 @@ START_TEST(test_pool_open_says_what_the_pool_is)
 }
 END_TEST
 
-START_TEST(test_pool_open_gives_three_descriptors_to_map)
+START_TEST(test_pool_open_gives_descriptors_to_map)
 {
     for (int write = 0; write <= 1; write++) {
         check_reply(
             CALL(&alice, POOL_OPEN, pool_open, .name = "frames", .map = true, .write = write));
-        ck_assert_uint_eq(answer.reply.pool_open.descriptors, 3);
-        ck_assert_uint_eq(answer.descriptor_count, 3);
-        for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
+        ck_assert_uint_eq(answer.reply.pool_open.descriptors, 3 + (write && test_is_leased()));
+        ck_assert_uint_eq(answer.descriptor_count, 3 + (write && test_is_leased()));
+        for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++) {
+            bool writable = object == STORE_DATA || (object == STORE_SLOTS && test_is_leased());
             ck_assert_int_eq(fcntl(answer.descriptors[object], F_GETFL) & O_ACCMODE,
-                             write && object == STORE_DATA ? O_RDWR : O_RDONLY);
+                             write && writable ? O_RDWR : O_RDONLY);
+        }
         close_descriptors();
     }
+}
+END_TEST
+
+START_TEST(test_pool_open_of_a_leased_pool_gives_words_and_a_bell)
+{
+    struct pool_open_request request = {.name = "leased",
+                                        .map = true,
+                                        .create = true,
+                                        .write = true,
+                                        .kind = LAYOUT_LEASED,
+                                        .object_size = 8,
+                                        .capacity = 8,
+                                        .template = {(const uint8_t *)"abc", 3}};
+    for (int write = 1; write >= 0; write--) {
+        request.write = write;
+        check_reply(call(&alice, METHOD_POOL_OPEN, &request));
+        ck_assert_uint_eq(answer.reply.pool_open.kind, LAYOUT_LEASED);
+        ck_assert_uint_eq(answer.reply.pool_open.template.size, write ? 3 : 0);
+        ck_assert_uint_eq(answer.descriptor_count, write ? 4 : 3);
+        for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
+            ck_assert_int_eq(fcntl(answer.descriptors[object], F_GETFL) & O_ACCMODE,
+                             write && object != STORE_CTL ? O_RDWR : O_RDONLY);
+        if (write)
+            ck_assert_int_eq(eventfd_write(answer.descriptors[3], 1), 0);
+        close_descriptors();
+    }
+    eventfd_t rings;
+    ck_assert_int_eq(eventfd_read(alice.bell, &rings), 0);
+    check_reply(CALL(&bob, POOL_OPEN, pool_open, .name = "frames"));
+    ck_assert_int_eq(bob.bell, -1);
 }
 END_TEST
 
@@ -100,10 +134,12 @@ END_TEST
 
 START_TEST(test_pool_open_without_descriptors_joins_nothing)
 {
-    for (int count = 0; count < DISPATCH_DESCRIPTORS; count++) {
+    /* ctl, slots, data, and the bell, of which there are two */
+    for (int count = 0; count < DISPATCH_DESCRIPTORS + 1; count++) {
         limit_descriptors(count);
         enum answer_kind kind =
-            CALL(&alice, POOL_OPEN, pool_open, .name = "frames", .map = true, .create = true);
+            CALL(&alice, POOL_OPEN, pool_open, .name = "leased", .map = true, .write = true,
+                 .create = true, .kind = LAYOUT_LEASED, .object_size = 8, .capacity = 8);
         limit_descriptors(-1);
         check_error(kind, ERROR_SYSTEM);
         ck_assert_uint_eq(error->system_error, EMFILE);
@@ -470,7 +506,8 @@ SUITE_MAIN_WITH(
     "dispatch_pools", dispatch_set_up, dispatch_tear_down,
     test_pool_create_gives_the_pool_to_the_caller, test_pool_create_refuses_what_is_no_name,
     test_pool_create_refuses_impossible_numbers, test_pool_create_refuses_a_taken_name,
-    test_pool_open_says_what_the_pool_is, test_pool_open_gives_three_descriptors_to_map,
+    test_pool_open_says_what_the_pool_is, test_pool_open_gives_descriptors_to_map,
+    test_pool_open_of_a_leased_pool_gives_words_and_a_bell,
     test_pool_open_maps_only_for_sessions_with_a_witness,
     test_pool_open_without_descriptors_joins_nothing, test_pool_open_makes_the_pool_if_asked,
     test_pool_open_gives_its_maker_more_than_the_mode,

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "shm/order.h"
+#include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/holds.h"
 #include "tests/unit/suite.h"
@@ -48,8 +49,11 @@ static void create(void)
 static void set_up(void)
 {
     test_private_shm(SHM_SIZE);
-    config = (struct pool_config){
-        .name = "frames", .type = "frame", .object_size = 40, .capacity = CAPACITY};
+    config = (struct pool_config){.kind = test_kind(),
+                                  .name = "frames",
+                                  .type = "frame",
+                                  .object_size = 40,
+                                  .capacity = CAPACITY};
     create();
 }
 
@@ -483,6 +487,8 @@ END_TEST
 START_TEST(test_hold_of_the_last_generation_retires_the_slot)
 {
     pool->words[0] = slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_NONE, SLOT_IDLE);
+    if (test_is_leased())
+        pool->lease.seen[0] = pool->words[0];
     allocate_at(first, 0, 1);
     do_it(POOL_RETAIN, second);
     do_it(POOL_RELEASE, first);

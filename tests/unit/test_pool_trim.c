@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/suite.h"
 
@@ -55,8 +56,11 @@ static void create(uint64_t object_size, uint32_t flags)
 static void set_up(void)
 {
     test_private_shm(SHM_SIZE);
-    config = (struct pool_config){
-        .name = "frames", .type = "frame", .capacity = CAPACITY, .capacity_max = MORE};
+    config = (struct pool_config){.kind = test_kind(),
+                                  .name = "frames",
+                                  .type = "frame",
+                                  .capacity = CAPACITY,
+                                  .capacity_max = MORE};
 }
 
 static void destroy(void)

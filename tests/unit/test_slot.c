@@ -104,7 +104,8 @@ START_TEST(test_slot_change_hands_keeps_the_generation)
     for (int from = 0; from < 2; from++)
         for (int to = 0; to < 2; to++) {
             uint64_t word = slot_word(SLOT_GENERATION_LAST, MEMBER, allocated[from]);
-            ck_assert(slot_change_hands(&word, SLOT_MEMBER_POOL, allocated[to]));
+            ck_assert(
+                slot_change_hands(&word, SLOT_GENERATION_LAST, SLOT_MEMBER_POOL, allocated[to]));
             ck_assert_uint_eq(word,
                               slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_POOL, allocated[to]));
         }
@@ -118,10 +119,22 @@ START_TEST(test_slot_change_hands_refuses_every_other_state)
         uint64_t word = before;
         if (slot_is_allocated(before))
             continue;
-        ck_assert_msg(!slot_change_hands(&word, 6, SLOT_LIVE), "state %d", (int)states[i]);
-        ck_assert_msg(!slot_change_hands(&word, 6, SLOT_SHARED), "state %d", (int)states[i]);
+        ck_assert_msg(!slot_change_hands(&word, GENERATION, 6, SLOT_LIVE), "state %d",
+                      (int)states[i]);
+        ck_assert_msg(!slot_change_hands(&word, GENERATION, 6, SLOT_SHARED), "state %d",
+                      (int)states[i]);
         ck_assert_uint_eq(word, before);
     }
+}
+END_TEST
+
+START_TEST(test_slot_change_hands_refuses_another_generation)
+{
+    const uint64_t before = slot_word(GENERATION, MEMBER, SLOT_LIVE);
+    uint64_t word = before;
+    ck_assert(!slot_change_hands(&word, GENERATION - 1, 6, SLOT_LIVE));
+    ck_assert(!slot_change_hands(&word, GENERATION + 1, 6, SLOT_SHARED));
+    ck_assert_uint_eq(word, before);
 }
 END_TEST
 
@@ -130,11 +143,11 @@ START_TEST(test_slot_that_changed_hands_is_freed_by_its_generation)
     uint64_t word = slot_word(GENERATION, SLOT_MEMBER_NONE, SLOT_IDLE);
 
     ck_assert(slot_make_live(&word, MEMBER));
-    ck_assert(slot_change_hands(&word, SLOT_MEMBER_POOL, SLOT_SHARED));
-    ck_assert(slot_change_hands(&word, 6, SLOT_LIVE));
-    ck_assert(slot_change_hands(&word, 6, SLOT_LIVE)); /* to himself */
+    ck_assert(slot_change_hands(&word, GENERATION, SLOT_MEMBER_POOL, SLOT_SHARED));
+    ck_assert(slot_change_hands(&word, GENERATION, 6, SLOT_LIVE));
+    ck_assert(slot_change_hands(&word, GENERATION, 6, SLOT_LIVE)); /* to himself */
     ck_assert(slot_make_idle(&word, GENERATION));
-    ck_assert(!slot_change_hands(&word, MEMBER, SLOT_LIVE));
+    ck_assert(!slot_change_hands(&word, GENERATION, MEMBER, SLOT_LIVE));
     ck_assert_uint_eq(word, slot_word(GENERATION + 1, SLOT_MEMBER_NONE, SLOT_IDLE));
 }
 END_TEST
@@ -253,6 +266,7 @@ SUITE_MAIN("slot", test_slot_word_holds_its_three_parts, test_slot_word_parts_st
            test_slot_make_idle_refuses_another_generation,
            test_slot_change_hands_keeps_the_generation,
            test_slot_change_hands_refuses_every_other_state,
+           test_slot_change_hands_refuses_another_generation,
            test_slot_that_changed_hands_is_freed_by_its_generation,
            test_slot_freed_twice_is_refused, test_slot_with_one_generation_left_goes_idle,
            test_slot_whose_generations_are_used_up_is_retired,

@@ -140,13 +140,13 @@ START_TEST(test_store_close_keeps_the_objects_and_unlink_counts_them)
 }
 END_TEST
 
-START_TEST(test_store_descriptors_are_read_only_but_for_data_to_write)
+START_TEST(test_store_descriptors_are_read_only_unless_asked_for)
 {
     create(40, 0, CAPACITY);
     for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
         for (int write = 0; write <= 1; write++) {
             int fd = store_descriptor(&store, object, write);
-            int expected = write && object == STORE_DATA ? O_RDWR : O_RDONLY;
+            int expected = write ? O_RDWR : O_RDONLY;
             ck_assert_int_eq(fcntl(fd, F_GETFL) & O_ACCMODE, expected);
             ck_assert_int_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
             close(fd);
@@ -560,8 +560,8 @@ SUITE_MAIN_WITH(
     "store", set_up, tear_down, test_store_create_makes_three_objects_with_all_their_memory,
     test_store_create_without_room_leaves_nothing, test_store_create_without_files_leaves_nothing,
     test_store_close_keeps_the_objects_and_unlink_counts_them,
-    test_store_descriptors_are_read_only_but_for_data_to_write,
-    test_store_grows_and_keeps_what_there_is, test_store_grows_by_one_slot_within_its_pages,
+    test_store_descriptors_are_read_only_unless_asked_for, test_store_grows_and_keeps_what_there_is,
+    test_store_grows_by_one_slot_within_its_pages,
     test_store_growth_that_fails_leaves_everything_as_it_was,
     test_store_growth_without_a_file_leaves_the_others,
     test_store_writes_the_beginning_of_an_object_and_no_more,
