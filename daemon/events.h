@@ -31,7 +31,7 @@
     E(HELD_LONG, 7, "held-long")                                                                   \
     /* slots of a session that ended are free again */                                             \
     E(RECLAIMED, 8, "reclaimed")                                                                   \
-    /* a member changed the size of the pool's data, or a word to what can't be */                                             \
+    /* a member changed the size of the pool's data, or a word to what can't be */                 \
     E(DAMAGED, 9, "damaged")                                                                       \
     /* the pool is gone */                                                                         \
     E(DESTROYED, 10, "destroyed")

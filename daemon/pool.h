@@ -113,13 +113,13 @@ struct pool {
     struct pool_growing growing;
     struct deadline long_held; /* when an object will have been held for too long */
     struct deadline trim;      /* when the pool has perhaps been quiet for long enough */
-    bool mapped;               /* somebody has it mapped to write; that of a leased pool does much */
-    struct deadline look;      /* when a leased pool is looked at again */
-    int64_t look_after;        /* ns */
-    int64_t trimmed_at;        /* when it last was, for being quiet */
-    bool exhausted;            /* it was said, and nothing fitted since */
-    bool damaged;              /* so was this, for ever */
-    bool destroyed;            /* it is gone, but for the growth that is under way */
+    bool mapped;          /* somebody has it mapped to write; that of a leased pool does much */
+    struct deadline look; /* when a leased pool is looked at again */
+    int64_t look_after;   /* ns */
+    int64_t trimmed_at;   /* when it last was, for being quiet */
+    bool exhausted;       /* it was said, and nothing fitted since */
+    bool damaged;         /* so was this, for ever */
+    bool destroyed;       /* it is gone, but for the growth that is under way */
 };
 
 /*
