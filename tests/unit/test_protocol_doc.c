@@ -604,7 +604,7 @@ START_TEST(test_protocol_doc_notices_a_wrong_field)
     check_noticed("| `nonce` | u32 | 65535 | yes |", "| `nonce` | u32 | 65535 | |");
     check_noticed("| `nonce` | u32 | 65535 | yes |", "| `nonces` | u32 | 65535 | yes |");
     check_noticed("| `created` | bool | | yes | |\n", "");
-    check_noticed("| `descriptors` | u32 | 3 | yes | that come with this reply |\n", "");
+    check_noticed("| `descriptors` | u32 | 4 | yes | that come with this reply |\n", "");
     check_noticed("| `created` | bool | | yes | |\n",
                   "| `created` | bool | | yes | |\n| `x` | u32 | | | |\n");
     check_noticed("| `sessions` request | type", "| `session` request | type");
