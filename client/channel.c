@@ -40,9 +40,11 @@ static void call_unlink(struct call *call)
 }
 
 /* The thread that waits for the call may return as soon as the lock is free. */
-static void call_end(struct call *call, int result)
+static void call_end(struct channel *channel, struct call *call, int result)
 {
     call_unlink(call);
+    channel->started -= call->started;
+    call->started = false;
     call->result = result;
     call->done = true;
     if (call->waits)
@@ -69,10 +71,11 @@ static uint32_t next_msgid(struct channel *channel)
 
 static void call_refuse(struct channel *channel, struct call *call, int code)
 {
-    call_end(call, error_raise(call->error, code,
-                               "the connection to fastallocd at %s is gone: %s; close it and "
-                               "connect anew",
-                               channel->path, channel->reason));
+    call_end(
+        channel, call,
+        error_raise(call->error, code,
+                    "the connection to fastallocd at %s is gone: %s; close it and connect anew",
+                    channel->path, channel->reason));
 }
 
 /*
@@ -139,9 +142,10 @@ static void fail_send(struct channel *channel, struct call *call, size_t sent, i
     if (sent > 0)
         channel_break(channel, call, -system_error, "%s", error_text(system_error));
     else
-        call_end(call, error_raise(call->error, -system_error,
-                                   "cannot send a request to fastallocd at %s: %s", channel->path,
-                                   error_text(system_error)));
+        call_end(channel, call,
+                 error_raise(call->error, -system_error,
+                             "cannot send a request to fastallocd at %s: %s", channel->path,
+                             error_text(system_error)));
 }
 
 /*
@@ -185,7 +189,7 @@ static void call_send(struct channel *channel, struct call *call)
     call->msgid = next_msgid(channel);
     msgpack_sbuffer_clear(&channel->out);
     if (envelope_encode_request(&channel->out, call->msgid, call->method, call->request) < 0) {
-        call_end(call, error_raise(call->error, -ENOMEM, "no memory to send a request"));
+        call_end(channel, call, error_raise(call->error, -ENOMEM, "no memory to send a request"));
         return;
     }
     call_link(channel, call);
@@ -199,7 +203,7 @@ static void call_answer_error(struct channel *channel, struct call *call, const 
 {
     struct error wire;
     if (envelope_decode_error(map, &wire))
-        call_end(call, error_raise_wire(call->error, &wire));
+        call_end(channel, call, error_raise_wire(call->error, &wire));
     else
         break_malformed(channel, call, "its error is none of the protocol's");
 }
@@ -221,7 +225,7 @@ static void call_answer(struct channel *channel, struct call *call, const struct
     if (result == FASTALLOC_ERR_MALFORMED)
         break_malformed(channel, call, call->complaint);
     else
-        call_end(call, result);
+        call_end(channel, call, result);
 }
 
 /* "error" is what a daemon says before it closes; others are for libraries newer than this one. */
@@ -238,6 +242,18 @@ static void take_notification(struct channel *channel, struct call *reader,
         break_malformed(channel, reader, "its error is none of the protocol's");
 }
 
+static void take_response(struct channel *channel, struct call *reader,
+                          const struct envelope *envelope)
+{
+    struct call *call = find_call(channel, envelope->msgid);
+    if (call && call->sent)
+        call_answer(channel, call, envelope);
+    else if (!call && channel->abandoned > 0)
+        channel->abandoned--;
+    else
+        break_malformed(channel, reader, "a reply to no request");
+}
+
 static void take_message(struct channel *channel, struct call *reader, struct bytes message)
 {
     struct envelope envelope;
@@ -249,17 +265,12 @@ static void take_message(struct channel *channel, struct call *reader, struct by
         return;
     }
 
-    struct call *call;
     switch (envelope.kind) {
     case ENVELOPE_NOTIFICATION:
         take_notification(channel, reader, &envelope);
         break;
     case ENVELOPE_RESPONSE:
-        call = find_call(channel, envelope.msgid);
-        if (call && call->sent)
-            call_answer(channel, call, &envelope);
-        else
-            break_malformed(channel, reader, "a reply to no request");
+        take_response(channel, reader, &envelope);
         break;
     default:
         break_malformed(channel, reader, "a request to a client");
@@ -338,24 +349,84 @@ static void wait_for_reader(struct channel *channel, struct call *call)
     call->waits = false;
 }
 
-int channel_call(struct channel *channel, struct call *call)
+/* ---- The three ways -------------------------------------------------------------------------- */
+
+static void begin_time(const struct channel *channel, struct call *call)
 {
-    CANCEL_DISABLED;
     int64_t limit = deadline_extend(deadline_in(call->timeout), channel->reply_limit);
     call->deadline = call->timeout < 0 ? DEADLINE_NEVER : limit;
-    pthread_cond_init(&call->wake, NULL);
+}
 
-    pthread_mutex_lock(&channel->lock);
-    call_send(channel, call);
+static void wait_until_done(struct channel *channel, struct call *call)
+{
     while (!call->done)
         if (channel->reading)
             wait_for_reader(channel, call);
         else
             read_until_done(channel, call);
+}
+
+int channel_call(struct channel *channel, struct call *call)
+{
+    CANCEL_DISABLED;
+    begin_time(channel, call);
+    pthread_cond_init(&call->wake, NULL);
+
+    pthread_mutex_lock(&channel->lock);
+    call_send(channel, call);
+    wait_until_done(channel, call);
     pthread_mutex_unlock(&channel->lock);
 
     pthread_cond_destroy(&call->wake);
     return call->result;
+}
+
+bool channel_start(struct channel *channel, struct call *call)
+{
+    CANCEL_DISABLED;
+    begin_time(channel, call);
+    pthread_cond_init(&call->wake, NULL);
+
+    pthread_mutex_lock(&channel->lock);
+    bool started = !channel->sending && channel->started < CHANNEL_STARTED_MAX;
+    if (started) {
+        call->started = true;
+        channel->started++;
+        call_send(channel, call);
+        started = !call->done || call->result == 0;
+    }
+    pthread_mutex_unlock(&channel->lock);
+
+    if (!started)
+        pthread_cond_destroy(&call->wake);
+    return started;
+}
+
+int channel_finish(struct channel *channel, struct call *call)
+{
+    CANCEL_DISABLED;
+    begin_time(channel, call); /* it is waited for from now on */
+    pthread_mutex_lock(&channel->lock);
+    wait_until_done(channel, call);
+    pthread_mutex_unlock(&channel->lock);
+
+    pthread_cond_destroy(&call->wake);
+    return call->result;
+}
+
+bool channel_abandon(struct channel *channel, struct call *call)
+{
+    CANCEL_DISABLED;
+    pthread_mutex_lock(&channel->lock);
+    bool abandoned = !call->done;
+    if (abandoned) {
+        call_end(channel, call, 0);
+        channel->abandoned++;
+    }
+    pthread_mutex_unlock(&channel->lock);
+
+    pthread_cond_destroy(&call->wake);
+    return abandoned;
 }
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */

@@ -7,6 +7,9 @@
  * there, it leaves that to another. A call alone on the channel is one send() and one recvmsg(),
  * and no memory is taken.
  *
+ * A call can also be started, and its reply taken later: whoever reads meanwhile takes it for it. So
+ * few of them are under way at once that their replies, unread, keep the daemon from nothing.
+ *
  * A peer that breaks the protocol, goes away or doesn't answer breaks the channel: that is a state,
  * in which each call, those under way too, fails with FASTALLOC_ERR_DISCONNECTED and the reason.
  */
@@ -23,6 +26,9 @@
 #include "client/inbox.h"
 #include "proto/message.h"
 
+/* Calls that are started and not answered yet. */
+#define CHANNEL_STARTED_MAX 2u
+
 struct call;
 
 /*
@@ -33,7 +39,7 @@ struct call;
  */
 typedef int (*call_take_t)(struct call *call, struct descriptors *arrived);
 
-/* One call, on its caller's stack. */
+/* One call, on its caller's stack; or where it stays until it is finished, if it is started. */
 struct call {
     enum method method;
     const void *request; /* struct <method>_request */
@@ -49,7 +55,8 @@ struct call {
     int result;
     bool sent;
     bool done;
-    bool waits; /* for another thread that reads */
+    bool waits;   /* for another thread that reads */
+    bool started; /* by channel_start() */
     int64_t deadline;
     pthread_cond_t wake;
     struct call *next;
@@ -63,6 +70,8 @@ struct channel {
     bool sending; /* somebody has sent a part of `out` and waits to send the rest */
     bool reading; /* somebody owns the inbox */
     uint32_t last_msgid;
+    unsigned started;   /* calls without a reply yet */
+    unsigned abandoned; /* whose replies may yet come */
     int64_t reply_limit;
     int64_t patience; /* how long one blocking receive may last */
     pthread_cond_t turn;
@@ -87,5 +96,18 @@ void channel_deinit(struct channel *channel);
 
 /* Sends the request and waits for the reply. 0, or the code that is raised in call->error. */
 int channel_call(struct channel *channel, struct call *call);
+
+/*
+ * Sends the request, whose reply nobody waits for. False: not now, others are under way, or it can't
+ * be sent. Else the call and all that it points to stay where they are until channel_finish() or
+ * channel_abandon(), one of which must follow.
+ */
+bool channel_start(struct channel *channel, struct call *call);
+
+/* Waits for the reply to a call that was started, if it isn't there already; as channel_call(). */
+int channel_finish(struct channel *channel, struct call *call);
+
+/* Forgets a call that was started: its reply won't be looked at. False: that is there already. */
+bool channel_abandon(struct channel *channel, struct call *call);
 
 #endif

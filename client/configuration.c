@@ -8,6 +8,9 @@
 #include "client/name.h"
 #include "client/sized.h"
 
+_Static_assert((int)FASTALLOC_BROKERED == LAYOUT_BROKERED && (int)FASTALLOC_LEASED == LAYOUT_LEASED,
+               "what the header says is what is sent");
+
 /* ---- What can't be sent ---------------------------------------------------------------------- */
 
 static int check_access(const fastalloc_open_options_t *options, fastalloc_error_t *error)
@@ -27,6 +30,15 @@ static int check_zero(const fastalloc_open_options_t *options, fastalloc_error_t
                                 "zero %d is none of FASTALLOC_ZERO_NEVER, "
                                 "FASTALLOC_ZERO_ON_ALLOCATE and FASTALLOC_ZERO_ON_FREE",
                                 (int)options->zero);
+}
+
+static int check_kind(const fastalloc_open_options_t *options, fastalloc_error_t *error)
+{
+    if (options->kind >= 0 && options->kind <= FASTALLOC_LEASED)
+        return 0;
+    return error_raise_argument(error, "kind",
+                                "kind %d is neither FASTALLOC_BROKERED nor FASTALLOC_LEASED, nor 0",
+                                (int)options->kind);
 }
 
 static int check_mode(const fastalloc_open_options_t *options, fastalloc_error_t *error)
@@ -66,6 +78,8 @@ static int check(const fastalloc_open_options_t *options, fastalloc_error_t *err
     int result = check_access(options, error);
     if (result == 0)
         result = check_zero(options, error);
+    if (result == 0)
+        result = check_kind(options, error);
     if (result == 0)
         result = check_mode(options, error);
     if (result == 0)
@@ -120,6 +134,7 @@ static int convert(struct pool_open_request *request, const char *name,
         .prefault = options->prefault,
         .lock = options->lock,
         .huge = options->huge,
+        .kind = (uint32_t)options->kind,
     };
     return copy_texts(request, name, options, error);
 }

@@ -32,15 +32,15 @@ int connection_call(struct fastalloc_connection *connection, struct call *call)
     return channel_call(&connection->channel, call);
 }
 
-int connection_take_descriptors(struct call *call, struct descriptors *arrived, unsigned told,
-                                unsigned expected)
+int connection_take_descriptors(struct call *call, struct descriptors *arrived,
+                                struct descriptors *taken, unsigned told, unsigned expected)
 {
     call->complaint = "other descriptors than it told of";
     if (told != expected) {
         call->complaint = "another number of descriptors than was asked for";
         return FASTALLOC_ERR_MALFORMED;
     }
-    int result = descriptors_take(arrived, expected, call->context);
+    int result = descriptors_take(arrived, expected, taken);
     if (result == -EMFILE)
         error_raise(call->error, result,
                     "no room for the %u descriptors of the reply to %s: this process has too many "
@@ -55,7 +55,8 @@ static int take_witness(struct call *call, struct descriptors *arrived)
 {
     const struct hello_request *request = call->request;
     const struct hello_reply *reply = call->reply;
-    return connection_take_descriptors(call, arrived, reply->descriptors, request->witness);
+    return connection_take_descriptors(call, arrived, call->context, reply->descriptors,
+                                       request->witness);
 }
 
 /* The mapping alone is what counts; a descriptor could be passed on by a fork. */
@@ -144,13 +145,13 @@ static int connection_new(int fd, const char *path, int64_t reply_limit,
 {
     struct fastalloc_connection *connection = calloc(1, sizeof(*connection));
     void *alive = NULL;
-    int code = connection ? guard_new(sizeof(uint32_t), &alive) : -ENOMEM;
+    int code = connection ? guard_new(sizeof(*connection->alive), &alive) : -ENOMEM;
     if (code < 0)
         close(fd);
     else
         code = channel_init(&connection->channel, fd, path, reply_limit);
     if (code < 0) {
-        guard_free(alive);
+        guard_free(alive, sizeof(*connection->alive));
         free(connection);
         return code;
     }
@@ -207,7 +208,7 @@ void fastalloc_disconnect(fastalloc_connection_t *connection)
         channel_hang_up(&connection->channel);
     }
     channel_deinit(&connection->channel);
-    guard_free(connection->alive);
+    guard_free(connection->alive, sizeof(*connection->alive));
     free(connection);
 }
 

@@ -39,9 +39,9 @@ int connection_call(struct fastalloc_connection *connection, struct call *call);
 
 /*
  * For a call's `take`: moves the descriptors, which must be as many as the reply tells of and as
- * are expected, to the call's context, a struct descriptors.
+ * are expected, to an empty one.
  */
-int connection_take_descriptors(struct call *call, struct descriptors *arrived, unsigned told,
-                                unsigned expected);
+int connection_take_descriptors(struct call *call, struct descriptors *arrived,
+                                struct descriptors *taken, unsigned told, unsigned expected);
 
 #endif

@@ -58,6 +58,15 @@ int descriptors_take(struct descriptors *descriptors, unsigned n, struct descrip
     return 0;
 }
 
+int descriptors_detach(struct descriptors *descriptors, unsigned place)
+{
+    int fd = descriptors->fds[place];
+    memmove(&descriptors->fds[place], &descriptors->fds[place + 1],
+            (descriptors->count - place - 1) * sizeof(fd));
+    descriptors->count--;
+    return fd;
+}
+
 void descriptors_close(struct descriptors *descriptors)
 {
     for (unsigned i = 0; i < descriptors->count; i++)

@@ -14,7 +14,7 @@
  * One more than the most that may be under way (those of one pool.open), to see that it is too
  * many.
  */
-#define DESCRIPTORS_MAX 4u
+#define DESCRIPTORS_MAX 5u
 
 /* Control bytes to receive them with. */
 #define DESCRIPTORS_SPACE CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))
@@ -34,6 +34,9 @@ void descriptors_collect(struct descriptors *descriptors, struct msghdr *message
  * come; -EMFILE if they came but found no room: then nothing is left.
  */
 int descriptors_take(struct descriptors *descriptors, unsigned n, struct descriptors *taken);
+
+/* The one at that place becomes the caller's; those before it stay. */
+int descriptors_detach(struct descriptors *descriptors, unsigned place);
 
 void descriptors_close(struct descriptors *descriptors);
 

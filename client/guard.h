@@ -8,10 +8,10 @@
 
 #include <stddef.h>
 
-/* Zeroed memory; at most a page. 0, -ENOMEM, or -EINVAL from a kernel older than 4.14. */
+/* Zeroed memory. 0, -ENOMEM, or -EINVAL from a kernel older than 4.14. */
 int guard_new(size_t size, void **memory);
 
-/* In parent or child. Nothing happens on NULL. */
-void guard_free(void *memory);
+/* In parent or child; of the size that it was made with. Nothing happens on NULL. */
+void guard_free(void *memory, size_t size);
 
 #endif

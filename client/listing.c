@@ -142,6 +142,8 @@ static fastalloc_pool_info_t public_pool(const struct pool_info *pool)
         .prefault = pool->prefault,
         .lock = pool->lock,
         .huge = pool->huge,
+        .kind = (int32_t)pool->kind,
+        .damaged = pool->damaged,
     };
     memcpy(info.growth, pool->growth, sizeof(info.growth));
     memcpy(info.watermark, pool->watermark, sizeof(info.watermark));

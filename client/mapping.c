@@ -19,8 +19,10 @@ static const char *check_identity(const struct layout_ctl *head, const char *nam
         return "it isn't a pool";
     if (head->version != LAYOUT_VERSION)
         return "its layout is of another version than this library's";
-    if (head->kind != LAYOUT_BROKERED)
+    if (head->kind != LAYOUT_BROKERED && head->kind != LAYOUT_LEASED)
         return "it is of a kind that this library doesn't know";
+    if (head->kind != reply->kind)
+        return "it is of another kind than the daemon's reply says";
     if (head->pool != reply->pool || head->nonce != reply->nonce ||
         strncmp(head->name, name, sizeof(head->name)) != 0)
         return "it is another pool";
@@ -108,9 +110,14 @@ int mapping_init(struct mapping *mapping, const int fds[MAPPING_PARTS], const ch
     struct mapping made = {.identity = (uint64_t)reply->pool << 16 | reply->nonce};
     struct layout_ctl head;
     int result = read_head(&head, fds[MAPPING_CTL], name, reply, &made.geometry, error);
+    const bool writes[] = {
+        [MAPPING_CTL] = false,
+        [MAPPING_SLOTS] = write && reply->kind == LAYOUT_LEASED,
+        [MAPPING_DATA] = write,
+    };
     for (enum mapping_part part = 0; part < MAPPING_PARTS && result == 0; part++)
-        result = map_part(&made, part, fds[part], head.capacity, write && part == MAPPING_DATA,
-                          name, error);
+        result = map_part(&made, part, fds[part], head.capacity, writes[part], name, error);
+    made.flags = head.flags;
     if (result == 0)
         result = memory_prepare(made.parts[MAPPING_DATA].address,
                                 geometry_data_size(&made.geometry, head.capacity), head.flags,

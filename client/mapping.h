@@ -22,12 +22,13 @@ struct mapping {
     struct region parts[MAPPING_PARTS];
     struct geometry geometry;
     uint64_t identity; /* pool : 32 | nonce : 16 */
+    uint32_t flags;    /* enum layout_flag */
 };
 
 /*
  * Maps the pool of which the reply tells, at the most it can grow to, so that it never has to be
- * mapped again; the data for writing only if asked, and prepared as client/memory.h says. The
- * descriptors stay the caller's. FASTALLOC_ERR_MALFORMED if the objects aren't that pool's,
+ * mapped again; the data for writing only if asked, and prepared as client/memory.h says; the slots
+ * too, for writing, if that is asked of a leased pool. The descriptors stay the caller's. FASTALLOC_ERR_MALFORMED if the objects aren't that pool's,
  * FASTALLOC_ERR_POOL_DESTROYED, or a negated errno.
  */
 int mapping_init(struct mapping *mapping, const int fds[MAPPING_PARTS], const char *name,

@@ -6,6 +6,7 @@
 #include <fastalloc/fastalloc.h>
 
 #include "client/error.h"
+#include "client/lease.h"
 #include "client/pool.h"
 #include "client/sized.h"
 #include "shm/handle.h"
@@ -59,15 +60,9 @@ static int take_handles(struct call *call, struct descriptors *arrived)
     return 0;
 }
 
-static int allocate(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
-                    fastalloc_handle_t *handles, fastalloc_error_t *error)
+static int ask_to_allocate(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
+                           fastalloc_handle_t *handles, fastalloc_error_t *error)
 {
-    int result = check_access(pool, error);
-    if (result == 0)
-        result = check_count(options->count, error);
-    if (result < 0)
-        return result;
-
     struct batch batch = {handles, options->count};
     struct allocate_request request = {
         .pool = pool->id,
@@ -91,6 +86,23 @@ static int allocate(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *
     return connection_call(pool->connection, &call);
 }
 
+__attribute__((noinline)) static int allocate(fastalloc_pool_t *pool,
+                                              const fastalloc_allocate_options_t *options,
+                                              fastalloc_handle_t *handles, fastalloc_error_t *error)
+{
+    int result = check_access(pool, error);
+    if (result == 0)
+        result = check_count(options->count, error);
+    if (result < 0)
+        return result;
+    if (connection_is_forked(pool->connection))
+        return connection_raise_forked(error);
+    if (pool->lease && !options->evictable &&
+        lease_allocate_many(pool->lease, options->count, handles))
+        return 0;
+    return ask_to_allocate(pool, options, handles, error);
+}
+
 int fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
                             fastalloc_handle_t *handles, fastalloc_error_t *error)
 {
@@ -109,23 +121,34 @@ int fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_opt
     return allocate(pool, &own, handles, error);
 }
 
-int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeout,
-                            fastalloc_handle_t *handles, fastalloc_error_t *error)
+__attribute__((noinline)) static int allocate_many(fastalloc_pool_t *pool, size_t count,
+                                                   int64_t timeout, fastalloc_handle_t *handles,
+                                                   fastalloc_error_t *error)
 {
     const fastalloc_allocate_options_t options = {.count = count, .timeout = timeout};
     return allocate(pool, &options, handles, error);
 }
 
+int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeout,
+                            fastalloc_handle_t *handles, fastalloc_error_t *error)
+{
+    return allocate_many(pool, count, timeout, handles, error);
+}
+
 int fastalloc_allocate(fastalloc_pool_t *pool, int64_t timeout, fastalloc_handle_t *handle,
                        fastalloc_error_t *error)
 {
-    return fastalloc_allocate_many(pool, 1, timeout, handle, error);
+    if (LIKELY(pool->lease && lease_take(pool->lease, handle)))
+        return 0;
+    return allocate_many(pool, 1, timeout, handle, error);
 }
 
 int fastalloc_try_allocate(fastalloc_pool_t *pool, fastalloc_handle_t *handle,
                            fastalloc_error_t *error)
 {
-    return fastalloc_allocate_many(pool, 1, FASTALLOC_NOWAIT, handle, error);
+    if (LIKELY(pool->lease && lease_take(pool->lease, handle)))
+        return 0;
+    return allocate_many(pool, 1, FASTALLOC_NOWAIT, handle, error);
 }
 
 int fastalloc_cancel(fastalloc_pool_t *pool, fastalloc_error_t *error)
@@ -195,17 +218,38 @@ static int send_handles(fastalloc_pool_t *pool, enum method method,
     return send_wire(pool, method, wire, count * HANDLE_WIRE_SIZE, error);
 }
 
-int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle, fastalloc_error_t *error)
+static int ask_to_free(fastalloc_pool_t *pool, fastalloc_handle_t handle, fastalloc_error_t *error)
 {
     uint8_t wire[HANDLE_WIRE_SIZE];
     handle_to_wire(handle, wire);
     return send_wire(pool, METHOD_FREE, wire, sizeof(wire), error);
 }
 
+__attribute__((noinline)) static int free_one(fastalloc_pool_t *pool, fastalloc_handle_t handle,
+                                              fastalloc_error_t *error)
+{
+    int result = LEASE_ASK;
+    if (pool->lease && !connection_is_forked(pool->connection))
+        result = lease_free_many(pool->lease, &handle, 1, error);
+    return result == LEASE_ASK ? ask_to_free(pool, handle, error) : result;
+}
+
+int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle, fastalloc_error_t *error)
+{
+    if (LIKELY(pool->lease && lease_give(pool->lease, handle)))
+        return 0;
+    return free_one(pool, handle, error);
+}
+
 int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,
                         fastalloc_error_t *error)
 {
-    return send_handles(pool, METHOD_FREE, handles, count, error);
+    int result = check_count(count, error);
+    if (result == 0 && pool->lease && !connection_is_forked(pool->connection))
+        result = lease_free_many(pool->lease, handles, count, error);
+    else if (result == 0)
+        result = LEASE_ASK;
+    return result == LEASE_ASK ? send_handles(pool, METHOD_FREE, handles, count, error) : result;
 }
 
 int fastalloc_adopt(fastalloc_pool_t *pool, const fastalloc_handle_t *handles, size_t count,

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/cancel.h"
 #include "client/configuration.h"
@@ -33,9 +34,14 @@ static void unlink_pool(struct fastalloc_pool *pool)
 
 static void pool_delete(struct fastalloc_pool *pool, bool forked)
 {
+    if (pool->guarded)
+        lease_deinit(&pool->guarded->lease);
     if (!forked)
         mapping_deinit(&pool->mapping);
-    guard_free(pool->view);
+    guard_free(pool->guarded, sizeof(*pool->guarded));
+    if (pool->bell >= 0)
+        close(pool->bell);
+    free(pool->content);
     free(pool);
 }
 
@@ -50,38 +56,96 @@ void pool_delete_all(struct fastalloc_pool *pools, bool forked)
 
 /* ---- Opening --------------------------------------------------------------------------------- */
 
-static int take_parts(struct call *call, struct descriptors *arrived)
+/* What came with the reply to an open and must outlive it. */
+struct arrival {
+    struct descriptors parts; /* the mapping's, and behind them the bell */
+    unsigned char *content;
+    size_t content_size;
+};
+
+static void arrival_deinit(struct arrival *arrival)
 {
+    descriptors_close(&arrival->parts);
+    free(arrival->content);
+}
+
+static bool is_plausible(const struct pool_open_reply *reply)
+{
+    bool leased = reply->kind == LAYOUT_LEASED;
+    return (!leased || (reply->member > SLOT_MEMBER_NONE && reply->member < SLOT_MEMBER_POOL)) &&
+           reply->template.size <= reply->object_size;
+}
+
+static int take_arrival(struct call *call, struct descriptors *arrived)
+{
+    const struct pool_open_request *request = call->request;
     const struct pool_open_reply *reply = call->reply;
-    return connection_take_descriptors(call, arrived, reply->descriptors, MAPPING_PARTS);
+    struct arrival *arrival = call->context;
+    bool bell = reply->kind == LAYOUT_LEASED && request->write;
+    call->complaint = "a pool that can't be";
+    if (!is_plausible(reply))
+        return FASTALLOC_ERR_MALFORMED;
+    int result = connection_take_descriptors(call, arrived, &arrival->parts, reply->descriptors,
+                                             MAPPING_PARTS + bell);
+    if (result < 0 || reply->template.size == 0)
+        return result;
+    arrival->content = malloc(reply->template.size);
+    if (!arrival->content)
+        return error_raise(call->error, -ENOMEM, "no memory for the template of pool '%s'",
+                           request->name);
+    memcpy(arrival->content, reply->template.data, reply->template.size);
+    arrival->content_size = reply->template.size;
+    return 0;
+}
+
+/* Takes over what it needs of the arrival; also on failure. */
+static int set_up(struct fastalloc_pool *pool, const struct pool_open_request *request,
+                  const struct pool_open_reply *reply, struct arrival *arrival,
+                  fastalloc_error_t *error)
+{
+    bool leased = reply->kind == LAYOUT_LEASED && request->write;
+    pool->id = reply->pool;
+    pool->write = request->write;
+    memcpy(pool->name, request->name, sizeof(pool->name));
+    memcpy(pool->type, reply->type, sizeof(pool->type));
+    int code = mapping_init(&pool->mapping, arrival->parts.fds, request->name, reply,
+                            request->write, error);
+    if (code < 0)
+        return code;
+    *pool->view = mapping_view(&pool->mapping);
+    if (!leased)
+        return 0;
+    pool->bell = descriptors_detach(&arrival->parts, MAPPING_PARTS);
+    pool->content = arrival->content;
+    pool->content_size = arrival->content_size;
+    arrival->content = NULL;
+    pool->lease = &pool->guarded->lease;
+    return lease_init(pool->lease, pool, reply->member, error);
 }
 
 /* Makes the pool of what the daemon replied, and adds it to the connection's. */
 static int add_pool(struct fastalloc_connection *connection,
                     const struct pool_open_request *request, const struct pool_open_reply *reply,
-                    const struct descriptors *parts, struct fastalloc_pool **result,
+                    struct arrival *arrival, struct fastalloc_pool **result,
                     fastalloc_error_t *error)
 {
     struct fastalloc_pool *pool = calloc(1, sizeof(*pool));
-    void *view = NULL;
-    int code = pool ? guard_new(sizeof(fastalloc_view_t), &view) : -ENOMEM;
-    if (code < 0)
-        error_raise(error, code, "cannot set up pool '%s': %s", request->name, error_text(-code));
-    else
-        code =
-            mapping_init(&pool->mapping, parts->fds, request->name, reply, request->write, error);
+    void *guarded = NULL;
+    int code = pool ? guard_new(sizeof(*pool->guarded), &guarded) : -ENOMEM;
     if (code < 0) {
-        guard_free(view);
         free(pool);
-        return code;
+        return error_raise(error, code, "cannot set up pool '%s': %s", request->name,
+                           error_text(-code));
     }
     pool->connection = connection;
-    pool->id = reply->pool;
-    pool->write = request->write;
-    pool->view = view;
-    *pool->view = mapping_view(&pool->mapping);
-    memcpy(pool->name, request->name, sizeof(pool->name));
-    memcpy(pool->type, reply->type, sizeof(pool->type));
+    pool->guarded = guarded;
+    pool->view = &pool->guarded->view;
+    pool->bell = -1;
+    code = set_up(pool, request, reply, arrival, error);
+    if (code < 0) {
+        pool_delete(pool, false);
+        return code;
+    }
     pool->next = connection->pools;
     connection->pools = pool;
     *result = pool;
@@ -103,19 +167,19 @@ static int open_locked(struct fastalloc_connection *connection,
                        fastalloc_error_t *error)
 {
     struct pool_open_reply reply = {.pool = 0};
-    __attribute__((cleanup(descriptors_close))) struct descriptors parts = {.count = 0};
+    __attribute__((cleanup(arrival_deinit))) struct arrival arrival = {.content = NULL};
     struct call call = {
         .method = METHOD_POOL_OPEN,
         .request = request,
         .reply = &reply,
-        .take = take_parts,
-        .context = &parts,
+        .take = take_arrival,
+        .context = &arrival,
         .error = error,
     };
     int code = connection_call(connection, &call);
     struct fastalloc_pool *pool = find_pool(connection, reply.pool, request->write);
     if (code == 0 && !pool)
-        code = add_pool(connection, request, &reply, &parts, &pool, error);
+        code = add_pool(connection, request, &reply, &arrival, &pool, error);
     if (code < 0) {
         if (reply.pool != 0)
             tell_closed(connection, reply.pool);

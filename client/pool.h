@@ -12,7 +12,15 @@
 #include <fastalloc/fastalloc.h>
 
 #include "client/connection.h"
+#include "client/lease.h"
 #include "client/mapping.h"
+#include "shm/order.h"
+
+/* All zero in a forked child. */
+struct pool_guarded {
+    fastalloc_view_t view;
+    struct lease lease;
+};
 
 struct fastalloc_pool {
     struct fastalloc_connection *connection;
@@ -20,11 +28,22 @@ struct fastalloc_pool {
     unsigned references; /* opened so often */
     uint32_t id;
     bool write;
-    fastalloc_view_t *view; /* guarded: all zero in a forked child */
+    fastalloc_view_t *view; /* guarded */
+    struct lease *lease;    /* guarded; NULL: every change is a request */
+    struct pool_guarded *guarded;
     struct mapping mapping;
+    int bell;               /* -1 = none; to tell the daemon of frees */
+    unsigned char *content; /* what objects that are allocated here begin with */
+    size_t content_size;
     char name[FASTALLOC_NAME_MAX + 1];
     char type[FASTALLOC_NAME_MAX + 1];
 };
+
+static inline bool pool_is_destroyed(const struct fastalloc_pool *pool)
+{
+    const struct layout_ctl *ctl = pool->mapping.parts[MAPPING_CTL].address;
+    return field32_load(&ctl->version) == 0;
+}
 
 /* Deletes a whole list, without a word to the daemon. In a forked child nothing is unmapped. */
 void pool_delete_all(struct fastalloc_pool *pools, bool forked);

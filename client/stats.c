@@ -82,7 +82,7 @@ int fastalloc_stats(const fastalloc_pool_t *pool, fastalloc_stats_t *stats,
     if (connection_is_forked(pool->connection))
         return connection_raise_forked(error);
     const struct layout_ctl *ctl = ctl_of(pool);
-    if (field32_load(&ctl->version) == 0)
+    if (pool_is_destroyed(pool))
         return raise_destroyed(pool, error);
     if (!counters_read(&ctl->counters, &counters))
         return error_raise(error, -EAGAIN,
@@ -154,6 +154,7 @@ int fastalloc_pool_stats(fastalloc_connection_t *connection, const char *name,
         .hold_p99 = reply.hold_p99,
         .hold_max = reply.hold_max,
         .age = reply.age,
+        .cached = reply.cached,
     };
     sized_write(stats, &own, sizeof(own));
     return 0;

@@ -243,29 +243,6 @@ static enum error_code handle_problem(struct pool *pool, fastalloc_handle_t hand
     return ERROR_NONE;
 }
 
-static bool refuse_handle(const struct pool *pool, enum error_code code, uint32_t position,
-                          fastalloc_handle_t handle, struct error *error)
-{
-    static const char *const reasons[] = {
-        [ERROR_WRONG_POOL] = "belongs to another pool; use it there",
-        [ERROR_STALE_HANDLE] = "is stale: its object is freed already, or never was",
-        [ERROR_DUPLICATE_HANDLE] = "stands in the request before; name each handle once",
-        [ERROR_OBJECT_SHARED] = "is held by others, who rely on it; it goes with their last hold",
-        [ERROR_NOT_HOLDER] =
-            "isn't held by this session; adopt it if it is detached, or leave it to its holder",
-    };
-    const char *reason = fastalloc_handle_is_none(handle)
-                             ? "is none (all zero): nothing was allocated"
-                             : reasons[code];
-    char text[FASTALLOC_HANDLE_TEXT_SIZE];
-    handle_format(handle, text);
-    error_set(error, code, "pool '%s': handle %s (number %" PRIu32 " of the request) %s",
-              pool->ctl->name, text, position, reason);
-    name_copy(error->pool, pool->ctl->name);
-    error->position = position;
-    return false;
-}
-
 /* Sets or clears the mark of the slot; returns whether it was set. */
 static bool swap_mark(struct pool *pool, uint32_t index, bool set)
 {
@@ -298,7 +275,7 @@ static bool check_handles(struct pool *pool, const struct operation *operation, 
         if (problem == ERROR_NONE)
             problem = operation->problem(pool, handle.index, member);
         if (problem != ERROR_NONE)
-            refuse_handle(pool, problem, i, handle, error);
+            error_set_handle(error, problem, pool->ctl->name, i, handle);
     }
     for (uint32_t i = 0; i < marked; i++)
         swap_mark(pool, index_at(handles, i), false);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/error.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -36,6 +37,29 @@ struct error *error_set(struct error *error, enum error_code code, const char *f
     va_end(arguments);
     if (length > (int)PROTOCOL_TEXT_MAX)
         cut_last_character(error->message, PROTOCOL_TEXT_MAX);
+    return error;
+}
+
+struct error *error_set_handle(struct error *error, enum error_code code, const char *pool,
+                               uint32_t position, fastalloc_handle_t handle)
+{
+    static const char *const reasons[] = {
+        [ERROR_WRONG_POOL] = "belongs to another pool; use it there",
+        [ERROR_STALE_HANDLE] = "is stale: its object is freed already, or never was",
+        [ERROR_DUPLICATE_HANDLE] = "stands in the request before; name each handle once",
+        [ERROR_OBJECT_SHARED] = "is held by others, who rely on it; it goes with their last hold",
+        [ERROR_NOT_HOLDER] =
+            "isn't held by this session; adopt it if it is detached, or leave it to its holder",
+    };
+    const char *reason = fastalloc_handle_is_none(handle)
+                             ? "is none (all zero): nothing was allocated"
+                             : reasons[code];
+    char text[FASTALLOC_HANDLE_TEXT_SIZE];
+    handle_format(handle, text);
+    error_set(error, code, "pool '%s': handle %s (number %" PRIu32 " of the request) %s", pool,
+              text, position, reason);
+    snprintf(error->pool, sizeof(error->pool), "%s", pool);
+    error->position = position;
     return error;
 }
 

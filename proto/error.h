@@ -30,6 +30,13 @@ struct error {
 struct error *error_set(struct error *error, enum error_code code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/*
+ * What is wrong with a handle that stands at that place of a request, in the same words whoever
+ * finds it. The code is one of those with the fields `pool` and `position`.
+ */
+struct error *error_set_handle(struct error *error, enum error_code code, const char *pool,
+                               uint32_t position, fastalloc_handle_t handle);
+
 /* "POOL_EXHAUSTED"; NULL for a number that is in no list. */
 const char *error_name(enum error_code code);
 

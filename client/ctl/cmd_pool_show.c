@@ -49,6 +49,9 @@ static void add_shape(struct table *table, const fastalloc_pool_info_t *info)
     add_number(table, "id", info->id);
     table_add(table, "type");
     table_add(table, "%s", info->type[0] ? info->type : "-");
+    table_add(table, "kind");
+    table_add(table, "%s%s", kind_name(info->kind),
+              info->damaged ? ", damaged: a member broke slots, which are out of use" : "");
     add_size(table, "object size", info->object_size);
     add_size(table, "stride", info->stride);
     add_size(table, "alignment", info->alignment);

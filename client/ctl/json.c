@@ -95,6 +95,7 @@ json_t *pool_to_json(const fastalloc_pool_info_t *info)
     json_set_string(object, "name", info->name);
     json_set_number(object, "id", info->id);
     json_set_string(object, "type", info->type);
+    json_set_string(object, "kind", kind_name(info->kind));
     json_set_number(object, "object_size", info->object_size);
     json_set_number(object, "stride", info->stride);
     json_set_number(object, "alignment", info->alignment);
@@ -107,6 +108,7 @@ json_t *pool_to_json(const fastalloc_pool_info_t *info)
     json_set_number(object, "uid", info->uid);
     json_set_number(object, "gid", info->gid);
     json_set_string(object, "mode", mode);
+    json_set(object, "damaged", json_boolean(info->damaged));
     set_policies(object, info);
     return object;
 }
@@ -165,6 +167,7 @@ json_t *stats_to_json(const char *pool, uint64_t capacity_max, const fastalloc_s
     json_set_number(object, "capacity_max", capacity_max);
     json_set_number(object, "current_usage", stats->current_usage);
     json_set_number(object, "available", stats->available);
+    json_set_number(object, "cached", stats->cached);
     json_set(object, "utilization_rate", json_real(fastalloc_stats_utilization_rate(stats)));
     json_set_number(object, "peak_usage", stats->peak_usage);
     json_set(object, "average_usage", json_real(stats->average_usage));

@@ -18,6 +18,7 @@ const struct option pool_options[] = {
      false},
     {"", NULL, "exponential:FACTOR or custom:SLOTS,SLOTS,... (to the next of these)", false},
     {"--grow-ahead", "SLOTS", "grow already when fewer than these are free", false},
+    {"--leased", NULL, "members allocate and free by themselves, and trust one another", false},
     {"--align", "BYTES", "a power of two up to 4096 (default: 16)", false},
     {"--type", "TYPE", "a name for what the objects are; who opens the pool can ask for it", false},
     {"--mode", "MODE", "who may use it, as of a file, in octal (default: 0600)", false},
@@ -53,6 +54,13 @@ static const char *const zero_names[] = {
 };
 
 #define ZERO_COUNT (sizeof(zero_names) / sizeof(zero_names[0]))
+
+const char *kind_name(int32_t kind)
+{
+    return kind == FASTALLOC_LEASED     ? "leased"
+           : kind == FASTALLOC_BROKERED ? "brokered"
+                                        : "unknown";
+}
 
 const char *zero_name(int32_t zero)
 {
@@ -202,6 +210,7 @@ int pool_options_parse(const struct call *call, struct pool_setup *setup)
     config->type = command_option(call, "--type");
     config->growth = command_option(call, "--growth");
     config->watermark = command_option(call, "--watermark");
+    config->kind = command_option(call, "--leased") ? FASTALLOC_LEASED : 0;
     config->owner_frees = command_option(call, "--owner-frees");
     config->prefault = command_option(call, "--prefault");
     config->lock = command_option(call, "--lock");

@@ -27,6 +27,7 @@ struct pool_setup {
 int pool_options_parse(const struct call *call, struct pool_setup *setup);
 
 /* How a pool that was made tells what it was made of; the defaults in full. */
+const char *kind_name(int32_t kind); /* "brokered" or "leased" */
 const char *zero_name(int32_t zero); /* "never", "allocate" or "free" */
 const char *growth_text(const fastalloc_pool_info_t *info);
 const char *watermark_text(const fastalloc_pool_info_t *info);

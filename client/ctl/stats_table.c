@@ -65,6 +65,7 @@ static void add_usage(struct table *table, uint64_t capacity_max, const fastallo
     snprintf(note, sizeof(note), "%.1f %%", fastalloc_stats_utilization_rate(stats) * 100);
     add_line(table, "in use", stats->current_usage, note);
     add_line(table, "available", stats->available, "");
+    add_line(table, "cached", stats->cached, "of these, granted to members of a leased pool");
     snprintf(note, sizeof(note), "in use at once; %.1f on average", stats->average_usage);
     add_line(table, "peak", stats->peak_usage, note);
     snprintf(note, sizeof(note), "and usage came to the watermark: %llu",

@@ -33,6 +33,7 @@ void peer_pool_receive(struct peer_pool *pool, struct peer *peer)
         .stride = geometry->stride,
         .alignment = geometry->alignment,
         .capacity = PEER_POOL_CAPACITY,
+        .kind = LAYOUT_BROKERED,
         .descriptors = 3,
     };
     pool->sizes[0] = geometry_ctl_size(geometry, PEER_POOL_CAPACITY);

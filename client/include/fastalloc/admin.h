@@ -124,6 +124,8 @@ typedef struct fastalloc_pool_info {
     char watermark[16];
     char name[FASTALLOC_NAME_MAX + 1];
     char type[FASTALLOC_NAME_MAX + 1];
+    int32_t kind; /* enum fastalloc_kind */
+    bool damaged; /* a member of the leased pool broke words in it; slots were taken out of use */
 } fastalloc_pool_info_t;
 
 #define FASTALLOC_POOL_INFO_INIT FASTALLOC_SIZED(fastalloc_pool_info_t)

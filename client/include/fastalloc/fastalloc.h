@@ -29,8 +29,9 @@
  *             filled in on failure, untouched on success.
  *   Times.    Nanoseconds, as int64_t: FASTALLOC_NOWAIT, FASTALLOC_FOREVER (any negative), or how
  *             long, as in 20 * FASTALLOC_MILLISECOND. A wait never ends early. Every call is a
- *             request to the daemon, NOWAIT too: should the daemon hang, it fails with
- *             FASTALLOC_ERR_NO_REPLY once its own time and the connection's reply_limit are over.
+ *             request to the daemon, NOWAIT too (but for most in leased pools): should the daemon
+ *             hang, it fails with FASTALLOC_ERR_NO_REPLY once its own time and the connection's
+ *             reply_limit are over.
  *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT
  *             macro, so that programs built today go on working with later versions of the library.
  *             The macros are for automatic variables. Without its size an error is left as it is.
@@ -52,7 +53,7 @@
  *   reads first, then asks fastalloc_still_valid(), and only then believes what was read. Objects
  *   never move, nor does a pool that grows: pointers stay what they are until it is closed.
  *   Members with write access to a pool share its bytes and can overwrite one another there. They
- *   can't touch other pools, nor what is allocated and what is free.
+ *   can't touch other pools, nor, unless the pool is leased, what is allocated and what is free.
  */
 #ifndef FASTALLOC_H
 #define FASTALLOC_H
@@ -260,6 +261,40 @@ enum fastalloc_zero {
 };
 
 /*
+ * Who allocates and frees.
+ *
+ * In a *brokered* pool the daemon: each call is a request, 10 to 50 microseconds.
+ *
+ * In a *leased* pool each member by itself, in nanoseconds: the daemon grants its threads slots
+ * ahead of need, which they keep in caches, allocate from and free into, all in shared memory. The
+ * daemon is asked for more slots, for what is to be waited for, and to adopt, detach, retain and
+ * release. What other kinds of pools promise holds here too: a request fails only if all slots are
+ * allocated (or reserved, or beyond a quota), since it gets what others have cached; requests wait in
+ * turn; and what a process held or had cached when it died is free again. Differences:
+ *
+ *   Trust.    Members that opened the pool for writing can change the words that say what is
+ *             allocated. A faulty one can free or damage objects of others in this pool, or write
+ *             into slots that aren't its own. It can't harm other pools, nor the daemon, which takes
+ *             damaged slots out of use and says so (fastalloc_pool_info_t, event "damaged").
+ *   Batches.  fastalloc_free_many() frees all or none, unless another thread or process frees one of
+ *             the same handles at the same time: then the rest is freed, and the error says which
+ *             handle was too late.
+ *   Figures.  Statistics, usage and events are as of the last time that the daemon looked at all
+ *             slots: when it is asked for them by name, when a request finds no room, and now and
+ *             then. Totals are exact then; usage, peak and times are those that it saw.
+ *   Charges.  Cached slots count against session_slots and user_slots, and are given up before these
+ *             refuse anything.
+ *   Threads.  Each has a cache of its own in each pool, 40 KiB of memory at most. It is given back
+ *             when the thread ends, or the pool is closed.
+ *   Fork.     As ever: a child finds its parent's pools closed.
+ *   Not here: evictable objects. With FASTALLOC_ZERO_ON_FREE each free is a request.
+ */
+enum fastalloc_kind {
+    FASTALLOC_BROKERED = 1,
+    FASTALLOC_LEASED = 2,
+};
+
+/*
  * How to open a pool, and what it is, or is to be if it is made. What is 0, NULL or false isn't
  * asked for: a pool that exists may be anything there, one that is made gets the default. Slots
  * count capacities, reserves and quotas; times are ns.
@@ -315,6 +350,8 @@ typedef struct fastalloc_open_options {
     bool prefault; /* has the pages mapped before the first access (Linux 5.14) */
     bool lock;     /* locks them in memory, as mlock(2) does */
     bool huge;     /* asks for huge pages, which it may get or not */
+
+    int32_t kind; /* enum fastalloc_kind; a pool that is made is brokered by default */
 } fastalloc_open_options_t;
 
 #define FASTALLOC_OPEN_OPTIONS_INIT FASTALLOC_SIZED(fastalloc_open_options_t)
@@ -393,7 +430,8 @@ typedef struct fastalloc_allocate_options {
     int32_t priority; /* enum fastalloc_priority */
     /*
      * The objects may be freed, the oldest first, when a critical request needs their slots: their
-     * handles are stale then, as after any free. Adopting or retaining one ends that.
+     * handles are stale then, as after any free. Adopting or retaining one ends that. Not in leased
+     * pools: FASTALLOC_ERR_INVALID_ARGUMENT.
      */
     bool evictable;
 } fastalloc_allocate_options_t;
@@ -494,7 +532,7 @@ typedef struct fastalloc_statistics { /* C++ has it apart from fastalloc_stats()
     size_t size;
     uint64_t capacity;
     uint64_t current_usage; /* allocated now */
-    uint64_t available;     /* capacity - current_usage */
+    uint64_t available;     /* capacity - current_usage, what is cached included */
     uint64_t peak_usage;
     double average_usage; /* weighted by time */
     uint64_t total_allocations;
@@ -516,6 +554,7 @@ typedef struct fastalloc_statistics { /* C++ has it apart from fastalloc_stats()
     uint64_t hold_p99;
     uint64_t hold_max;
     uint64_t age;
+    uint64_t cached; /* granted to members' caches, not allocated; 0 from fastalloc_stats() */
 } fastalloc_stats_t;
 
 #define FASTALLOC_STATS_INIT FASTALLOC_SIZED(fastalloc_stats_t)
@@ -535,7 +574,8 @@ static inline double fastalloc_stats_hit_rate(const fastalloc_stats_t *stats)
 
 /*
  * The statistics of an open pool, read where they stand, without a round trip; all of one moment,
- * but for the capacity, which may have grown since.
+ * but for the capacity, which may have grown since. Of a leased pool they are as of the last time
+ * that the daemon looked: fastalloc_pool_stats() has it look.
  *
  * -EAGAIN if the daemon died while it changed them, or changes them all the time,
  * FASTALLOC_ERR_POOL_DESTROYED.

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Who knows which cache: the thread's own places, without a lock; its list, and the pool's, under
+ * one lock of the process, held while a cache begins or ends.
+ *
+ * A fork can come at any moment, and what other threads were doing then stays half done in the child.
+ * Hence the lock and all lists are in guarded memory, and zeroed there: a free lock, empty lists. A
+ * thread's record isn't, but what it names in a child is a cache that isn't alive.
+ */
+#include "client/cache.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/cancel.h"
+#include "client/guard.h"
+
+_Thread_local struct cache_place cache_places[CACHE_PLACES];
+
+/* The value of the key: the thread's record, of all its caches. */
+struct cache_thread {
+    struct cache_list caches;
+};
+
+/* All zero is a mutex that is free, as PTHREAD_MUTEX_INITIALIZER. */
+static pthread_mutex_t *lock;
+static pthread_key_t key;
+static int setup_result;
+static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
+static uint64_t last_serial;
+
+/* ---- Ending ---------------------------------------------------------------------------------- */
+
+static void cache_end(struct cache *cache)
+{
+    cache->pool->end(cache);
+    LIST_REMOVE(cache, in_pool);
+    LIST_REMOVE(cache, in_thread);
+    guard_free(cache, sizeof(*cache));
+}
+
+/* Whether the thread has caches, of this process. */
+static bool has_caches(struct cache_thread *thread)
+{
+    struct cache *first = LIST_FIRST(&thread->caches);
+    if (first && !first->alive)
+        LIST_INIT(&thread->caches);
+    return !LIST_EMPTY(&thread->caches);
+}
+
+static void on_thread_end(void *value)
+{
+    CANCEL_DISABLED;
+    struct cache_thread *thread = value;
+    memset(cache_places, 0, sizeof(cache_places));
+    pthread_mutex_lock(lock);
+    while (has_caches(thread))
+        cache_end(LIST_FIRST(&thread->caches));
+    pthread_mutex_unlock(lock);
+    free(thread);
+}
+
+void cache_pool_deinit(struct cache_pool *pool)
+{
+    CANCEL_DISABLED;
+    if (pool->serial == 0)
+        return;
+    pthread_mutex_lock(lock);
+    while (!LIST_EMPTY(&pool->caches))
+        cache_end(LIST_FIRST(&pool->caches));
+    pthread_mutex_unlock(lock);
+}
+
+/* ---- Beginning ------------------------------------------------------------------------------- */
+
+static void setup(void)
+{
+    void *memory = NULL;
+    setup_result = guard_new(sizeof(*lock), &memory);
+    lock = memory;
+    if (setup_result == 0)
+        setup_result = -pthread_key_create(&key, on_thread_end);
+}
+
+int cache_pool_init(struct cache_pool *pool, void (*end)(struct cache *cache))
+{
+    pthread_once(&setup_once, setup);
+    if (setup_result < 0)
+        return setup_result;
+    pool->serial = __atomic_add_fetch(&last_serial, 1, __ATOMIC_RELAXED);
+    pool->end = end;
+    LIST_INIT(&pool->caches);
+    return 0;
+}
+
+static struct cache_thread *this_thread(void)
+{
+    struct cache_thread *thread = pthread_getspecific(key);
+    if (thread)
+        return thread;
+    thread = calloc(1, sizeof(*thread));
+    if (thread && pthread_setspecific(key, thread) != 0) {
+        free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+static struct cache *find(struct cache_thread *thread, const struct cache_pool *pool)
+{
+    struct cache *cache = has_caches(thread) ? LIST_FIRST(&thread->caches) : NULL;
+    while (cache && cache->pool != pool)
+        cache = LIST_NEXT(cache, in_thread);
+    return cache;
+}
+
+static struct cache *make(struct cache_thread *thread, struct cache_pool *pool)
+{
+    void *memory = NULL;
+    if (guard_new(sizeof(struct cache), &memory) < 0)
+        return NULL;
+    struct cache *cache = memory;
+    cache->alive = true;
+    cache->pool = pool;
+    LIST_INSERT_HEAD(&pool->caches, cache, in_pool);
+    LIST_INSERT_HEAD(&thread->caches, cache, in_thread);
+    return cache;
+}
+
+struct cache *cache_get(struct cache_pool *pool)
+{
+    CANCEL_DISABLED;
+    struct cache *cache = cache_find(pool->serial);
+    struct cache_thread *thread = cache ? NULL : this_thread();
+    if (!thread)
+        return cache;
+    pthread_mutex_lock(lock);
+    cache = find(thread, pool);
+    if (!cache)
+        cache = make(thread, pool);
+    pthread_mutex_unlock(lock);
+    if (cache)
+        cache_places[pool->serial % CACHE_PLACES] = (struct cache_place){pool->serial, cache};
+    return cache;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cache of a thread in a leased pool: numbers of slots that its process may allocate by itself,
+ * used from the top. It is a list of guesses; the slots' words decide.
+ *
+ * A cache is its thread's alone, and is found without a lock. It ends with the thread, or with the
+ * pool, whichever is first. In a forked child it is empty for ever.
+ */
+#ifndef CLIENT_CACHE_H
+#define CLIENT_CACHE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "client/channel.h"
+#include "proto/message.h"
+#include "shm/lease.h"
+
+struct cache_pool;
+
+/* A request for more slots that is under way. */
+struct cache_refill {
+    bool started;
+    struct call call;
+    struct lease_request request;
+    struct lease_reply reply;
+    uint32_t count; /* that it brought */
+    uint32_t slots[LEASE_MAX];
+};
+
+/* Guarded. */
+struct cache {
+    uint32_t count;
+    uint32_t low; /* with no more than so many left, something is to be done about it */
+
+    /* What its user notes about it. */
+    uint32_t wanted; /* slots to ask for next */
+    uint32_t ahead;  /* when to ask, before it is empty */
+
+    bool alive; /* not in a forked child */
+    struct cache_pool *pool;
+    LIST_ENTRY(cache) in_pool;
+    LIST_ENTRY(cache) in_thread;
+    struct cache_refill refill;
+    uint32_t slots[LEASE_MAX];
+};
+
+LIST_HEAD(cache_list, cache);
+
+/* The caches of one pool. To be guarded memory: a forked child finds it zeroed, with none. */
+struct cache_pool {
+    uint64_t serial; /* this one's alone, in this process and in children; 0 = none */
+    void (*end)(struct cache *cache);
+    struct cache_list caches;
+};
+
+/*
+ * Begins a pool without caches. `end` is called for each that ends: by its own thread, or by the one
+ * that closes the pool. 0, -ENOMEM or -EAGAIN.
+ */
+int cache_pool_init(struct cache_pool *pool, void (*end)(struct cache *cache));
+
+/* Ends all its caches. Nobody uses them any more; their threads may end meanwhile. */
+void cache_pool_deinit(struct cache_pool *pool);
+
+/* This thread's cache in the pool, made if there is none yet; NULL if there is no memory for it. */
+struct cache *cache_get(struct cache_pool *pool);
+
+/* ---- Finding --------------------------------------------------------------------------------- */
+
+/* The caches that this thread used last, each at the place that its pool's serial gives it. */
+#define CACHE_PLACES 8u
+
+struct cache_place {
+    uint64_t serial;
+    struct cache *cache;
+};
+
+extern _Thread_local struct cache_place cache_places[CACHE_PLACES]
+    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+/* This thread's cache in the pool of that serial, or NULL: it has none, or cache_get() knows it. */
+static inline struct cache *cache_find(uint64_t serial)
+{
+    const struct cache_place *place = &cache_places[serial % CACHE_PLACES];
+    return place->serial == serial ? place->cache : NULL;
+}
+
+/* ---- Using ----------------------------------------------------------------------------------- */
+
+static inline bool cache_is_full(const struct cache *cache)
+{
+    return cache->count == LEASE_MAX;
+}
+
+/* Not if it is full. */
+static inline void cache_push(struct cache *cache, uint32_t index)
+{
+    cache->slots[cache->count++] = index;
+}
+
+/* Not if it is empty. */
+static inline uint32_t cache_pop(struct cache *cache)
+{
+    return cache->slots[--cache->count];
+}
+
+#endif

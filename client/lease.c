@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/lease.h"
+
+#include <endian.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "client/error.h"
+#include "client/pool.h"
+#include "shm/handle.h"
+
+/* Slots that are asked for first, and again after fewer were to be had. */
+#define WANTED_FIRST 32u
+
+/* From grants of so many on, the next one is asked for when no more than a share is left. */
+#define AHEAD_LEAST 64u
+#define AHEAD_SHARE 4u
+
+/* Objects change hands beside a free, but not as often as that. */
+#define FREE_ATTEMPTS 8u
+
+/* Those of one call, by index. Twice as many places as it has handles, at least. */
+#define SEEN_MAX (2 * PROTOCOL_BATCH_MAX)
+
+/* ---- Telling the daemon ---------------------------------------------------------------------- */
+
+/*
+ * Something was returned, and has its hint. Once for each epoch; marked afterwards, so that nobody
+ * relies on a thread that hasn't done it yet.
+ */
+static void ring_if_awaited(struct lease *lease)
+{
+    static const uint64_t one = 1;
+    uint64_t epoch = epoch_load(lease->epoch);
+    if (!lease_somebody_waits(epoch) || __atomic_load_n(&lease->rung, __ATOMIC_RELAXED) == epoch)
+        return;
+    /* It fails only when it rings already. */
+    ssize_t written = write(lease->pool->bell, &one, sizeof(one));
+    (void)written;
+    __atomic_store_n(&lease->rung, epoch, __ATOMIC_RELAXED);
+}
+
+/* What is CACHED at this word is nobody's to use any more. */
+static void return_slot(struct lease *lease, uint32_t index, uint64_t word)
+{
+    if (lease_stand_aside(&lease->words[index], word))
+        lease_hint(lease->hints, index);
+}
+
+static void return_slots(struct lease *lease, const uint32_t *slots, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t word = word_load(&lease->words[slots[i]]);
+        if ((word & LEASE_STATE_MASK) == lease->cached)
+            return_slot(lease, slots[i], word);
+    }
+    ring_if_awaited(lease);
+}
+
+void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word)
+{
+    return_slot(lease, index, word);
+    ring_if_awaited(lease);
+}
+
+/* ---- Getting more ---------------------------------------------------------------------------- */
+
+static uint32_t number_at(const uint8_t *wire, uint32_t i)
+{
+    uint32_t number;
+    memcpy(&number, wire + i * sizeof(number), sizeof(number));
+    return le32toh(number);
+}
+
+static int take_slots(struct call *call, struct descriptors *arrived)
+{
+    struct cache *cache = call->context;
+    struct cache_refill *refill = &cache->refill;
+    const struct lease *lease = (const struct lease *)cache->pool;
+    const struct bytes *slots = &refill->reply.slots;
+    uint32_t count = (uint32_t)(slots->size / sizeof(refill->slots[0]));
+    uint32_t capacity = field32_load(lease->capacity);
+    bool valid = slots->size % sizeof(refill->slots[0]) == 0 && count <= refill->request.count;
+    for (uint32_t i = 0; valid && i < count; i++) {
+        refill->slots[i] = number_at(slots->data, i);
+        valid = refill->slots[i] < capacity;
+    }
+    call->complaint = "slots that there aren't, or more than were asked for";
+    refill->count = valid ? count : 0;
+    return valid ? 0 : FASTALLOC_ERR_MALFORMED;
+}
+
+static void prepare_refill(const struct lease *lease, struct cache *cache)
+{
+    struct cache_refill *refill = &cache->refill;
+    if (cache->wanted == 0)
+        cache->wanted = WANTED_FIRST;
+    refill->count = 0;
+    refill->request = (struct lease_request){.pool = lease->pool->id, .count = cache->wanted};
+    refill->call = (struct call){
+        .method = METHOD_LEASE,
+        .request = &refill->request,
+        .reply = &refill->reply,
+        .take = take_slots,
+        .context = cache,
+    };
+}
+
+/* Such that they are used in rising order, if they came in that or its reverse. */
+static void push_all(struct cache *cache, const uint32_t *slots, uint32_t count)
+{
+    bool rising = count > 0 && slots[0] < slots[count - 1];
+    for (uint32_t i = 0; i < count && !cache_is_full(cache); i++)
+        cache_push(cache, slots[rising ? count - 1 - i : i]);
+}
+
+/* The reply is there. */
+static void take_refill(struct cache *cache)
+{
+    const struct cache_refill *refill = &cache->refill;
+    push_all(cache, refill->slots, refill->count);
+    if (refill->count < refill->request.count)
+        cache->wanted = WANTED_FIRST;
+    else if (cache->wanted < LEASE_MAX)
+        cache->wanted *= 2;
+    cache->low = refill->count < AHEAD_LEAST ? 0 : refill->count / AHEAD_SHARE;
+}
+
+/* Of a cache that isn't empty yet: the reply is taken when it is. */
+static void refill_ahead(struct lease *lease, struct cache *cache)
+{
+    struct cache_refill *refill = &cache->refill;
+    cache->low = 0;
+    if (refill->started || epoch_load(lease->epoch) != 0)
+        return;
+    prepare_refill(lease, cache);
+    refill->started = channel_start(&lease->pool->connection->channel, &refill->call);
+}
+
+/* Of one that is. False: there is nothing to be had, or not without waiting in turn. */
+static bool refill(struct lease *lease, struct cache *cache)
+{
+    struct cache_refill *refill = &cache->refill;
+    struct fastalloc_connection *connection = lease->pool->connection;
+    int result;
+    if (refill->started) {
+        refill->started = false;
+        result = channel_finish(&connection->channel, &refill->call);
+    } else {
+        if (epoch_load(lease->epoch) != 0)
+            return false;
+        prepare_refill(lease, cache);
+        result = connection_call(connection, &refill->call);
+    }
+    if (result == 0)
+        take_refill(cache);
+    return cache->count > 0;
+}
+
+/* ---- Freeing --------------------------------------------------------------------------------- */
+
+/* Whoever frees more than it allocates: the half that was cached first goes to others. */
+static void make_room(struct lease *lease, struct cache *cache)
+{
+    uint32_t half = cache->count / 2;
+    return_slots(lease, cache->slots, half);
+    memmove(cache->slots, cache->slots + half, (cache->count - half) * sizeof(cache->slots[0]));
+    cache->count -= half;
+}
+
+/* What was freed, and is at this word now, goes where it belongs. */
+static void settle(struct lease *lease, uint32_t index, uint64_t word)
+{
+    struct cache *cache = NULL;
+    if (slot_state(word) != SLOT_CACHED)
+        lease_hint(lease->hints, index);
+    else if (epoch_load(lease->epoch) == 0)
+        cache = cache_get(&lease->caches);
+    if (cache && cache_is_full(cache))
+        make_room(lease, cache);
+    if (cache)
+        cache_push(cache, index);
+    else if (slot_state(word) == SLOT_CACHED)
+        lease_put_aside(lease, index, word);
+    else
+        ring_if_awaited(lease);
+}
+
+/* Why the object can't be freed here; *word is its slot's. */
+static enum error_code problem_of(const struct lease *lease, fastalloc_handle_t handle,
+                                  uint64_t *word)
+{
+    if (handle.pool != lease->pool->id)
+        return ERROR_WRONG_POOL;
+    if (handle_nonce(handle) != (uint16_t)lease->identity ||
+        handle.index >= field32_load(lease->capacity))
+        return ERROR_STALE_HANDLE;
+    *word = word_load(&lease->words[handle.index]);
+    if (!slot_is_allocated(*word) || slot_generation(*word) != handle_generation(handle))
+        return ERROR_STALE_HANDLE;
+    if (slot_state(*word) == SLOT_SHARED)
+        return ERROR_OBJECT_SHARED;
+    bool own = slot_member(*word) == slot_member(lease->cached);
+    return lease->owner_frees && !own ? ERROR_NOT_HOLDER : ERROR_NONE;
+}
+
+static enum error_code free_one(struct lease *lease, fastalloc_handle_t handle)
+{
+    for (unsigned attempt = 0; attempt < FREE_ATTEMPTS; attempt++) {
+        uint64_t word;
+        enum error_code problem = problem_of(lease, handle, &word);
+        if (problem != ERROR_NONE)
+            return problem;
+        bool own = slot_member(word) == slot_member(lease->cached);
+        uint64_t freed = lease_freed(word, own ? SLOT_CACHED : SLOT_RETURNED);
+        if (word_exchange(&lease->words[handle.index], word, freed)) {
+            settle(lease, handle.index, freed);
+            return ERROR_NONE;
+        }
+    }
+    return ERROR_OBJECT_SHARED;
+}
+
+/* The handles of one call that were seen, by their slots: an open hash table. */
+struct seen {
+    uint32_t mask;
+    uint32_t slots[SEEN_MAX]; /* index + 1; 0 = free */
+};
+
+static void seen_init(struct seen *seen, size_t count)
+{
+    seen->mask = 1;
+    while (seen->mask < 2 * count)
+        seen->mask *= 2;
+    memset(seen->slots, 0, seen->mask * sizeof(seen->slots[0]));
+    seen->mask--;
+}
+
+/* Whether the slot was seen before. */
+static bool seen_add(struct seen *seen, uint32_t index)
+{
+    uint32_t place = index & seen->mask;
+    while (seen->slots[place] != 0 && seen->slots[place] != index + 1)
+        place = (place + 1) & seen->mask;
+    bool before = seen->slots[place] != 0;
+    seen->slots[place] = index + 1;
+    return before;
+}
+
+static int raise_handle(const struct lease *lease, enum error_code problem, size_t position,
+                        fastalloc_handle_t handle, fastalloc_error_t *error)
+{
+    struct error wire;
+    return error_raise_wire(
+        error, error_set_handle(&wire, problem, lease->pool->name, (uint32_t)position, handle));
+}
+
+/*
+ * A code that is raised. What is shared is the daemon's, which knows who holds it; and it says what
+ * there is to say of a pool that was destroyed.
+ */
+static int refuse(const struct lease *lease, enum error_code problem, size_t position,
+                  fastalloc_handle_t handle, fastalloc_error_t *error)
+{
+    if (problem == ERROR_OBJECT_SHARED || pool_is_destroyed(lease->pool))
+        return LEASE_ASK;
+    return raise_handle(lease, problem, position, handle, error);
+}
+
+static int check_all(const struct lease *lease, const fastalloc_handle_t *handles, size_t count,
+                     fastalloc_error_t *error)
+{
+    struct seen seen;
+    seen_init(&seen, count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t word;
+        enum error_code problem = problem_of(lease, handles[i], &word);
+        if (problem != ERROR_STALE_HANDLE && problem != ERROR_WRONG_POOL &&
+            seen_add(&seen, handles[i].index))
+            problem = ERROR_DUPLICATE_HANDLE;
+        if (problem != ERROR_NONE)
+            return refuse(lease, problem, i, handles[i], error);
+    }
+    return 0;
+}
+
+static int free_only(struct lease *lease, fastalloc_handle_t handle, fastalloc_error_t *error)
+{
+    enum error_code problem = free_one(lease, handle);
+    return problem == ERROR_NONE ? 0 : refuse(lease, problem, 0, handle, error);
+}
+
+int lease_free_many(struct lease *lease, const fastalloc_handle_t *handles, size_t count,
+                    fastalloc_error_t *error)
+{
+    int result = lease->frees ? 0 : LEASE_ASK;
+    if (result == 0)
+        result = count > 1 ? check_all(lease, handles, count, error)
+                           : free_only(lease, handles[0], error);
+    if (result != 0 || count == 1)
+        return result;
+    for (size_t i = 0; i < count; i++) {
+        enum error_code problem = free_one(lease, handles[i]);
+        if (problem != ERROR_NONE && result == 0)
+            result = raise_handle(lease, problem, i, handles[i], error);
+    }
+    return result;
+}
+
+/* ---- Allocating ------------------------------------------------------------------------------ */
+
+static void fill(const struct lease *lease, uint32_t index)
+{
+    const struct fastalloc_pool *pool = lease->pool;
+    const struct geometry *geometry = &pool->mapping.geometry;
+    unsigned char *object = pool->view->data + index * geometry->stride;
+    if (pool->content_size > 0)
+        memcpy(object, pool->content, pool->content_size);
+    if (pool->mapping.flags & LAYOUT_ZERO_ALLOCATE)
+        memset(object + pool->content_size, 0, geometry->object_size - pool->content_size);
+}
+
+/* One out of a cache that may have some that it hasn't. */
+static bool take_one(const struct lease *lease, struct cache *cache, fastalloc_handle_t *handle)
+{
+    while (cache->count > 0) {
+        uint64_t live;
+        uint32_t index = cache_pop(cache);
+        if (!lease_allocate(&lease->words[index], lease->cached, &live))
+            continue;
+        if (lease->fills)
+            fill(lease, index);
+        *handle = lease_handle(lease, index, live);
+        return true;
+    }
+    return false;
+}
+
+/* Refilled once: what is taken back at once is asked for in turn. */
+static bool allocate_one(struct lease *lease, struct cache *cache, fastalloc_handle_t *handle)
+{
+    if (cache->count > 0 && cache->count <= cache->low)
+        refill_ahead(lease, cache);
+    return take_one(lease, cache, handle) ||
+           (refill(lease, cache) && take_one(lease, cache, handle));
+}
+
+static bool allocate_several(struct lease *lease, struct cache *cache, size_t count,
+                             fastalloc_handle_t *handles)
+{
+    size_t taken = 0;
+    if (cache->count < count)
+        return false;
+    while (taken < count && take_one(lease, cache, &handles[taken]))
+        taken++;
+    for (size_t i = taken; taken < count && i > 0; i--)
+        free_one(lease, handles[i - 1]);
+    return taken == count;
+}
+
+bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *handles)
+{
+    struct cache *cache = cache_get(&lease->caches);
+    if (!cache)
+        return false;
+    return count == 1 ? allocate_one(lease, cache, handles)
+                      : allocate_several(lease, cache, count, handles);
+}
+
+/* ---- Beginning and end ----------------------------------------------------------------------- */
+
+/* Its thread ends, or the pool is closed. */
+static void on_cache_end(struct cache *cache)
+{
+    struct lease *lease = (struct lease *)cache->pool;
+    struct cache_refill *refill = &cache->refill;
+    if (refill->started && !channel_abandon(&lease->pool->connection->channel, &refill->call))
+        return_slots(lease, refill->slots, refill->count);
+    return_slots(lease, cache->slots, cache->count);
+}
+
+int lease_init(struct lease *lease, struct fastalloc_pool *pool, uint32_t member,
+               fastalloc_error_t *error)
+{
+    const struct mapping *mapping = &pool->mapping;
+    struct layout_ctl *ctl = mapping->parts[MAPPING_CTL].address;
+    char *slots = mapping->parts[MAPPING_SLOTS].address;
+    int result = cache_pool_init(&lease->caches, on_cache_end);
+    if (result < 0)
+        return error_raise(error, result, "cannot set up caches for pool '%s': %s", pool->name,
+                           error_text(-result));
+    lease->fills = pool->content_size > 0 || mapping->flags & LAYOUT_ZERO_ALLOCATE;
+    lease->frees = !(mapping->flags & LAYOUT_ZERO_FREE);
+    lease->owner_frees = mapping->flags & LAYOUT_OWNER_FREES;
+    lease->cached = lease_state(member, SLOT_CACHED);
+    lease->live = lease->frees ? lease_state(member, SLOT_LIVE) : LEASE_STATE_NONE;
+    lease->identity = mapping->identity;
+    lease->capacity = &ctl->capacity;
+    lease->words = (uint64_t *)(void *)(slots + mapping->geometry.words_offset);
+    lease->hints = (uint64_t *)(void *)slots;
+    lease->epoch = &ctl->waiters;
+    lease->pool = pool;
+    return 0;
+}
+
+void lease_deinit(struct lease *lease)
+{
+    cache_pool_deinit(&lease->caches);
+}
