@@ -21,8 +21,8 @@ POOL_FIELDS = {"name", "id", "type", "object_size", "stride", "alignment", "capa
                "capacity_max", "reserve", "allocated", "members", "memory", "uid", "gid", "mode",
                "owner_frees", "growth", "grow_ahead", "reserve_critical", "reserve_normal",
                "session_slots", "user_slots", "zero", "template_size", "watermark", "hold_limit",
-               "trim_after", "prefault", "lock", "huge"}
-STATS_FIELDS = {"pool", "capacity", "capacity_max", "current_usage", "available",
+               "trim_after", "prefault", "lock", "huge", "kind", "damaged"}
+STATS_FIELDS = {"pool", "capacity", "capacity_max", "current_usage", "available", "cached",
                 "utilization_rate", "peak_usage", "average_usage", "total_allocations",
                 "total_deallocations", "allocation_failures", "hit_rate", "growth_count", "timeouts", "reclaimed",
                 "evictions", "watermarks", "waiters", "total_waits", "wait_p50", "wait_p99",

@@ -34,6 +34,7 @@ class TestCreate(WithDaemon):
             "prefault": (True, "--prefault"),
             "lock": (True, "--lock"),
             "huge": (True, "--huge"),
+            "kind": ("leased", "--leased"),
         }
         options = [word for _, *words in wanted.values() for word in words]
         pool = self.ok("pool", "create", "all", "--size", "4K", *options)
@@ -48,7 +49,7 @@ class TestCreate(WithDaemon):
                              "reserve_normal": 0, "session_slots": 0, "user_slots": 0,
                              "zero": "never", "template_size": 0, "watermark": "90%",
                              "hold_limit": 0, "trim_after": 0, "prefault": False, "lock": False,
-                             "huge": False}.items():
+                             "huge": False, "kind": "brokered", "damaged": False}.items():
             self.assertEqual(plain[field], value, field)
 
     def test_zero_is_one_of_three(self):
@@ -131,8 +132,13 @@ class TestShow(WithDaemon):
                      "template +-", "watermark +90%", "hold limit +1 min 30 s",
                      r"trim after +250\.0 ms", "pages +lock huge"):
             self.assertRegex(out, rf"(?m)^{line}$")
-        # Each number of the JSON has its line; name, type and the flags of pages are in others.
-        self.assertGreaterEqual(len(out.splitlines()), len(self.ok("pool", "show", "things")) - 6)
+        # Each number of the JSON has its line; name, type and flags are in others.
+        self.assertGreaterEqual(len(out.splitlines()), len(self.ok("pool", "show", "things")) - 7)
+
+    def test_kind_is_told(self):
+        for options, kind in (((), "brokered"), (("--leased",), "leased")):
+            self.create(kind, *options)
+            self.assertRegex(self.text("pool", "show", kind), rf"(?m)^kind +{kind}$")
 
     def test_owner_frees_is_told(self):
         self.create("things", "--owner-frees")

@@ -302,7 +302,7 @@ static void answer_descriptors_for_ever(struct peer *peer)
     peer_greet(peer);
     peer_receive(peer, METHOD_PING, NULL);
     peer_send(peer, "\x94", 1);
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 6; i++) {
         int fd = peer_memory(1);
         peer_send_with(peer, i == 0 ? "\xdd" : "\x00", 1, &fd, 1);
     }
