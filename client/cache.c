@@ -27,8 +27,8 @@ struct cache_thread {
 /* All zero is a mutex that is free, as PTHREAD_MUTEX_INITIALIZER. */
 static pthread_mutex_t *lock;
 static pthread_key_t key;
-static int setup_result;
-static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
+static int begin_result;
+static pthread_once_t begun = PTHREAD_ONCE_INIT;
 static uint64_t last_serial;
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
@@ -75,20 +75,20 @@ void cache_pool_deinit(struct cache_pool *pool)
 
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
-static void setup(void)
+static void begin_process(void)
 {
     void *memory = NULL;
-    setup_result = guard_new(sizeof(*lock), &memory);
+    begin_result = guard_new(sizeof(*lock), &memory);
     lock = memory;
-    if (setup_result == 0)
-        setup_result = -pthread_key_create(&key, on_thread_end);
+    if (begin_result == 0)
+        begin_result = -pthread_key_create(&key, on_thread_end);
 }
 
 int cache_pool_init(struct cache_pool *pool, void (*end)(struct cache *cache))
 {
-    pthread_once(&setup_once, setup);
-    if (setup_result < 0)
-        return setup_result;
+    pthread_once(&begun, begin_process);
+    if (begin_result < 0)
+        return begin_result;
     pool->serial = __atomic_add_fetch(&last_serial, 1, __ATOMIC_RELAXED);
     pool->end = end;
     LIST_INIT(&pool->caches);

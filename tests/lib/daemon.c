@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 
 #define ARGUMENTS_MAX 32
@@ -89,6 +90,7 @@ fastalloc_pool_t *test_daemon_pool(fastalloc_connection_t *connection, const cha
     options.create = true;
     options.object_size = object_size;
     options.capacity = capacity;
+    options.kind = (int32_t)test_kind();
     ck_assert_msg(fastalloc_open(connection, name, &options, &pool, &error) == 0, "%s",
                   error.message);
     return pool;
