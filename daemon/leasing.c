@@ -32,6 +32,15 @@ void leasing_look(struct broker *broker, struct pool *pool)
     broker_arm_pool(broker, pool);
 }
 
+void leasing_recall(struct broker *broker, struct pool *pool)
+{
+    if (!pool_is_leased(pool))
+        return;
+    pool_harvest_all(pool, broker->now);
+    tell(broker, pool);
+    demand_serve(broker, pool);
+}
+
 static void on_look(void *context, struct deadline *deadline)
 {
     struct broker *broker = context;

@@ -32,6 +32,9 @@ void leasing_ring(struct broker *broker, const struct session *session);
 /* Brings the pool's numbers up to now. */
 void leasing_look(struct broker *broker, struct pool *pool);
 
+/* Takes back all that is cached: what members are said to hold then, they have allocated. */
+void leasing_recall(struct broker *broker, struct pool *pool);
+
 /* For the broker: the pool begins, may have something to look at, ends. */
 void leasing_begin(struct pool *pool);
 void leasing_arm(struct broker *broker, struct pool *pool);

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "tests/lib/child.h"
+#include "tests/lib/kind.h"
 #include "tests/lib/stage.h"
 
 #define COUNT 3
@@ -374,7 +375,7 @@ START_TEST(test_holders_are_listed_most_first_and_those_who_only_retain_as_well)
     ck_assert_uint_eq(found.count, 3);
     ck_assert_uint_eq(found.infos[0].session, fastalloc_session(stage.connection));
     ck_assert_uint_eq(found.infos[0].slots, COUNT + 1);
-    ck_assert_uint_gt(found.infos[0].oldest, 0);
+    ck_assert(found.infos[0].oldest > 0 || test_is_leased()); /* there it is seen just now */
     ck_assert_int_eq(found.infos[1].pid, producer.child.pid);
     ck_assert_uint_eq(found.infos[1].slots, COUNT);
     ck_assert_int_eq(found.infos[2].pid, consumer.child.pid);
