@@ -167,7 +167,8 @@ int main(int argc, char *argv[])
     report_init(&report, "Following a handle, and following a pointer", argc, argv);
     daemon_start(&daemon);
     fastalloc_connection_t *connection = daemon_connect(&daemon);
-    subject.pool = daemon_pool(connection, "bench", sizeof(struct object), OBJECTS);
+    subject.pool =
+        daemon_pool(connection, "bench", FASTALLOC_BROKERED, sizeof(struct object), OBJECTS);
     process_pin(0, process_core(0));
     prepare(&subject);
     run(&report, &subject);

@@ -164,7 +164,7 @@ int main(int argc, char *argv[])
     echo_start(&echo, request_size(), reply_size());
     daemon_start(&daemon);
     fastalloc_connection_t *connection = daemon_connect(&daemon);
-    fastalloc_pool_t *pool = daemon_pool(connection, "bench", 64, CAPACITY);
+    fastalloc_pool_t *pool = daemon_pool(connection, "bench", FASTALLOC_BROKERED, 64, CAPACITY);
     process_pin(0, core);
 
     struct rows rows = ROWS(&report, "same_core", "same core");

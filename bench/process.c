@@ -101,12 +101,13 @@ fastalloc_connection_t *daemon_connect(const struct daemon_process *daemon)
 }
 
 fastalloc_pool_t *daemon_pool(fastalloc_connection_t *connection, const char *name,
-                              uint64_t object_size, uint64_t capacity)
+                              enum fastalloc_kind kind, uint64_t object_size, uint64_t capacity)
 {
     fastalloc_pool_t *pool;
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
     fastalloc_open_options_t options = FASTALLOC_OPEN_OPTIONS_INIT;
     options.create = true;
+    options.kind = kind;
     options.object_size = object_size;
     options.capacity = capacity;
     if (fastalloc_open(connection, name, &options, &pool, &error) < 0)

@@ -31,7 +31,7 @@ void daemon_stop(struct daemon_process *daemon);
 
 fastalloc_connection_t *daemon_connect(const struct daemon_process *daemon);
 fastalloc_pool_t *daemon_pool(fastalloc_connection_t *connection, const char *name,
-                              uint64_t object_size, uint64_t capacity);
+                              enum fastalloc_kind kind, uint64_t object_size, uint64_t capacity);
 
 /* ---- The bare server ------------------------------------------------------------------------- */
 

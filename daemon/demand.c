@@ -375,7 +375,7 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
     bool grown = outcome == BROKER_DONE && growing_look_ahead(broker, pool);
     if (grown || pool_capacity(pool) > capacity)
         demand_serve(broker, pool); /* less important ones */
-    leasing_relax(broker, pool);
+    pool_relax(pool);
     return outcome;
 }
 
@@ -394,7 +394,7 @@ static void serve(struct broker *broker, struct pool *pool, bool may_grow)
         tally_waited(counters, broker->now - waiter->since);
         answer_waiter(broker, waiter, granted ? &reply : NULL, granted ? NULL : &error);
     }
-    leasing_relax(broker, pool);
+    pool_relax(pool);
     notice_usage(broker, pool);
     broker_arm_pool(broker, pool);
 }

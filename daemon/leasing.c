@@ -96,7 +96,7 @@ struct bytes leasing_grant(struct broker *broker, const struct membership *membe
 
     if (pool_is_tight(pool) || pool_room(pool, PRIORITY_BEST_EFFORT) == 0)
         pool_harvest(pool, broker->now);
-    leasing_relax(broker, pool);
+    pool_relax(pool);
     uint32_t granted = pool_is_tight(pool) ? 0 : share(pool, membership->member, count);
     if (granted == 0 || !pool_prepare(pool, granted, false, &error) ||
         !pool_charge(pool, membership->member, granted, &charge, &error))
@@ -120,13 +120,6 @@ bool leasing_gather(struct broker *broker, struct pool *pool, enum priority prio
         pool_tighten(pool, waits || pool->waiters.count > 0, broker->now);
     tell(broker, pool);
     return pool_room(pool, priority) >= count;
-}
-
-void leasing_relax(struct broker *broker, struct pool *pool)
-{
-    (void)broker;
-    if (pool_is_leased(pool))
-        pool_relax(pool);
 }
 
 void leasing_ring(struct broker *broker, const struct session *session)

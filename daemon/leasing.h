@@ -23,9 +23,6 @@ struct bytes leasing_grant(struct broker *broker, const struct membership *membe
 bool leasing_gather(struct broker *broker, struct pool *pool, enum priority priority,
                     uint32_t count, bool waits);
 
-/* A request is over: whether the pool is still tight. */
-void leasing_relax(struct broker *broker, struct pool *pool);
-
 /* The session's process freed slots in a pool in which somebody waits. */
 void leasing_ring(struct broker *broker, const struct session *session);
 

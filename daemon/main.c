@@ -18,6 +18,7 @@
 #include "daemon/options.h"
 #include "daemon/registry.h"
 #include "daemon/server.h"
+#include "daemon/sigbus.h"
 #include "daemon/socket.h"
 
 enum { EXIT_USAGE = 2 };
@@ -35,12 +36,14 @@ static bool open_standard_descriptors(void)
 
 /*
  * A broken pipe and a full file are errors of one call, not the end; a lease's break is nobody's.
+ * Memory that a member cut short is a matter of its pool.
  */
-static void ignore_signals(void)
+static void set_signals(void)
 {
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGIO, SIG_IGN);
+    sigbus_install();
 }
 
 static bool clear_remains(const struct instance *instance)
@@ -177,7 +180,7 @@ int main(int argc, char *argv[])
         return EXIT_USAGE;
     }
     log_set_level(options.log_level);
-    ignore_signals();
+    set_signals();
     server_hold_signals(true);
     /* Before any descriptor of ours can take the place of one that should have been handed over. */
     int inherited = listen_inherited();

@@ -241,7 +241,7 @@ uint32_t pool_cached(const struct pool *pool);
  * then takes back what members freed, and, when it becomes tight, what they have cached.
  */
 void pool_tighten(struct pool *pool, bool waiting, int64_t now);
-/* Nobody waits any more: the pool is roomy again, once it has room. */
+/* The pool is roomy again, if it was tight, nobody waits any more, and it has room. */
 void pool_relax(struct pool *pool);
 bool pool_is_tight(const struct pool *pool);
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/sigbus.h"
 #include "shm/order.h"
 
 #define PAGE UINT64_C(4096)
@@ -83,6 +84,9 @@ int store_create(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
     store->slots = slots;
     if (result == 0)
         result = create_object(store, STORE_DATA, NULL);
+    if (result == 0 &&
+        !sigbus_protect(slots, object_size(geometry, STORE_SLOTS, geometry->reserve)))
+        result = -EMFILE;
     if (result < 0) {
         store_unlink(key);
         store_close(store);
@@ -98,8 +102,10 @@ int store_create(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
 void store_close(struct store *store)
 {
     const struct geometry *geometry = &store->geometry;
-    if (store->slots)
+    if (store->slots) {
+        sigbus_forget(store->slots);
         munmap(store->slots, object_size(geometry, STORE_SLOTS, geometry->reserve));
+    }
     if (store->ctl)
         munmap(store->ctl, object_size(geometry, STORE_CTL, geometry->reserve));
     if (store->data_fd >= 0)
