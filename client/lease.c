@@ -16,6 +16,9 @@
 #define AHEAD_LEAST 64u
 #define AHEAD_SHARE 4u
 
+/* Slots to get back at once: a block costs its reader about half a microsecond. */
+#define RECOVERED_ENOUGH 32u
+
 /* Objects change hands beside a free, but not as often as that. */
 #define FREE_ATTEMPTS 8u
 
@@ -61,6 +64,61 @@ void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word)
 {
     return_slot(lease, index, word);
     ring_if_awaited(lease);
+}
+
+/* ---- Getting back ---------------------------------------------------------------------------- */
+
+/*
+ * What is returned of a block, whose hint was cleared just now: our own is ours again; what is
+ * others' keeps the hint. The epoch is looked at after each, as after a free.
+ */
+static void recover_block(struct lease *lease, struct cache *cache, uint32_t first)
+{
+    uint64_t returned = lease->cached + (SLOT_RETURNED - SLOT_CACHED);
+    uint32_t end = first + LEASE_BLOCK, capacity = field32_load(lease->capacity);
+    bool others = false;
+    for (uint32_t index = first; index < end && index < capacity; index++) {
+        uint64_t word = word_load(&lease->words[index]);
+        if (slot_state(word) != SLOT_RETURNED && slot_state(word) != SLOT_RETIRED)
+            continue;
+        if ((word & LEASE_STATE_MASK) != returned || cache_is_full(cache) ||
+            !lease_recover(&lease->words[index], word))
+            others = true;
+        else if (epoch_load(lease->epoch) == 0)
+            cache_push(cache, index);
+        else
+            lease_put_aside(lease, index, word - (SLOT_RETURNED - SLOT_CACHED));
+    }
+    if (others)
+        lease_hint(lease->hints, first);
+}
+
+/*
+ * What others freed of our slots is got back without the daemon, as long as the pool is roomy: from
+ * the blocks with hints, going round. Enough is enough: an allocation waits for it.
+ */
+static bool recover(struct lease *lease, struct cache *cache)
+{
+    uint32_t capacity = field32_load(lease->capacity), before = cache->count;
+    uint32_t words = (capacity + LEASE_HINT_SLOTS - 1) / LEASE_HINT_SLOTS;
+    for (uint32_t i = 0; i <= words && epoch_load(lease->epoch) == 0; i++) {
+        uint32_t at = (cache->cursor / LEASE_HINT_SLOTS + i) % words;
+        uint64_t hints = bits_load(&lease->hints[at]);
+        if (i == 0) /* not those that were looked at last */
+            hints &= ~UINT64_C(0) << cache->cursor / LEASE_BLOCK % 64;
+        for (; hints != 0; hints &= hints - 1) {
+            uint32_t block = (uint32_t)__builtin_ctzll(hints);
+            uint32_t first = at * LEASE_HINT_SLOTS + block * LEASE_BLOCK;
+            bits_clear(&lease->hints[at], UINT64_C(1) << block);
+            recover_block(lease, cache, first);
+            if (cache->count - before < RECOVERED_ENOUGH)
+                continue;
+            cache->cursor = first + LEASE_BLOCK;
+            return true;
+        }
+    }
+    cache->cursor = 0;
+    return cache->count > before;
 }
 
 /* ---- Getting more ---------------------------------------------------------------------------- */
@@ -130,6 +188,8 @@ static void take_refill(struct cache *cache)
 static void refill_ahead(struct lease *lease, struct cache *cache)
 {
     struct cache_refill *refill = &cache->refill;
+    if (!refill->started && recover(lease, cache))
+        return;
     cache->low = 0;
     if (refill->started || epoch_load(lease->epoch) != 0)
         return;
@@ -137,7 +197,7 @@ static void refill_ahead(struct lease *lease, struct cache *cache)
     refill->started = channel_start(&lease->pool->connection->channel, &refill->call);
 }
 
-/* Of one that is. False: there is nothing to be had, or not without waiting in turn. */
+/* Of one that is empty. False: there is nothing to be had, or not without waiting in turn. */
 static bool refill(struct lease *lease, struct cache *cache)
 {
     struct cache_refill *refill = &cache->refill;
@@ -147,6 +207,8 @@ static bool refill(struct lease *lease, struct cache *cache)
         refill->started = false;
         result = channel_finish(&connection->channel, &refill->call);
     } else {
+        if (recover(lease, cache))
+            return true;
         if (epoch_load(lease->epoch) != 0)
             return false;
         prepare_refill(lease, cache);

@@ -71,7 +71,7 @@ static bool is_possible(const struct pool *pool, uint32_t index, uint32_t holder
     bool same = slot_generation(word) == slot_generation(seen);
     switch (slot_state(word)) {
     case SLOT_CACHED:
-        return !same || slot_state(seen) == SLOT_CACHED;
+        return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_RETURNED;
     case SLOT_LIVE:
         return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_LIVE;
     case SLOT_RETURNED:

@@ -53,6 +53,12 @@ static inline uint64_t lease_freed(uint64_t live, enum slot_state state)
                : slot_word(slot_generation(live) + 1, slot_member(live), state);
 }
 
+/* RETURNED of the member, this very word, -> CACHED: what others freed of its own. */
+static inline bool lease_recover(uint64_t *word, uint64_t returned)
+{
+    return word_exchange(word, returned, returned - (SLOT_RETURNED - SLOT_CACHED));
+}
+
 /* CACHED -> RETURNED at the same generation: it stands aside. False: it isn't that any more. */
 static inline bool lease_stand_aside(uint64_t *word, uint64_t cached)
 {
