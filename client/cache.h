@@ -35,7 +35,7 @@ struct cache {
     uint32_t low; /* with no more than so many left, something is to be done about it */
 
     /* What its user notes about it. */
-    uint32_t cursor; /* the slot from which on to look for what was returned */
+    uint32_t cursor; /* the block from which on to look for what was returned */
     uint32_t wanted; /* slots to ask for next */
     uint32_t ahead;  /* when to ask, before it is empty */
 

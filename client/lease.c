@@ -16,8 +16,12 @@
 #define AHEAD_LEAST 64u
 #define AHEAD_SHARE 4u
 
-/* Slots to get back at once: a block costs its reader about half a microsecond. */
+/*
+ * Slots to get back at once, and the most blocks to look at for them: reading one that another core
+ * has written to costs about half a microsecond.
+ */
 #define RECOVERED_ENOUGH 32u
+#define RECOVERED_BLOCKS 4u
 
 /* Objects change hands beside a free, but not as often as that. */
 #define FREE_ATTEMPTS 8u
@@ -68,56 +72,56 @@ void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word)
 
 /* ---- Getting back ---------------------------------------------------------------------------- */
 
-/*
- * What is returned of a block, whose hint was cleared just now: our own is ours again; what is
- * others' keeps the hint. The epoch is looked at after each, as after a free.
- */
+/* What is returned of our own in the block is ours again; the epoch is looked at as after a free. */
 static void recover_block(struct lease *lease, struct cache *cache, uint32_t first)
 {
-    uint64_t returned = lease->cached + (SLOT_RETURNED - SLOT_CACHED);
+    const uint64_t returned = lease->cached + (SLOT_RETURNED - SLOT_CACHED);
     uint32_t end = first + LEASE_BLOCK, capacity = field32_load(lease->capacity);
-    bool others = false;
     for (uint32_t index = first; index < end && index < capacity; index++) {
         uint64_t word = word_load(&lease->words[index]);
-        if (slot_state(word) != SLOT_RETURNED && slot_state(word) != SLOT_RETIRED)
-            continue;
         if ((word & LEASE_STATE_MASK) != returned || cache_is_full(cache) ||
             !lease_recover(&lease->words[index], word))
-            others = true;
-        else if (epoch_load(lease->epoch) == 0)
+            continue;
+        if (epoch_load(lease->epoch) == 0)
             cache_push(cache, index);
         else
             lease_put_aside(lease, index, word - (SLOT_RETURNED - SLOT_CACHED));
     }
-    if (others)
-        lease_hint(lease->hints, first);
+}
+
+/* The next block with a hint from that one on, going round once; `blocks` if there is none. */
+static uint32_t next_hinted(const struct lease *lease, uint32_t from, uint32_t blocks)
+{
+    for (uint32_t i = 0, at = from < blocks ? from : 0; i < blocks;) {
+        uint64_t hints = bits_load(&lease->hints[at / 64]) >> at % 64;
+        uint32_t skipped = hints ? (uint32_t)__builtin_ctzll(hints) : 64 - at % 64;
+        at += skipped;
+        i += skipped;
+        if (hints && at < blocks)
+            return at;
+        if (at >= blocks)
+            at = 0;
+    }
+    return blocks;
 }
 
 /*
  * What others freed of our slots is got back without the daemon, as long as the pool is roomy: from
- * the blocks with hints, going round. Enough is enough: an allocation waits for it.
+ * the blocks with hints, one round after the other. Hints stay: only the daemon, which looks at all
+ * of a block, clears them. Enough is enough: an allocation waits for it.
  */
 static bool recover(struct lease *lease, struct cache *cache)
 {
-    uint32_t capacity = field32_load(lease->capacity), before = cache->count;
-    uint32_t words = (capacity + LEASE_HINT_SLOTS - 1) / LEASE_HINT_SLOTS;
-    for (uint32_t i = 0; i <= words && epoch_load(lease->epoch) == 0; i++) {
-        uint32_t at = (cache->cursor / LEASE_HINT_SLOTS + i) % words;
-        uint64_t hints = bits_load(&lease->hints[at]);
-        if (i == 0) /* not those that were looked at last */
-            hints &= ~UINT64_C(0) << cache->cursor / LEASE_BLOCK % 64;
-        for (; hints != 0; hints &= hints - 1) {
-            uint32_t block = (uint32_t)__builtin_ctzll(hints);
-            uint32_t first = at * LEASE_HINT_SLOTS + block * LEASE_BLOCK;
-            bits_clear(&lease->hints[at], UINT64_C(1) << block);
-            recover_block(lease, cache, first);
-            if (cache->count - before < RECOVERED_ENOUGH)
-                continue;
-            cache->cursor = first + LEASE_BLOCK;
-            return true;
-        }
+    uint32_t before = cache->count;
+    uint32_t blocks = (field32_load(lease->capacity) + LEASE_BLOCK - 1) / LEASE_BLOCK;
+    for (unsigned i = 0; i < RECOVERED_BLOCKS && cache->count - before < RECOVERED_ENOUGH; i++) {
+        uint32_t block =
+            epoch_load(lease->epoch) == 0 ? next_hinted(lease, cache->cursor, blocks) : blocks;
+        if (block == blocks)
+            break;
+        recover_block(lease, cache, block * LEASE_BLOCK);
+        cache->cursor = block + 1;
     }
-    cache->cursor = 0;
     return cache->count > before;
 }
 

@@ -70,16 +70,10 @@ static inline void bits_set(uint64_t *bits, uint64_t set)
         __atomic_fetch_or(bits, set, __ATOMIC_SEQ_CST);
 }
 
+/* A hint, for who doesn't rely on it. */
 static inline uint64_t bits_load(const uint64_t *bits)
 {
     return __atomic_load_n(bits, __ATOMIC_RELAXED);
-}
-
-/* Before what they tell of is looked at. */
-static inline void bits_clear(uint64_t *bits, uint64_t cleared)
-{
-    __atomic_fetch_and(bits, ~cleared, __ATOMIC_SEQ_CST);
-    order_fence();
 }
 
 /* Clears all of them; returns which were set. */
