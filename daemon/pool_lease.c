@@ -158,6 +158,16 @@ static void release(struct pool *pool, uint32_t index, uint32_t holder)
     ledger_release(&pool->ledger, index);
 }
 
+/* Its last object was freed by a member: it is nobody's, in its word too. */
+static void retire(struct pool *pool, uint32_t index, uint32_t holder)
+{
+    uint64_t retired = slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_NONE, SLOT_RETIRED);
+    pool_change_own(pool, index, retired);
+    pool->lease.seen[index] = retired;
+    pool_discharge(pool, holder);
+    ledger_retire(&pool->ledger, index);
+}
+
 /* Sees the slot, and takes it back if it is RETURNED, or CACHED and these too. */
 static struct seen collect(struct pool *pool, uint32_t index, bool cached, int64_t now)
 {
@@ -171,8 +181,7 @@ static struct seen collect(struct pool *pool, uint32_t index, bool cached, int64
     struct seen seen = pool_see(pool, index, word, now);
     enum slot_state state = slot_state(word);
     if (state == SLOT_RETIRED) {
-        pool_discharge(pool, holder);
-        ledger_retire(&pool->ledger, index);
+        retire(pool, index, holder);
     } else if ((state == SLOT_RETURNED || (cached && state == SLOT_CACHED)) &&
                lease_take_back(&pool->words[index], word)) {
         release(pool, index, holder);
