@@ -60,12 +60,21 @@ void pool_see_now(struct pool *pool, uint32_t index, uint64_t word, int64_t now)
 
 /* ---- Damage ---------------------------------------------------------------------------------- */
 
+/* What is detached can only be freed, once: nobody allocates or caches for the pool itself. */
+static bool is_possible_detached(uint64_t seen, uint64_t word)
+{
+    return word == seen ||
+           (slot_state(seen) == SLOT_LIVE && word == lease_freed(seen, SLOT_RETURNED));
+}
+
 /* What a member may have made of a slot that it was granted, or somebody of a detached one. */
 static bool is_possible(const struct pool *pool, uint32_t index, uint32_t holder, uint64_t word)
 {
     uint64_t seen = pool->lease.seen[index];
     if (slot_state(seen) == SLOT_SHARED)
         return word == seen;
+    if (holder == SLOT_MEMBER_POOL)
+        return is_possible_detached(seen, word);
     if (slot_member(word) != holder || slot_generation(word) < slot_generation(seen))
         return false;
     bool same = slot_generation(word) == slot_generation(seen);
@@ -75,7 +84,7 @@ static bool is_possible(const struct pool *pool, uint32_t index, uint32_t holder
     case SLOT_LIVE:
         return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_LIVE;
     case SLOT_RETURNED:
-        return !same || slot_state(seen) != SLOT_LIVE;
+        return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_RETURNED;
     case SLOT_RETIRED:
         return slot_generation(word) == SLOT_GENERATION_LAST;
     default:
