@@ -279,6 +279,7 @@ uint64_t broker_trim(struct broker *broker, struct pool *pool)
     uint64_t bytes = pool_trim(pool, broker->now);
     if (bytes > 0)
         log_info("trimmed pool=%s bytes=%" PRIu64, pool->ctl->name, bytes);
+    leasing_settle(broker, pool);
     return bytes;
 }
 

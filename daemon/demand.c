@@ -180,7 +180,7 @@ static bool grant(struct broker *broker, struct pool *pool, const struct demand 
     reply->handles = (struct bytes){handles, (size_t)demand->count * HANDLE_WIRE_SIZE};
     pool->exhausted = false;
     broker_arm_pool(broker, pool);
-    notice_usage(broker, pool);
+    leasing_tell(broker, pool);
     return true;
 }
 
@@ -284,11 +284,18 @@ static enum priority priority_of(const struct allocate_request *request)
 
 static void serve(struct broker *broker, struct pool *pool, bool may_grow);
 
-/* Whether others are in front of it, for whom the pool couldn't grow yet, if that is why they are. */
+/*
+ * Whether others are in front of it: not if that is because the pool couldn't grow yet, or because
+ * nobody told yet of what was returned.
+ */
 static bool is_queued(struct broker *broker, struct pool *pool, const struct demand *demand)
 {
     if (pool->growing.failed && waitqueue_is_ahead(&pool->waiters, demand->priority))
         serve(broker, pool, true);
+    if (pool_is_leased(pool) && waitqueue_is_ahead(&pool->waiters, demand->priority)) {
+        pool_harvest(pool, broker->now);
+        leasing_settle(broker, pool);
+    }
     return waitqueue_is_ahead(&pool->waiters, demand->priority);
 }
 
@@ -367,8 +374,10 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
         error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for evictable objects");
         return BROKER_REFUSED;
     }
-    if (!charge(broker, pool, &demand, &wanted.slots, error))
+    if (!charge(broker, pool, &demand, &wanted.slots, error)) {
+        leasing_settle(broker, pool);
         return BROKER_REFUSED;
+    }
     enum broker_outcome outcome = decide(broker, &wanted, &demand, request->timeout, reply, error);
     if (outcome == BROKER_REFUSED)
         slots_charge_deinit(&wanted.slots);
@@ -376,6 +385,7 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
     if (grown || pool_capacity(pool) > capacity)
         demand_serve(broker, pool); /* less important ones */
     pool_relax(pool);
+    leasing_settle(broker, pool); /* whom this one overtook, or took back the slots for */
     return outcome;
 }
 
@@ -395,7 +405,7 @@ static void serve(struct broker *broker, struct pool *pool, bool may_grow)
         answer_waiter(broker, waiter, granted ? &reply : NULL, granted ? NULL : &error);
     }
     pool_relax(pool);
-    notice_usage(broker, pool);
+    leasing_tell(broker, pool);
     broker_arm_pool(broker, pool);
 }
 

@@ -56,11 +56,13 @@ static uint32_t operate(const struct call *call, enum pool_operation operation, 
         call_refuse_argument(call, "handles", "must be one or more handles of 16 bytes each");
         return 0;
     }
-    if (!pool_operate(membership->pool, operation, membership->member, handles->data, count,
-                      call->broker->now, &call->answer->error))
-        return 0;
-    demand_serve(call->broker, membership->pool);
-    return count;
+    bool done = pool_operate(membership->pool, operation, membership->member, handles->data, count,
+                             call->broker->now, &call->answer->error);
+    if (done)
+        demand_serve(call->broker, membership->pool);
+    else
+        leasing_settle(call->broker, membership->pool);
+    return done ? count : 0;
 }
 
 bool on_free(const struct call *call, const struct free_request *request, struct free_reply *reply)

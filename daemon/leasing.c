@@ -16,11 +16,22 @@
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 
-static void tell(struct broker *broker, struct pool *pool)
+void leasing_tell(struct broker *broker, struct pool *pool)
 {
     notice_usage(broker, pool);
     if (pool->lease.damage > 0 && !pool->damaged)
         notice_damage(broker, pool);
+}
+
+void leasing_settle(struct broker *broker, struct pool *pool)
+{
+    const struct waiter *first = waitqueue_first(&pool->waiters);
+    if (!pool_is_leased(pool))
+        return;
+    leasing_tell(broker, pool);
+    if (first && pool_room(pool, first->priority) >= first->count)
+        demand_serve(broker, pool);
+    broker_arm_pool(broker, pool);
 }
 
 void leasing_look(struct broker *broker, struct pool *pool)
@@ -28,8 +39,7 @@ void leasing_look(struct broker *broker, struct pool *pool)
     if (!pool_is_leased(pool))
         return;
     pool_sweep(pool, broker->now);
-    tell(broker, pool);
-    broker_arm_pool(broker, pool);
+    leasing_settle(broker, pool);
 }
 
 void leasing_recall(struct broker *broker, struct pool *pool)
@@ -37,8 +47,7 @@ void leasing_recall(struct broker *broker, struct pool *pool)
     if (!pool_is_leased(pool))
         return;
     pool_harvest_all(pool, broker->now);
-    tell(broker, pool);
-    demand_serve(broker, pool);
+    leasing_settle(broker, pool);
 }
 
 static void on_look(void *context, struct deadline *deadline)
@@ -50,7 +59,6 @@ static void on_look(void *context, struct deadline *deadline)
         pool->look_after = LOOK_FIRST;
     else if (pool->look_after < LOOK_LAST)
         pool->look_after *= 2;
-    tell(broker, pool);
     demand_serve(broker, pool);
 }
 
@@ -87,24 +95,31 @@ static uint32_t share(const struct pool *pool, uint32_t member, uint32_t count)
     return (uint32_t)(most < user ? most : user);
 }
 
-struct bytes leasing_grant(struct broker *broker, const struct membership *membership,
-                           uint32_t count)
+static uint32_t grant(struct broker *broker, const struct membership *membership, uint32_t count)
 {
     struct pool *pool = membership->pool;
     struct slots_charge charge = {.session = CHARGE_NONE};
     struct error error;
 
-    if (pool_is_tight(pool) || pool_room(pool, PRIORITY_BEST_EFFORT) == 0)
-        pool_harvest(pool, broker->now);
-    pool_relax(pool);
     uint32_t granted = pool_is_tight(pool) ? 0 : share(pool, membership->member, count);
     if (granted == 0 || !pool_prepare(pool, granted, false, &error) ||
         !pool_charge(pool, membership->member, granted, &charge, &error))
-        return (struct bytes){broker->handles, 0};
+        return 0;
     pool_lease(pool, membership->member, granted, &charge, broker->handles);
     pool->look_after = LOOK_FIRST;
-    broker_arm_pool(broker, pool);
     growing_look_ahead(broker, pool);
+    return granted;
+}
+
+struct bytes leasing_grant(struct broker *broker, const struct membership *membership,
+                           uint32_t count)
+{
+    struct pool *pool = membership->pool;
+    if (pool_is_tight(pool) || pool_room(pool, PRIORITY_BEST_EFFORT) == 0)
+        pool_harvest(pool, broker->now);
+    pool_relax(pool);
+    uint32_t granted = grant(broker, membership, count);
+    leasing_settle(broker, pool);
     return (struct bytes){broker->handles, granted * sizeof(uint32_t)};
 }
 
@@ -118,7 +133,7 @@ bool leasing_gather(struct broker *broker, struct pool *pool, enum priority prio
     pool_harvest(pool, broker->now);
     if (pool_room(pool, priority) < count)
         pool_tighten(pool, waits || pool->waiters.count > 0, broker->now);
-    tell(broker, pool);
+    leasing_tell(broker, pool);
     return pool_room(pool, priority) >= count;
 }
 

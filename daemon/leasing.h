@@ -32,6 +32,12 @@ void leasing_look(struct broker *broker, struct pool *pool);
 /* Takes back all that is cached: what members are said to hold then, they have allocated. */
 void leasing_recall(struct broker *broker, struct pool *pool);
 
+/* Says what was seen of the pool: its usage, its damage. */
+void leasing_tell(struct broker *broker, struct pool *pool);
+
+/* Its words were looked at: says so, and serves who waits, if slots were taken back. */
+void leasing_settle(struct broker *broker, struct pool *pool);
+
 /* For the broker: the pool begins, may have something to look at, ends. */
 void leasing_begin(struct pool *pool);
 void leasing_arm(struct broker *broker, struct pool *pool);

@@ -16,6 +16,7 @@
 #include "daemon/broker.h"
 #include "daemon/demand.h"
 #include "daemon/growing.h"
+#include "daemon/leasing.h"
 #include "daemon/listening.h"
 #include "daemon/log.h"
 #include "daemon/name.h"
@@ -303,6 +304,8 @@ static inline bool operate(struct pool *of, enum pool_operation operation, uint3
                              held + (size_t)first * HANDLE_WIRE_SIZE, count, broker.now, &error);
     if (done)
         demand_serve(&broker, of);
+    else
+        leasing_settle(&broker, of);
     broker_check(&broker);
     return done;
 }
