@@ -367,13 +367,25 @@ static bool take_means(struct pool *pool, enum pool_operation operation, uint32_
                                         pool_charge(pool, member, count, charge, error));
 }
 
+static bool prepare(struct pool *pool, enum pool_operation operation, uint32_t member,
+                    const uint8_t *handles, uint32_t count, struct slots_charge *charge,
+                    int64_t now, struct error *error)
+{
+    return check_handles(pool, &operations[operation], member, handles, count, now, error) &&
+           take_means(pool, operation, member, handles, count, charge, error);
+}
+
 bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error)
 {
     struct slots_charge charge = {.session = CHARGE_NONE};
-    if (!check_handles(pool, &operations[operation], member, handles, count, now, error))
-        return false;
-    bool done = take_means(pool, operation, member, handles, count, &charge, error);
+    error->code = ERROR_NONE;
+    bool done = prepare(pool, operation, member, handles, count, &charge, now, error);
+    if (!done && error->code == ERROR_QUOTA_EXCEEDED && pool_is_leased(pool)) {
+        /* Caches are given up before a quota refuses; which changes what the handles are of. */
+        pool_harvest_all(pool, now);
+        done = prepare(pool, operation, member, handles, count, &charge, now, error);
+    }
     if (done)
         pool_charge_holder(pool, member, &charge);
     for (uint32_t i = 0; done && i < count; i++) {
