@@ -13,6 +13,7 @@
 #include "shm/order.h"
 
 #define DESCRIBED_MAX 3u
+#define LOOKED_AT_MAX 256u
 #define DURATION_SIZE 48
 
 static enum log_level level_of(enum event_kind kind)
@@ -115,14 +116,35 @@ void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count)
 
 /* ---- Holders --------------------------------------------------------------------------------- */
 
+/*
+ * In a leased pool what a member was granted first may be what it allocated last, or never: the oldest
+ * of its objects, as far as they are among the first so many slots that it was granted.
+ */
+static int64_t leased_since(const struct broker *broker, const struct pool *pool, uint32_t member)
+{
+    int64_t since = broker->now;
+    uint32_t at = ledger_oldest(&pool->ledger, member);
+    for (uint32_t i = 0; i < LOOKED_AT_MAX && at != LEDGER_NONE; i++) {
+        if (slot_is_allocated(pool->lease.seen[at]) && pool->ages.since[at] < since)
+            since = pool->ages.since[at];
+        at = pool->ledger.links[at].next;
+    }
+    return since;
+}
+
+static int64_t alone_since(const struct broker *broker, const struct pool *pool, uint32_t member)
+{
+    uint32_t oldest = ledger_oldest(&pool->ledger, member);
+    if (pool_is_leased(pool))
+        return leased_since(broker, pool, member);
+    return oldest == LEDGER_NONE ? broker->now : pool->ages.since[oldest];
+}
+
 /* Of what the member holds by itself and of what it holds with others, each in its order. */
 static int64_t held_since(const struct broker *broker, const struct pool *pool, uint32_t member)
 {
-    uint32_t alone = ledger_oldest(&pool->ledger, member);
+    int64_t since = alone_since(broker, pool, member);
     uint32_t shared = holders_oldest(&pool->holders, member);
-    int64_t since = broker->now;
-    if (alone != LEDGER_NONE)
-        since = pool->ages.since[alone];
     if (shared != HOLDERS_NONE && pool->ages.since[shared] < since)
         since = pool->ages.since[shared];
     return since;
