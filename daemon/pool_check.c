@@ -6,14 +6,26 @@
 
 #include "shm/lease.h"
 
+/* What the daemon keeps of the slot agrees with itself, whatever members make of the word. */
+static void check_seen(const struct pool *pool, uint32_t index, uint32_t holder)
+{
+    uint64_t seen = pool->lease.seen[index];
+    enum slot_state state = slot_state(seen);
+    assert(slot_member(seen) == holder);
+    assert((holder == SLOT_MEMBER_NONE) == (state == SLOT_IDLE || state == SLOT_RETIRED) ||
+           slot_generation(seen) == SLOT_GENERATION_LAST);
+    assert((state == SLOT_SHARED) == (holders_count(&pool->holders, index) > 0));
+}
+
 /* Members change only what is granted, and there is nothing else that they can make of it. */
 static void check_leased(const struct pool *pool, uint32_t index, uint32_t holder)
 {
     uint64_t word = word_load(&pool->words[index]), seen = pool->lease.seen[index];
     enum slot_state state = slot_state(word);
+    check_seen(pool, index, holder);
     assert(slot_generation(word) >= slot_generation(seen));
     if (holder == SLOT_MEMBER_NONE)
-        assert(word == seen && (state == SLOT_IDLE || state == SLOT_RETIRED));
+        assert(word == seen);
     else
         assert(state == SLOT_CACHED || state == SLOT_LIVE || state == SLOT_SHARED ||
                state == SLOT_RETURNED || state == SLOT_RETIRED);
@@ -86,10 +98,33 @@ static void check_members(const struct pool *pool)
     assert(members == pool->member_count);
 }
 
-void pool_check(const struct pool *pool)
+/* Tight exactly if members are told so; who waits is told of, too. */
+static void check_epoch(const struct pool *pool)
+{
+    const struct lease *lease = &pool->lease;
+    uint64_t epoch = lease->tight ? lease_epoch(lease->number, lease->waiting) : 0;
+    assert(pool->ctl->waiters == epoch && (lease->tight || !lease->waiting));
+    assert(!pool_is_leased(pool) || pool->waiters.count == 0 || lease->waiting);
+}
+
+/* Of all slots together. */
+static void check_usage(const struct pool *pool)
 {
     const struct layout_counters *counters = &pool->ctl->counters;
+    uint32_t allocated = 0;
+    for (uint32_t i = 0; i < pool_capacity(pool); i++)
+        allocated += slot_is_allocated(pool_is_leased(pool) ? pool->lease.seen[i]
+                                                            : word_load(&pool->words[i]));
+    assert(allocated == counters->current_usage);
+    assert(pool->ages.held.count == counters->current_usage);
+    assert(pool->ages.too_long == counters->held_long);
+    assert(counters->sequence % 2 == 0 && counters->current_usage <= counters->peak_usage);
+    assert(counters->current_usage - counters->reset_usage ==
+           counters->total_allocations - counters->total_deallocations);
+}
 
+void pool_check(const struct pool *pool)
+{
     ledger_check(&pool->ledger);
     holders_check(&pool->holders);
     ages_check(&pool->ages, pool_capacity(pool));
@@ -101,13 +136,6 @@ void pool_check(const struct pool *pool)
     assert(pool_capacity(pool) == pool->ctl->capacity);
     assert(pool_capacity(pool) <= pool_capacity_max(pool));
     assert(pool->ctl->intent.kind == LAYOUT_INTENT_NONE);
-    assert(pool->ages.held.count == counters->current_usage);
-    assert(pool->ages.too_long == counters->held_long);
-    assert(pool->ctl->waiters == 0 ||
-           (pool_is_tight(pool) &&
-            pool->ctl->waiters == lease_epoch(pool->lease.number, pool->lease.waiting)));
-    assert(!pool_is_leased(pool) || pool->waiters.count == 0 || pool->lease.waiting);
-    assert(counters->sequence % 2 == 0 && counters->current_usage <= counters->peak_usage);
-    assert(counters->current_usage - counters->reset_usage ==
-           counters->total_allocations - counters->total_deallocations);
+    check_epoch(pool);
+    check_usage(pool);
 }
