@@ -32,7 +32,10 @@ allowed() {
     case $file in
     shm/include/*) public_header_of shm "$include" ;;
     client/include/*) public_header_of client "$include" || public_header_of shm "$include" ;;
-    docs/examples/*) public_header_of client "$include" || public_header_of shm "$include" ;;
+    docs/examples/*)
+        [[ $include == '"'*'"' && $include != */* && -f $root/docs/examples/${include//\"/} ]] ||
+            public_header_of client "$include" || public_header_of shm "$include"
+        ;;
     shm/*) [[ $include == '"shm/'* ]] || public_header_of shm "$include" ;;
     proto/*)
         [[ $include == '"shm/'* || $include == '"proto/'* ]] ||
@@ -122,7 +125,7 @@ check_seeded() {
     done
     mkdir -p "$copy"/{shm,client}/include/fastalloc "$copy/client/ctl" "$copy/docs/examples"
     touch "$copy/shm/include/fastalloc/seed_shm.h" "$copy/client/include/fastalloc/seed_client.h"
-    touch "$copy/client/ctl/seed_ctl.h"
+    touch "$copy/client/ctl/seed_ctl.h" "$copy/docs/examples/seed_example.h"
     check_tree "$copy"
 
     must_pass shm/seed.c '"shm/seed.h"'
@@ -179,6 +182,8 @@ check_seeded() {
     must_fail shm/include/fastalloc/seed.h '"shm/seed.h"'
     must_fail shm/include/fastalloc/seed.h '<fastalloc/seed_client.h>'
 
+    must_pass docs/examples/seed.c '"seed_example.h"'
+    must_fail docs/examples/seed.c '"seed_missing.h"'
     must_fail docs/examples/seed.c '"shm/seed.h"'
     must_fail tests/seed.c '"../shm/seed.h"'
     must_fail bench/seed.c '"../shm/seed.h"'

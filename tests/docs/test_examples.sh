@@ -95,6 +95,12 @@ event: watermark-reached, 9 of 10" "$examples/monitor"
 expect 0 "from a process that is gone" "$examples/handover"
 [[ $(statistic letters reclaimed) == 0 ]] || die "the letter was taken back"
 
+# ---- leased pools -------------------------------------------------------------------------------
+
+expect 0 "100000 samples, sum 4999950000" "$examples/pipeline" 100000
+[[ $(statistic samples total_allocations) == 100000 && $(statistic samples current_usage) == 0 ]] ||
+    die "pipeline's statistics"
+
 # ---- exchange -----------------------------------------------------------------------------------
 
 expect 1 "exchange_reader: pool 'exchange' does not exist here; *" "$examples/exchange_reader" 1:0:0123456789abcdef
