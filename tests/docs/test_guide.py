@@ -32,7 +32,7 @@ ENTRIES = {
                       "retrying indefinitely"],
     "Recovery": ["1 increase the pool's size", "2 object lifecycle management", "3 prioritise allocations"],
     "Debugging": ["enable logging", "track allocation patterns", "assertions in development"],
-    "Beyond the guide: objects between processes": ["hand over", "leave behind", "share"],
+    "Beyond the guide: objects between processes": ["hand over", "a stream", "leave behind", "share"],
 }
 
 
