@@ -520,7 +520,11 @@ harvest:
     :: atomic { mode == HINTS && mem[HINT] != 0 -> goto walk }
 #else
     :: atomic { mode == HINTS && mem[HINT] != 0 -> skip }
+#ifdef BUG_HINT_CLEARED_PLAINLY
+        atomic { store(DAEMON, HINT, 0); goto walk }
+#else
         atomic { DRAINED(DAEMON) -> mem[HINT] = 0; goto walk }
+#endif
 #endif
     :: atomic { mode == HINTS && mem[HINT] == 0 -> goto serve }
     fi;
