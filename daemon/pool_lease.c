@@ -177,10 +177,15 @@ static void retire(struct pool *pool, uint32_t index, uint32_t holder)
     ledger_retire(&pool->ledger, index);
 }
 
-/* Sees the slot, and takes it back if it is RETURNED, or CACHED and these too. */
-static struct seen collect(struct pool *pool, uint32_t index, bool cached, int64_t now)
+/*
+ * Sees the slot, and takes it back if it is RETURNED, or CACHED and these too. *changed: its word did
+ * under our hands.
+ */
+static struct seen try_to_collect(struct pool *pool, uint32_t index, bool cached, int64_t now,
+                                  bool *changed)
 {
     uint32_t holder = ledger_holder(&pool->ledger, index);
+    *changed = false;
     if (holder == SLOT_MEMBER_NONE)
         return (struct seen){0};
     uint64_t word = word_load(&pool->words[index]);
@@ -189,12 +194,26 @@ static struct seen collect(struct pool *pool, uint32_t index, bool cached, int64
 
     struct seen seen = pool_see(pool, index, word, now);
     enum slot_state state = slot_state(word);
-    if (state == SLOT_RETIRED) {
+    if (state == SLOT_RETIRED)
         retire(pool, index, holder);
-    } else if ((state == SLOT_RETURNED || (cached && state == SLOT_CACHED)) &&
-               lease_take_back(&pool->words[index], word)) {
-        release(pool, index, holder);
+    if (state == SLOT_RETURNED || (cached && state == SLOT_CACHED)) {
+        *changed = !lease_take_back(&pool->words[index], word);
+        if (!*changed)
+            release(pool, index, holder);
     }
+    return seen;
+}
+
+/*
+ * Twice if need be: a thread that is late may make a slot that is CACHED anew stand aside. A third
+ * time there is none but who allocates it.
+ */
+static struct seen collect(struct pool *pool, uint32_t index, bool cached, int64_t now)
+{
+    bool changed;
+    struct seen seen = try_to_collect(pool, index, cached, now, &changed);
+    if (changed)
+        add_seen(&seen, try_to_collect(pool, index, cached, now, &changed));
     return seen;
 }
 
@@ -288,6 +307,7 @@ static void publish(struct pool *pool, bool tight, bool waiting)
 {
     pool->lease.tight = tight;
     pool->lease.waiting = waiting;
+    field_store(&pool->ctl->epochs, pool->lease.number);
     epoch_store(&pool->ctl->waiters, tight ? lease_epoch(pool->lease.number, waiting) : 0);
 }
 

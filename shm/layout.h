@@ -133,7 +133,8 @@ struct layout_ctl {
     uint8_t pad2[60];
 
     uint64_t waiters; /* of leased pools: the epoch (shm/lease.h) */
-    uint8_t pad3[56];
+    uint64_t epochs;  /* the last number of an epoch, stored before the epoch */
+    uint8_t pad3[48];
 
     struct layout_policy policy;
     struct layout_intent intent;
@@ -161,6 +162,7 @@ _Static_assert(offsetof(struct layout_ctl, name) == 72, "layout");
 _Static_assert(offsetof(struct layout_ctl, type) == 136, "layout");
 _Static_assert(offsetof(struct layout_ctl, capacity) == 256, "layout");
 _Static_assert(offsetof(struct layout_ctl, waiters) == 320, "layout");
+_Static_assert(offsetof(struct layout_ctl, epochs) == 328, "layout");
 _Static_assert(offsetof(struct layout_ctl, policy) == 384, "layout");
 _Static_assert(offsetof(struct layout_policy, growth) == 0, "layout");
 _Static_assert(offsetof(struct layout_policy, watermark) == 192, "layout");

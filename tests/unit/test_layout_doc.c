@@ -68,6 +68,7 @@ static void fill_head(struct table *table)
     HEAD(type);
     HEAD(capacity);
     HEAD(waiters);
+    HEAD(epochs);
     HEAD(policy);
     HEAD(intent);
     HEAD(counters);
