@@ -673,6 +673,41 @@ START_TEST(test_the_caches_of_idle_threads_are_there_for_the_others)
 }
 END_TEST
 
+/* Somebody else takes all there is, and goes. */
+static void have_all_taken_back(const char *name, uint64_t capacity)
+{
+    fastalloc_connection_t *another = test_daemon_connect(&server);
+    fastalloc_pool_t *pool;
+    ck_assert_int_eq(fastalloc_open(another, name, NULL, &pool, NULL), 0);
+    expect_room(pool, capacity, 0);
+    fastalloc_disconnect(another);
+    while (stats_of(name).cached > 0)
+        continue;
+}
+
+/* Some of what it has cached was taken back and is another thread's: enough for a part of a batch. */
+START_TEST(test_a_batch_that_comes_short_leaves_nothing_behind)
+{
+    struct guest guest = {.first = open_leased("objects", 40)};
+    fastalloc_handle_t handles[32];
+    pthread_t thread;
+    ck_assert_int_eq(fastalloc_allocate_many(guest.first, 32, 0, handles, NULL), 0);
+    ck_assert_int_eq(fastalloc_free_many(guest.first, handles, 32, NULL), 0);
+    have_all_taken_back("objects", 40);
+    pthread_barrier_init(&guest.turn, NULL, 2);
+    ck_assert_int_eq(pthread_create(&thread, NULL, stay, &guest), 0);
+    pthread_barrier_wait(&guest.turn);
+    ck_assert_uint_ge(stats_of("objects").cached, 9);
+    ck_assert_int_eq(fastalloc_allocate_many(guest.first, 32, 0, handles, NULL), 0);
+    ck_assert_uint_eq(stats_of("objects").current_usage, 1 + 32);
+    guest.second = guest.first;
+    pthread_barrier_wait(&guest.turn);
+    pthread_join(thread, NULL);
+    ck_assert(!guest.failed);
+    pthread_barrier_destroy(&guest.turn);
+}
+END_TEST
+
 /* ---- A forked child -------------------------------------------------------------------------- */
 
 static fastalloc_pool_t *inherited;
@@ -758,6 +793,7 @@ int main(void)
         test_a_pool_may_be_closed_with_a_request_under_way,
         test_a_pool_may_be_closed_with_caches_of_other_threads,
         test_the_caches_of_idle_threads_are_there_for_the_others,
+        test_a_batch_that_comes_short_leaves_nothing_behind,
         test_a_forked_child_has_nothing_of_it_and_can_have_its_own,
     };
     if (!test_daemon_is_built())
