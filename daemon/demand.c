@@ -333,7 +333,10 @@ static bool charge(struct broker *broker, struct pool *pool, const struct demand
     if (!pool_is_leased(pool))
         return false;
     pool_harvest_all(pool, broker->now);
-    return pool_charge(pool, demand->member, demand->count, slots, error);
+    if (!pool_charge(pool, demand->member, demand->count, slots, error))
+        return false;
+    error->code = ERROR_NONE;
+    return true;
 }
 
 enum broker_outcome demand_request(struct broker *broker, struct session *session,

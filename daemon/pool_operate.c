@@ -393,5 +393,7 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
         operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
     }
     slots_charge_deinit(&charge);
+    if (done)
+        error->code = ERROR_NONE;
     return done;
 }
