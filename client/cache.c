@@ -119,7 +119,7 @@ static struct cache *find(struct cache_thread *thread, const struct cache_pool *
 static struct cache *make(struct cache_thread *thread, struct cache_pool *pool)
 {
     void *memory = NULL;
-    if (guard_new(sizeof(struct cache), &memory) < 0)
+    if (guard_new(sizeof(struct cache), &memory) < 0 || !memory)
         return NULL;
     struct cache *cache = memory;
     cache->alive = true;

@@ -134,8 +134,8 @@ static int add_pool(struct fastalloc_connection *connection,
     int code = pool ? guard_new(sizeof(*pool->guarded), &guarded) : -ENOMEM;
     if (code < 0) {
         free(pool);
-        return error_raise(error, code, "cannot set up pool '%s': %s", request->name,
-                           error_text(-code));
+        error_raise(error, code, "cannot set up pool '%s': %s", request->name, error_text(-code));
+        return code;
     }
     pool->connection = connection;
     pool->guarded = guarded;

@@ -184,8 +184,8 @@ START_TEST(test_what_is_cached_is_allocated_and_freed_without_the_daemon)
     }
     continue_daemon();
     fastalloc_stats_t stats = stats_of("objects");
-    ck_assert_uint_eq(stats.total_allocations, 1 + 1000 * (FIRST - 1));
-    ck_assert_uint_eq(stats.total_deallocations, 1000 * (FIRST - 1));
+    ck_assert_uint_eq(stats.total_allocations, 1 + 1000L * (FIRST - 1));
+    ck_assert_uint_eq(stats.total_deallocations, 1000L * (FIRST - 1));
     ck_assert_uint_eq(stats.current_usage, 1);
     ck_assert_uint_eq(stats.cached, FIRST - 1);
     ck_assert_ptr_nonnull(fastalloc_get(pool, handles[0]));

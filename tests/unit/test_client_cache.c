@@ -21,8 +21,9 @@ static void note_end(struct cache *cache)
 /* In guarded memory, as those of pools. */
 static struct cache_pool *pool_new(void)
 {
-    void *memory;
+    void *memory = NULL;
     ck_assert_int_eq(guard_new(sizeof(struct cache_pool), &memory), 0);
+    ck_assert_ptr_nonnull(memory);
     ck_assert_int_eq(cache_pool_init(memory, note_end), 0);
     return memory;
 }
@@ -86,7 +87,7 @@ START_TEST(test_each_of_many_pools_keeps_its_cache)
         }
     for (unsigned i = 0; i < POOLS; i++)
         pool_free(pools[i]);
-    ck_assert_uint_eq(ended_count, POOLS);
+    ck_assert(ended_count == POOLS);
 }
 END_TEST
 
@@ -245,9 +246,9 @@ END_TEST
 static void *be_a_child(void *argument)
 {
     struct cache_pool *parents = argument;
-    void *memory;
+    void *memory = NULL;
     require(parents->serial == 0);
-    require(guard_new(sizeof(struct cache_pool), &memory) == 0);
+    require(guard_new(sizeof(struct cache_pool), &memory) == 0 && memory);
     struct cache_pool *own = memory;
     require(cache_pool_init(own, note_end) == 0);
     struct cache *cache = cache_get(own);
