@@ -744,7 +744,6 @@ static void be_a_child(int control, const void *argument)
     if (argument) /* whether it closes what is its parent's */
         fastalloc_disconnect(connection);
     fastalloc_disconnect(own);
-    pthread_exit(NULL); /* a thread with a cache, of the parent's, ends */
 }
 
 START_TEST(test_a_forked_child_has_nothing_of_it_and_can_have_its_own)
