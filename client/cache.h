@@ -37,7 +37,6 @@ struct cache {
     /* What its user notes about it. */
     uint32_t cursor; /* the block from which on to look for what was returned */
     uint32_t wanted; /* slots to ask for next */
-    uint32_t ahead;  /* when to ask, before it is empty */
 
     bool alive; /* not in a forked child */
     struct cache_pool *pool;

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT */
+/* A leased pool of a scripted daemon: what the library takes of it, and what it refuses. */
+#include <fastalloc/fastalloc.h>
+
+#include <string.h>
+#include <unistd.h>
+
+#include "shm/lease.h"
+#include "tests/lib/fd_count.h"
+#include "tests/lib/peer_client.h"
+#include "tests/unit/suite.h"
+
+#define MEMBER 3u
+#define FIRST 32u /* slots that are asked for first */
+
+/* ---- The scripted daemon --------------------------------------------------------------------- */
+
+/* Its pool; all slots are in the member's caches. */
+static struct leased {
+    struct peer_pool pool;
+    unsigned descriptors;
+    bool tight;
+} leased;
+
+static void begin_leased(struct peer *peer)
+{
+    peer_greet(peer);
+    peer_pool_receive(&leased.pool, peer);
+    leased.pool.head.kind = leased.pool.reply.kind = LAYOUT_LEASED;
+    leased.pool.reply.member = MEMBER;
+    leased.pool.reply.descriptors = 4;
+    leased.descriptors = 4;
+}
+
+static void reply_leased(struct peer *peer)
+{
+    const struct peer_pool *pool = &leased.pool;
+    uint64_t words[PEER_POOL_CAPACITY];
+    int fds[4];
+    for (size_t i = 0; i < 3; i++)
+        fds[i] = peer_memory(pool->sizes[i]);
+    fds[3] = peer_memory(8); /* as a bell it will do */
+    for (size_t i = 0; i < PEER_POOL_CAPACITY; i++)
+        words[i] = slot_word(SLOT_GENERATION_FIRST, MEMBER, SLOT_CACHED);
+    peer_require(pwrite(fds[0], &pool->head, sizeof(pool->head), 0) > 0);
+    peer_require(pwrite(fds[1], words, sizeof(words), (off_t)pool->geometry.words_offset) > 0);
+    peer_reply_with(peer, METHOD_POOL_OPEN, &pool->reply, fds, leased.descriptors);
+    for (size_t i = leased.descriptors; i < 4; i++)
+        close(fds[i]);
+}
+
+static void serve_leased(struct peer *peer)
+{
+    begin_leased(peer);
+    reply_leased(peer);
+}
+
+/* Receives a lease of so many and answers it with these slots. */
+static void grant(struct peer *peer, uint32_t asked, const uint32_t *slots, uint32_t count,
+                  size_t surplus)
+{
+    uint8_t bytes[64 * 4 + 4] = {0};
+    struct lease_request request;
+    struct lease_reply reply = {.slots = {bytes, (size_t)count * 4 + surplus}};
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t wire = htole32(slots[i]);
+        memcpy(bytes + (size_t)i * 4, &wire, sizeof(wire));
+    }
+    peer_receive(peer, METHOD_LEASE, &request);
+    peer_require(request.pool == PEER_POOL_ID && request.count == asked);
+    peer_reply(peer, METHOD_LEASE, &reply);
+}
+
+/* Receives an allocate of one object and answers it with that of the slot. */
+static void allocate(struct peer *peer, uint32_t index)
+{
+    uint8_t bytes[HANDLE_WIRE_SIZE];
+    struct allocate_request request;
+    struct allocate_reply reply = {.handles = {bytes, sizeof(bytes)}};
+    handle_to_wire(handle_make(PEER_POOL_ID, index, PEER_POOL_NONCE, SLOT_GENERATION_FIRST), bytes);
+    peer_receive(peer, METHOD_ALLOCATE, &request);
+    peer_require(request.pool == PEER_POOL_ID && request.count == 0);
+    peer_reply(peer, METHOD_ALLOCATE, &reply);
+}
+
+static uint32_t take(struct peer_client *client)
+{
+    fastalloc_handle_t handle;
+    ck_assert_msg(fastalloc_try_allocate(client->pool, &handle, &client->error) == 0, "%s",
+                  client->error.message);
+    return handle.index;
+}
+
+/* ---- Opening --------------------------------------------------------------------------------- */
+
+static void serve_open(struct peer *peer)
+{
+    serve_leased(peer);
+    peer_pool_close(peer);
+}
+
+START_TEST(test_an_open_pool_keeps_one_descriptor_until_it_is_closed)
+{
+    struct peer_client client;
+    peer_client_connect(&client, serve_open);
+    unsigned before = test_fd_count();
+    ck_assert_int_eq(fastalloc_open(client.connection, "pool", NULL, &client.pool, NULL), 0);
+    ck_assert_uint_eq(test_fd_count(), before + 1);
+    fastalloc_close(client.pool);
+    ck_assert_uint_eq(test_fd_count(), before);
+    client.pool = NULL;
+    peer_client_end(&client);
+}
+END_TEST
+
+static void (*spoil)(void);
+
+static void serve_spoiled(struct peer *peer)
+{
+    begin_leased(peer);
+    spoil();
+    peer->may_lose_client = true;
+    reply_leased(peer);
+}
+
+static void spoil_member(void)
+{
+    leased.pool.reply.member = SLOT_MEMBER_NONE;
+}
+
+static void spoil_member_pool(void)
+{
+    leased.pool.reply.member = SLOT_MEMBER_POOL;
+}
+
+static void spoil_template(void)
+{
+    static const uint8_t bytes[PEER_POOL_OBJECT + 1];
+    leased.pool.reply.template = (struct bytes){bytes, sizeof(bytes)};
+}
+
+static void spoil_descriptors(void)
+{
+    leased.pool.reply.descriptors = leased.descriptors = 3;
+}
+
+static void spoil_told(void)
+{
+    leased.descriptors = 3;
+}
+
+static void spoil_kind(void)
+{
+    leased.pool.reply.kind = LAYOUT_BROKERED;
+}
+
+START_TEST(test_replies_that_cannot_be_break_the_connection)
+{
+    static void (*const ways[])(void) = {spoil_member,      spoil_member_pool, spoil_template,
+                                         spoil_descriptors, spoil_told,        spoil_kind};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        struct peer_client client;
+        unsigned before = test_fd_count();
+        spoil = ways[i];
+        peer_client_connect(&client, serve_spoiled);
+        ck_assert_int_eq(
+            fastalloc_open(client.connection, "pool", NULL, &client.pool, &client.error),
+            FASTALLOC_ERR_MALFORMED);
+        ck_assert_int_eq(fastalloc_open(client.connection, "pool", NULL, &client.pool, NULL),
+                         FASTALLOC_ERR_DISCONNECTED);
+        client.pool = NULL;
+        peer_client_end(&client);
+        ck_assert_uint_eq(test_fd_count(), before);
+    }
+}
+END_TEST
+
+static void serve_other_kind(struct peer *peer)
+{
+    begin_leased(peer);
+    leased.pool.head.kind = LAYOUT_BROKERED;
+    reply_leased(peer);
+    peer_pool_close(peer);
+}
+
+START_TEST(test_a_pool_of_another_kind_than_was_said_is_refused)
+{
+    struct peer_client client;
+    peer_client_connect(&client, serve_other_kind);
+    ck_assert_int_eq(fastalloc_open(client.connection, "pool", NULL, &client.pool, &client.error),
+                     FASTALLOC_ERR_MALFORMED);
+    ck_assert_ptr_nonnull(strstr(client.error.message, "kind"));
+    client.pool = NULL;
+    peer_client_end(&client);
+}
+END_TEST
+
+/* ---- Leasing --------------------------------------------------------------------------------- */
+
+static void serve_some(struct peer *peer)
+{
+    static const uint32_t rising[] = {0, 1, 2}, falling[] = {5, 4, 3}, twice[] = {6, 6, 7};
+    serve_leased(peer);
+    grant(peer, FIRST, rising, 3, 0);
+    grant(peer, FIRST, falling, 3, 0); /* after fewer than asked for, again as many */
+    grant(peer, FIRST, twice, 3, 0);
+    grant(peer, FIRST, NULL, 0, 0);
+    allocate(peer, 9);
+    peer_pool_close(peer);
+}
+
+START_TEST(test_slots_are_used_as_they_are_granted_each_once)
+{
+    struct peer_client client;
+    peer_client_open(&client, serve_some);
+    for (uint32_t i = 0; i < 8; i++)
+        ck_assert_uint_eq(take(&client), i);
+    ck_assert_uint_eq(take(&client), 9);
+    fastalloc_close(client.pool);
+    client.pool = NULL;
+    peer_client_end(&client);
+}
+END_TEST
+
+/* What is granted is taken back before it is used, and so is what is granted instead. */
+static void serve_in_vain(struct peer *peer)
+{
+    static const uint32_t slots[] = {0, 0};
+    serve_leased(peer);
+    grant(peer, FIRST, slots, 1, 0);
+    grant(peer, FIRST, slots, 2, 0);
+    allocate(peer, 5);
+}
+
+START_TEST(test_slots_that_were_taken_back_are_asked_for_once_and_then_in_turn)
+{
+    struct peer_client client;
+    peer_client_open(&client, serve_in_vain);
+    ck_assert_uint_eq(take(&client), 0);
+    ck_assert_uint_eq(take(&client), 5);
+    peer_client_end(&client);
+}
+END_TEST
+
+static void serve_refused(struct peer *peer)
+{
+    struct lease_request request;
+    struct error error;
+    serve_leased(peer);
+    peer_receive(peer, METHOD_LEASE, &request);
+    peer_reply_error(peer, error_set(&error, ERROR_NOT_A_MEMBER, "no member any more"));
+    allocate(peer, 4);
+}
+
+START_TEST(test_a_lease_that_is_refused_leaves_it_to_the_request)
+{
+    struct peer_client client;
+    peer_client_open(&client, serve_refused);
+    ck_assert_uint_eq(take(&client), 4);
+    peer_client_end(&client);
+}
+END_TEST
+
+static void serve_tight(struct peer *peer)
+{
+    begin_leased(peer);
+    leased.pool.head.waiters = lease_epoch(1, false);
+    reply_leased(peer);
+    allocate(peer, 2);
+    allocate(peer, 3);
+}
+
+START_TEST(test_of_a_tight_pool_nothing_is_leased)
+{
+    struct peer_client client;
+    peer_client_open(&client, serve_tight);
+    ck_assert_uint_eq(take(&client), 2);
+    ck_assert_uint_eq(take(&client), 3);
+    peer_client_end(&client);
+}
+END_TEST
+
+static struct {
+    uint32_t slots[40];
+    uint32_t count;
+    size_t surplus;
+} wrong;
+
+static void serve_wrong(struct peer *peer)
+{
+    serve_leased(peer);
+    peer->may_lose_client = true;
+    grant(peer, FIRST, wrong.slots, wrong.count, wrong.surplus);
+}
+
+static void expect_broken(void)
+{
+    struct peer_client client;
+    fastalloc_handle_t handle;
+    peer_client_open(&client, serve_wrong);
+    ck_assert_int_eq(fastalloc_try_allocate(client.pool, &handle, &client.error),
+                     FASTALLOC_ERR_DISCONNECTED);
+    ck_assert_ptr_nonnull(strstr(client.error.message, "slots"));
+    peer_client_end(&client);
+}
+
+START_TEST(test_slots_that_there_are_not_break_the_connection)
+{
+    static const uint32_t numbers[] = {PEER_POOL_CAPACITY, 4 * PEER_POOL_CAPACITY, UINT32_MAX};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        wrong.slots[0] = 1;
+        wrong.slots[1] = numbers[i];
+        wrong.count = 2;
+        expect_broken();
+    }
+    wrong.slots[1] = 2;
+    wrong.surplus = 1;
+    expect_broken();
+    wrong.surplus = 0;
+    wrong.count = FIRST + 1;
+    expect_broken();
+}
+END_TEST
+
+SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_closed,
+           test_replies_that_cannot_be_break_the_connection,
+           test_a_pool_of_another_kind_than_was_said_is_refused,
+           test_slots_are_used_as_they_are_granted_each_once,
+           test_slots_that_were_taken_back_are_asked_for_once_and_then_in_turn,
+           test_a_lease_that_is_refused_leaves_it_to_the_request,
+           test_of_a_tight_pool_nothing_is_leased,
+           test_slots_that_there_are_not_break_the_connection)
