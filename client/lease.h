@@ -22,6 +22,9 @@
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 
+/* From LIVE to CACHED at the next generation. */
+#define LEASE_FREED (slot_word(1, 0, SLOT_CACHED) - slot_word(0, 0, SLOT_LIVE))
+
 /* A state that no slot is ever in. */
 #define LEASE_STATE_NONE 7u
 
@@ -103,7 +106,9 @@ static inline bool lease_give(struct lease *lease, fastalloc_handle_t handle)
                 handle.index < field32_load(lease->capacity) &&
                 slot_generation(live) != SLOT_GENERATION_LAST))
         return false;
-    uint64_t freed = lease_freed(live, SLOT_CACHED);
+
+    /* As lease_freed(), but in one step, since it isn't the last generation. */
+    uint64_t freed = live + LEASE_FREED;
     if (!LIKELY(word_exchange(&lease->words[handle.index], live, freed)))
         return false;
     if (LIKELY(epoch_load(lease->epoch) == 0))

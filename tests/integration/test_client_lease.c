@@ -622,12 +622,14 @@ static void *stay(void *argument)
 {
     struct guest *guest = argument;
     fastalloc_handle_t handle;
-    guest->failed = fastalloc_try_allocate(guest->first, &handle, NULL) < 0;
+    bool good = fastalloc_try_allocate(guest->first, &handle, NULL) == 0;
     pthread_barrier_wait(&guest->turn);
     pthread_barrier_wait(&guest->turn); /* the first is closed, the second is open meanwhile */
-    for (int i = 0; i < 100 && !guest->failed; i++)
-        guest->failed = fastalloc_try_allocate(guest->second, &handle, NULL) < 0 ||
-                        fastalloc_free(guest->second, handle, NULL) < 0;
+    for (int i = 0; i < 100 && good; i++)
+        good = fastalloc_try_allocate(guest->second, &handle, NULL) == 0 &&
+               fastalloc_free(guest->second, handle, NULL) == 0;
+    if (!good)
+        __atomic_store_n(&guest->failed, true, __ATOMIC_RELAXED);
     return NULL;
 }
 
