@@ -157,7 +157,7 @@ typedef struct fastalloc_session_info {
     bool connected;   /* false: the connection is gone but the process still has its pools mapped */
     uint32_t pools;   /* it has open */
     uint32_t waiting; /* requests */
-    uint64_t allocated; /* slots, in all pools */
+    uint64_t allocated; /* slots, in all pools; what it has cached in leased ones as well */
     char name[FASTALLOC_NAME_MAX + 1];
 } fastalloc_session_info_t;
 
