@@ -129,19 +129,24 @@ static struct cache *make(struct cache_thread *thread, struct cache_pool *pool)
     return cache;
 }
 
-struct cache *cache_get(struct cache_pool *pool)
+static struct cache *find_or_make(struct cache_pool *pool)
 {
     CANCEL_DISABLED;
-    struct cache *cache = cache_find(pool->serial);
-    struct cache_thread *thread = cache ? NULL : this_thread();
+    struct cache_thread *thread = this_thread();
     if (!thread)
-        return cache;
+        return NULL;
     pthread_mutex_lock(lock);
-    cache = find(thread, pool);
+    struct cache *cache = find(thread, pool);
     if (!cache)
         cache = make(thread, pool);
     pthread_mutex_unlock(lock);
     if (cache)
         cache_places[pool->serial % CACHE_PLACES] = (struct cache_place){pool->serial, cache};
     return cache;
+}
+
+struct cache *cache_get(struct cache_pool *pool)
+{
+    struct cache *cache = cache_find(pool->serial);
+    return cache ? cache : find_or_make(pool);
 }

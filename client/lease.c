@@ -366,7 +366,8 @@ int lease_free_many(struct lease *lease, const fastalloc_handle_t *handles, size
     if (result != 0 || count == 1)
         return result;
     for (size_t i = 0; i < count; i++) {
-        enum error_code problem = free_one(lease, handles[i]);
+        enum error_code problem =
+            lease_give(lease, handles[i]) ? ERROR_NONE : free_one(lease, handles[i]);
         if (problem != ERROR_NONE && result == 0)
             result = raise_handle(lease, problem, i, handles[i], error);
     }
