@@ -10,6 +10,11 @@
 #include <dirent.h>
 #include <stdlib.h>
 
+/* Seconds for each test; a file whose tests take longer defines it before. */
+#ifndef SUITE_TIMEOUT
+#define SUITE_TIMEOUT 60
+#endif
+
 static int suite_descriptors;
 
 static inline int suite_count_descriptors(void)
@@ -40,7 +45,7 @@ static inline int suite_run(const char *name, SFun setup, SFun teardown, const T
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
 
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, SUITE_TIMEOUT);
     tcase_add_checked_fixture(tcase, suite_setup, suite_teardown);
     tcase_add_checked_fixture(tcase, setup, teardown);
     for (size_t i = 0; i < count; i++)

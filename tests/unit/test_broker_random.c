@@ -2,7 +2,7 @@
 /*
  * Random operations on the broker beside a model of it, as plain as can be: arrays, searched from end to
  * end. All policies are mixed: growth, reserves, priorities, eviction, quotas, ownership, initialisation,
- * trimming. After every operation both must agree on the outcome, on every answer and their order, on who
+ * trimming; brokered and leased pools, in which members allocate and free without a request. After every operation both must agree on the outcome, on every answer and their order, on who
  * holds what, on every number and on the bytes of every object; and the broker's laws must hold.
  *
  * FASTALLOC_SEED and FASTALLOC_STEPS choose the run; the seed is printed.
@@ -17,11 +17,14 @@
 
 #include "daemon/demand.h"
 #include "daemon/growing.h"
+#include "daemon/leasing.h"
 #include "daemon/log.h"
 #include "shm/counters.h"
-#include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 #include "tests/unit/holds.h"
+#include "tests/unit/member.h"
+
+#define SUITE_TIMEOUT 400 /* on a machine that has other things to do */
 #include "tests/unit/suite.h"
 
 /* Fewer where each takes longer. */
@@ -79,7 +82,8 @@ struct model_slot {
 
 struct model_pool {
     struct pool *pool; /* NULL: there is none */
-    uint8_t *data;     /* as a member has it mapped */
+    bool leased;
+    uint8_t *data; /* as a member has it mapped */
     uint32_t capacity, max, reserve;
     unsigned growth; /* 0 none, 1 linear, 2 exponential, 3 custom */
     uint32_t step;
@@ -95,8 +99,10 @@ struct model_session {
     struct session *session; /* NULL: there is none */
     void *witness;           /* as the client has it mapped */
     struct membership *memberships[POOLS];
+    uint64_t told[POOLS]; /* the epoch of which it told the daemon, in leased ones */
     uint32_t uid;
     bool connected;
+    bool rang; /* which the daemon hasn't heard yet */
 };
 
 /* In the order of arrival; pools don't see each other's. */
@@ -409,25 +415,54 @@ static void expect_service_everywhere(void)
             expect_service(pool);
 }
 
+/* Of slots that members returned, somebody may have been given some, or not yet. */
+static void perhaps_service(unsigned pool)
+{
+    if (answers_seen < answer_count)
+        expect_service(pool);
+}
+
+static bool has_room_for(const struct model_waiter *waiter)
+{
+    return waiter && room_for(&pools[waiter->pool], waiter->priority) >= waiter->count;
+}
+
 /* ---- Comparing ------------------------------------------------------------------------------- */
 
-static void compare_counters(const struct model_pool *model)
+/* Of usage, and of what it had been: in a leased pool the daemon knows it after a sweep. */
+static void compare_usage(const struct model_pool *model)
+{
+    const struct layout_counters *counters = &model->pool->ctl->counters;
+    must(counters->total_allocations == model->allocations);
+    must(counters->total_deallocations == model->deallocations);
+    must(counters->current_usage == usage_of(model));
+    must(pool_usage(model->pool) == usage_of(model));
+}
+
+static void compare_area(const struct model_pool *model)
 {
     const struct layout_counters *counters = &model->pool->ctl->counters;
     unsigned __int128 area = (unsigned __int128)counters->area_high << 64 | counters->area_low;
     area += (unsigned __int128)counters->current_usage * ((uint64_t)now - counters->changed_at);
 
-    must(counters->total_allocations == model->allocations);
-    must(counters->total_deallocations == model->deallocations);
+    must(area == model->area);
+    must(counters->peak_usage == model->peak);
+}
+
+static void compare_counters(const struct model_pool *model)
+{
+    const struct layout_counters *counters = &model->pool->ctl->counters;
     must(counters->allocation_failures == model->failures);
     must(counters->timeouts == model->timeouts);
     must(counters->reclaimed == model->reclaimed);
-    must(counters->peak_usage == model->peak);
+    must(counters->peak_usage <= model->capacity);
     must(counters->growth_count == model->grown);
     must(counters->evictions == model->evicted);
     must(counters->total_waits == model->waits);
-    must(counters->current_usage == usage_of(model));
-    must(area == model->area);
+    if (model->leased)
+        return;
+    compare_usage(model);
+    compare_area(model);
 }
 
 static uint32_t member_of(unsigned pool, int holder)
@@ -446,7 +481,7 @@ static void compare_slot(unsigned place, uint32_t index)
     must(slot_is_allocated(word) == slot->live);
     must((slot_state(word) == SLOT_SHARED) == slot->shared);
     if (!slot->live)
-        must(holder == SLOT_MEMBER_NONE);
+        must(holder == SLOT_MEMBER_NONE || pools[place].leased);
     else if (!slot->shared)
         must(holder == member_of(place, slot->holder));
     for (int i = 0; i <= THE_POOL; i++) {
@@ -478,7 +513,6 @@ static void compare_pool(unsigned place)
     const struct model_pool *model = &pools[place];
     must(pool_capacity(model->pool) == model->capacity);
     must(pool_capacity_max(model->pool) == model->max);
-    must(pool_usage(model->pool) == usage_of(model));
     must(model->pool->waiters.count == count_waiters(place));
     compare_counters(model);
     for (uint32_t i = 0; i < model->capacity; i++)
@@ -566,7 +600,9 @@ static void describe_pool(struct model_pool *model, struct pool_config *config, 
         model->growth ? model->capacity + chance(SLOTS - model->capacity + 1) : model->capacity;
     model->critical = perhaps(model->max / 2 + 1);
     model->normal = perhaps(model->max / 3 + 1);
-    model->ahead = perhaps(model->capacity + 1);
+    model->leased = chance(2);
+    /* What is cached isn't ahead, but may be taken back: the model doesn't know when. */
+    model->ahead = model->leased ? 0 : perhaps(model->capacity + 1);
     model->session_slots = perhaps(SLOTS);
     model->user_slots = perhaps(SLOTS);
     model->flags = flags[chance(3)] | (chance(4) ? 0 : LAYOUT_OWNER_FREES);
@@ -577,6 +613,7 @@ static void describe_pool(struct model_pool *model, struct pool_config *config, 
     snprintf(growth, room, "linear:%u", model->step);
     *config = (struct pool_config){
         .type = "",
+        .kind = model->leased ? LAYOUT_LEASED : LAYOUT_BROKERED,
         .object_size = OBJECT,
         .capacity = model->capacity,
         .capacity_max = model->max,
@@ -614,6 +651,7 @@ static void create_pool(void)
     model.reserve = model.pool->store.geometry.reserve;
     for (uint32_t i = 0; i < SLOTS; i++)
         model.slots[i] = (struct model_slot){.holder = NOBODY, .generation = SLOT_GENERATION_FIRST};
+    model.pool->mapped = model.leased;
     pools[place] = model;
     map_data(&pools[place]);
 }
@@ -697,6 +735,8 @@ static void join(void)
     struct membership *membership = session_join(model->session, pools[place].pool, true);
     must(membership);
     must(!model->memberships[place] || model->memberships[place] == membership);
+    if (!model->memberships[place])
+        model->told[place] = 0;
     model->memberships[place] = membership;
 }
 
@@ -821,6 +861,8 @@ static void allocate(void)
                                        .timeout = any_timeout(),
                                        .priority = chance(3),
                                        .evictable = chance(3) == 0};
+    if (pools[pool].leased)
+        request.evictable = false;
     enum priority priority = priorities[request.priority];
     uint32_t count = request.count ? request.count : 1;
     int64_t deadline = request.timeout < 0 ? DEADLINE_NEVER : now + request.timeout;
@@ -835,7 +877,13 @@ static void allocate(void)
                                                  &request, ++last_msgid, &reply, &error);
     if (!charged) {
         must(outcome == BROKER_REFUSED && error.code == ERROR_QUOTA_EXCEEDED);
-    } else if (!first_waiter(pool, priority) && make_room(pool, count, priority)) {
+        perhaps_service(pool);
+        return;
+    }
+    /* Nobody is refused, or waits, behind others who needn't wait any more. */
+    if (first_waiter(pool, priority) && has_room_for(first_waiter(pool, PRIORITY_BEST_EFFORT)))
+        expect_service(pool);
+    if (!first_waiter(pool, priority) && make_room(pool, count, priority)) {
         must(outcome == BROKER_DONE);
         model_take(pool, place, &reply.handles, count, request.evictable);
         bool grown = look_ahead(&pools[pool]);
@@ -851,6 +899,7 @@ static void allocate(void)
             (struct model_waiter){true,  request.evictable, pool,         place,   priority,
                                   count, last_msgid,        last_request, deadline};
     }
+    perhaps_service(pool);
 }
 
 /* ---- Operations on handles ------------------------------------------------------------------- */
@@ -1045,12 +1094,162 @@ static void operate_on_handles(void)
     must(done == (code == ERROR_NONE));
     if (!done) {
         must(error.code == code && error.position == position);
+        leasing_settle(&broker, pools[pool].pool);
+        perhaps_service(pool);
         return;
     }
     demand_serve(&broker, pools[pool].pool);
     for (uint32_t i = 0; i < count; i++)
         model_operate(pool, handles[i], operation, place);
     expect_service(pool);
+}
+
+/* ---- Without a request ----------------------------------------------------------------------- */
+
+/* A session that may do that in a leased pool. False if chance has found none. */
+static bool find_member(unsigned *place, unsigned *pool)
+{
+    for (unsigned attempt = 0; attempt < 4; attempt++) {
+        *place = any_session();
+        *pool = any_pool();
+        if (pools[*pool].pool && pools[*pool].leased && sessions[*place].connected &&
+            sessions[*place].memberships[*pool])
+            return true;
+    }
+    return false;
+}
+
+static void lease(void)
+{
+    unsigned place, pool;
+    if (!find_member(&place, &pool))
+        return;
+    const struct model_pool *model = &pools[pool];
+    const struct membership *membership = sessions[place].memberships[pool];
+    uint32_t count = 1 + chance(ASKED);
+    struct bytes slots = leasing_grant(&broker, membership, count);
+    must(slots.size <= count * sizeof(uint32_t));
+    must(slots.size == 0 || epoch_load(&model->pool->ctl->waiters) == 0);
+    for (size_t i = 0; i < slots.size; i += sizeof(uint32_t)) {
+        uint32_t index = slots.data[i]; /* the others are 0 */
+        must(index < model->capacity && !model->slots[index].live);
+        must(member_word(model->pool, index) ==
+             slot_word(model->slots[index].generation, membership->member, SLOT_CACHED));
+    }
+    const struct quota *quota = &model->pool->accounts[membership->member]->quota;
+    must(model->session_slots == 0 || quota->used <= model->session_slots);
+    must(slots.size == 0 ||
+         pool_room(model->pool, PRIORITY_CRITICAL) >= reserved_from(model, PRIORITY_BEST_EFFORT));
+    perhaps_service(pool);
+}
+
+/* What the library would fill is filled by the tag. */
+static void take_cached(unsigned place, unsigned pool, uint32_t index)
+{
+    struct model_pool *model = &pools[pool];
+    struct model_slot *slot = &model->slots[index];
+    must(!slot->live && slot_generation(member_word(model->pool, index)) == slot->generation);
+    slot->live = true;
+    slot->holder = (int)place;
+    slot->since = ++last_taken;
+    model->allocations++;
+    if (model->flags & LAYOUT_ZERO_FREE)
+        check_new_object(pool, index);
+    tag_object(pool, index);
+}
+
+/* Only while the pool is roomy: else it asks the daemon, behind those who wait. */
+static void allocate_cached(unsigned place, unsigned pool)
+{
+    struct model_pool *model = &pools[pool];
+    uint32_t member = sessions[place].memberships[pool]->member, first = chance(model->capacity);
+    if (epoch_load(&model->pool->ctl->waiters) != 0)
+        return;
+    for (uint32_t i = 0; i < model->capacity; i++) {
+        uint32_t index = (first + i) % model->capacity;
+        if (!member_allocate(model->pool, member, index))
+            continue;
+        take_cached(place, pool, index);
+        return;
+    }
+}
+
+static void free_directly(unsigned place, unsigned pool)
+{
+    struct model_pool *model = &pools[pool];
+    uint32_t member = sessions[place].memberships[pool]->member, index = chance(model->capacity);
+    const struct model_slot *slot = &model->slots[index];
+    if (!slot->live || slot->shared || (model->flags & LAYOUT_ZERO_FREE) ||
+        ((model->flags & LAYOUT_OWNER_FREES) && slot->holder != (int)place))
+        return;
+    freed[chance(FREED)] =
+        handle_make(model->pool->id, index, model->pool->nonce, slot->generation);
+    must(member_free(model->pool, member, index));
+    model_free(pool, index);
+    sessions[place].rang |= member_rings(model->pool, &sessions[place].told[pool]);
+}
+
+/* A thread of it ends, which had everything of it cached. */
+static void give_cache_back(unsigned place, unsigned pool)
+{
+    uint32_t member = sessions[place].memberships[pool]->member;
+    for (uint32_t i = 0; i < pools[pool].capacity; i++)
+        member_give_back(pools[pool].pool, member, i);
+}
+
+static void act_as_member(void)
+{
+    unsigned place, pool;
+    if (!find_member(&place, &pool))
+        return;
+    uint32_t which = chance(32);
+    if (which == 0)
+        give_cache_back(place, pool);
+    else if (which < 14)
+        allocate_cached(place, pool);
+    else
+        for (uint32_t i = chance(4); i < 4; i++)
+            free_directly(place, pool);
+}
+
+/* The daemon hears the session's bell. */
+static void hear(unsigned place)
+{
+    struct model_session *model = &sessions[place];
+    if (!model->rang)
+        return;
+    model->rang = false;
+    leasing_ring(&broker, model->session);
+    while (answers_seen < answer_count) {
+        unsigned before = answers_seen;
+        for (unsigned i = 0; i < waiter_count && answers_seen == before; i++)
+            if (waiters[i].waits && waiters[i].msgid == answers[answers_seen].msgid)
+                expect_service(waiters[i].pool);
+        must(answers_seen > before);
+    }
+    for (unsigned pool = 0; pool < POOLS; pool++)
+        if (model->memberships[pool] && pools[pool].leased)
+            expect_service(pool);
+}
+
+/* And then nobody waits beside what is free. */
+static void hear_all(void)
+{
+    for (unsigned place = 0; place < SESSIONS; place++)
+        hear(place);
+    for (unsigned pool = 0; pool < POOLS; pool++)
+        if (pools[pool].pool)
+            must(!has_room_for(first_waiter(pool, PRIORITY_BEST_EFFORT)));
+}
+
+static void look(void)
+{
+    unsigned pool = any_pool();
+    if (!pools[pool].pool)
+        return;
+    leasing_look(&broker, pools[pool].pool);
+    perhaps_service(pool);
+    compare_usage(&pools[pool]);
 }
 
 /* ---- Ends ------------------------------------------------------------------------------------ */
@@ -1136,6 +1335,8 @@ static void operate(void)
     uint32_t which = chance(1000);
 
     answer_count = answers_seen = 0;
+    if (which < 200)
+        hear_all();
     if (which < 6)
         create_pool();
     else if (which < 8)
@@ -1160,10 +1361,18 @@ static void operate(void)
         end_session(any_session());
     else if (which < 200)
         expire();
-    else if (which < 620)
+    else if (which < 500)
         allocate();
-    else
+    else if (which < 730)
         operate_on_handles();
+    else if (which < 770)
+        lease();
+    else if (which < 790)
+        look();
+    else if (which < 820)
+        hear(any_session());
+    else
+        act_as_member();
     compare();
     forget_waiters();
 }
@@ -1180,6 +1389,7 @@ static void end_all(void)
 {
     uint32_t kept_pools, kept_sessions;
     answer_count = answers_seen = 0;
+    hear_all();
     for (unsigned i = 0; i < SESSIONS; i++) {
         disconnect(i);
         unmap(i);
