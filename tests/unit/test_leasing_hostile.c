@@ -83,8 +83,11 @@ static void check_clean(void)
     must(!clean->damaged && !pool->damaged);
 }
 
-/* All that isn't in use can be had, each slot once; but for those that were spoilt, which may be lost. */
-static void check_what_is_left(uint32_t spoilt)
+/*
+ * All that isn't in use can be had, each slot once; but for those that were spoilt, which may be lost.
+ * Returns whether that one could.
+ */
+static bool check_what_is_left(uint32_t spoilt, uint32_t index)
 {
     bool had[2 * SLOTS] = {false};
     uint32_t count = 0, capacity = pool_capacity(leased), used = pool_usage(leased);
@@ -100,6 +103,7 @@ static void check_what_is_left(uint32_t spoilt)
     must(error.code == ERROR_POOL_EXHAUSTED);
     must(count + spoilt >= capacity - used);
     check_despite();
+    return had[index];
 }
 
 /* ---- The stage ------------------------------------------------------------------------------- */
@@ -319,13 +323,18 @@ static void act(enum act what)
     leasing_settle(&broker, leased);
 }
 
-/* All that could have found it has looked then; and the pool is damaged if that word can't be. */
-static void find_damage(enum kind kind, uint64_t was, uint64_t word)
+/*
+ * All that could have found it has looked then; and the pool is damaged if that word can't be. The slot
+ * is out of use then, if it was granted: somebody may still take it for his.
+ */
+static void find_damage(enum kind kind, uint32_t index, uint64_t was, uint64_t word)
 {
+    bool granted = kind != IDLE && kind != FRESH && kind != SHARED;
     leasing_look(&broker, leased);
     check_despite();
-    check_what_is_left(1);
+    bool had = check_what_is_left(1, index);
     must(leased->damaged == !is_possible(kind, was, word));
+    must(!(had && granted && leased->damaged));
 }
 
 static void spoil(enum kind kind, uint64_t word, enum act what)
@@ -343,7 +352,7 @@ static void spoil(enum kind kind, uint64_t word, enum act what)
     if (what == DESTROYS)
         return;
     check_despite();
-    find_damage(kind, was, word);
+    find_damage(kind, index, was, word);
     must(times_damaged(before) == leased->damaged);
     leave(carol);
     if (what != ALICE_LEAVES)
