@@ -7,14 +7,60 @@
  *
  * FASTALLOC_SEED chooses the run, FASTALLOC_STEPS its length; the seed is printed.
  */
+#include <sched.h>
+#include <unistd.h>
+
+#include "shm/lease.h"
+
+/* ---- Pauses ---------------------------------------------------------------------------------- */
+
+/*
+ * Between any two steps of the library's code others may do whatever they like: a thread stays behind
+ * there now and then, or, if it is told to, until it is let go on.
+ */
+static _Thread_local uint64_t pauses;
+static _Thread_local bool held_up; /* where it would ring */
+static bool at_bell, let_go_on;
+
+static void pause_now(void)
+{
+    pauses = pauses * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    for (unsigned turns = pauses >> 60 == 0 ? 1 + (pauses >> 57) % 4 : 0; turns > 0; turns--)
+        sched_yield();
+}
+
+static ssize_t ring_late(int bell, const void *data, size_t size)
+{
+    if (held_up)
+        __atomic_store_n(&at_bell, true, __ATOMIC_RELEASE);
+    while (held_up && !__atomic_load_n(&let_go_on, __ATOMIC_ACQUIRE))
+        sched_yield();
+    return write(bell, data, size);
+}
+
+#define word_exchange(...) (pause_now(), word_exchange(__VA_ARGS__))
+#define word_load(...) (pause_now(), word_load(__VA_ARGS__))
+#define epoch_load(...) (pause_now(), epoch_load(__VA_ARGS__))
+#define lease_hint(...) (pause_now(), lease_hint(__VA_ARGS__))
+#define lease_allocate(...) (pause_now(), lease_allocate(__VA_ARGS__))
+#define lease_recover(...) (pause_now(), lease_recover(__VA_ARGS__))
+#define lease_stand_aside(...) (pause_now(), lease_stand_aside(__VA_ARGS__))
+#define write(...) (pause_now(), ring_late(__VA_ARGS__))
 #define lease member_lease /* the library's struct, of which name the daemon has another one */
 #include "client/cache.c"  // NOLINT(bugprone-suspicious-include): hidden in the library
 #include "client/guard.c"  // NOLINT(bugprone-suspicious-include)
 #include "client/lease.c"  // NOLINT(bugprone-suspicious-include)
 #undef lease
+#undef word_exchange
+#undef word_load
+#undef epoch_load
+#undef lease_hint
+#undef lease_allocate
+#undef lease_recover
+#undef lease_stand_aside
+#undef write
 
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
@@ -37,7 +83,7 @@ const char *error_text(int system_error)
 
 #include "tests/unit/broker_case.h"
 
-#define STEPS 20000u /* that each thread allocates and frees */
+#define STEPS 4000u /* that each thread allocates and frees */
 #define SLOTS 16u
 #define MEMBERS 2u
 #define THREADS 2u    /* of a member */
@@ -129,6 +175,15 @@ bool channel_abandon(struct channel *channel, struct call *call)
     return true;
 }
 
+/* The daemon's pause, between what it has looked at and what it is about to say. */
+void __real_pool_tighten(struct pool *of, bool waiting, int64_t now);
+void __wrap_pool_tighten(struct pool *of, bool waiting, int64_t now);
+void __wrap_pool_tighten(struct pool *of, bool waiting, int64_t now)
+{
+    pause_now();
+    __real_pool_tighten(of, waiting, now);
+}
+
 /* ---- Members --------------------------------------------------------------------------------- */
 
 static void on_answer(void *connection, uint32_t msgid, enum method method, const void *given,
@@ -210,6 +265,7 @@ static void tear_down(void)
 struct worker {
     pthread_t id;
     struct member *member;
+    void *(*work)(void *worker);
     unsigned number;
     unsigned most; /* objects that it has at most */
     uint64_t random;
@@ -219,6 +275,8 @@ struct worker {
 };
 
 static struct worker workers[WORKERS + 1];
+static unsigned started, ended; /* workers */
+static uint64_t turns;          /* objects that anybody got */
 static bool all_done;
 
 static uint64_t draw(struct worker *worker)
@@ -286,6 +344,7 @@ static void take_object(struct worker *worker, int64_t timeout)
     struct object *object = &objects[handle->index];
     object->owner = worker->number;
     object->number++;
+    __atomic_fetch_add(&turns, 1, __ATOMIC_RELAXED);
 }
 
 static fastalloc_handle_t let_go(struct worker *worker)
@@ -297,16 +356,39 @@ static fastalloc_handle_t let_go(struct worker *worker)
     return handle;
 }
 
+/* Whoever doesn't wait at first makes the daemon look, with nobody to be told. */
+static fastalloc_handle_t try_and_take(struct worker *worker)
+{
+    fastalloc_handle_t handle;
+    for (uint64_t tries = draw(worker) % 4; tries > 0; tries--)
+        if (allocate(worker, 0, &handle))
+            return handle;
+    take_object(worker, FOREVER);
+    return let_go(worker);
+}
+
+/* All begin together. */
+static void *begin_work(void *argument)
+{
+    struct worker *worker = argument;
+    pauses = worker->random;
+    __atomic_fetch_add(&started, 1, __ATOMIC_RELEASE);
+    while (__atomic_load_n(&started, __ATOMIC_ACQUIRE) < WORKERS)
+        sched_yield();
+    return worker->work(worker);
+}
+
 static void start(unsigned number, unsigned most, void *(*work)(void *worker))
 {
     struct worker *worker = &workers[number];
     *worker = (struct worker){
         .member = &members[number / THREADS],
         .number = number,
+        .work = work,
         .most = most,
         .random = seed * 2654435761u + (number + 1) * UINT64_C(0x9e3779b97f4a7c15),
     };
-    ck_assert_int_eq(pthread_create(&worker->id, NULL, work, worker), 0);
+    ck_assert_int_eq(pthread_create(&worker->id, NULL, begin_work, worker), 0);
 }
 
 /* ---- The daemon's loop ----------------------------------------------------------------------- */
@@ -333,18 +415,20 @@ static void *run_loop(void *looks)
     for (unsigned i = 0; i < MEMBERS; i++)
         bells[i] = (struct pollfd){.fd = members[i].pool.bell, .events = POLLIN};
     for (unsigned turn = 0; !is_done(); turn++) {
-        poll(bells, MEMBERS, 1);
+        poll(bells, MEMBERS, *(const bool *)looks ? 0 : 1);
         for (unsigned i = 0; i < MEMBERS; i++)
             hear(&members[i]);
         if (!*(const bool *)looks)
             continue;
         pthread_mutex_lock(&loop);
-        if (turn % 8 == 0)
+        if (turn % 4 != 0)
             leasing_recall(&broker, pool);
         else
             leasing_look(&broker, pool);
-        broker_check(&broker);
+        if (turn % 64 == 0)
+            broker_check(&broker);
         pthread_mutex_unlock(&loop);
+        sched_yield();
     }
     return NULL;
 }
@@ -407,35 +491,58 @@ static void *wait_or_free(void *argument)
     struct ring *ring = &rings[waits_for_it ? worker->number : (worker->number + 1) % WORKERS];
     fastalloc_handle_t handle;
     for (uint64_t i = 0; i < steps;) {
-        if (waits_for_it) {
-            take_object(worker, FOREVER);
-            must(ring_put(ring, let_go(worker)));
-            i++;
-        } else if (ring_take(ring, &handle)) {
+        bool got = !waits_for_it && ring_take(ring, &handle);
+        if (got)
             must(free_it(worker, handle));
-            i++;
-        } else {
+        else if (waits_for_it)
+            must(ring_put(ring, try_and_take(worker)));
+        else
             sched_yield();
-        }
+        i += got || waits_for_it;
     }
     return NULL;
 }
 
 START_TEST(test_who_waits_is_told)
 {
-    run_workers(3, 3, false, wait_or_free);
+    run_workers(1, 1, false, wait_or_free);
     ck_assert_uint_gt(pool->ctl->counters.total_waits, 0);
 }
 END_TEST
 
-/* No slot is in anybody's cache, no word is looked at but after a bell. */
+/* Whether somebody does; or nobody else is left who could. */
+static bool keep_until_somebody_waits(void)
+{
+    uint32_t waiting = 0;
+    while (waiting == 0 && __atomic_load_n(&ended, __ATOMIC_ACQUIRE) < WORKERS - 1) {
+        sched_yield();
+        pthread_mutex_lock(&loop);
+        waiting = pool->waiters.count;
+        pthread_mutex_unlock(&loop);
+    }
+    return waiting > 0;
+}
+
+/* It is another one's turn, whatever this one has in its cache. */
+static void free_for_another(struct worker *worker)
+{
+    uint64_t turn = __atomic_load_n(&turns, __ATOMIC_RELAXED);
+    must(free_it(worker, let_go(worker)));
+    while (__atomic_load_n(&turns, __ATOMIC_RELAXED) == turn)
+        sched_yield();
+}
+
 static void *wait_for_one(void *argument)
 {
     struct worker *worker = argument;
     for (uint64_t i = 0; i < steps; i++) {
         take_object(worker, FOREVER);
-        must(free_it(worker, let_go(worker)));
+        if (draw(worker) % 4 == 0 && keep_until_somebody_waits())
+            free_for_another(worker);
+        else
+            must(free_it(worker, let_go(worker)));
     }
+    __atomic_fetch_add(&ended, 1, __ATOMIC_RELEASE);
     return NULL;
 }
 
@@ -466,7 +573,7 @@ static void *live_shortly(void *argument)
             must(free_it(worker, let_go(worker)));
         take_object(worker, 0);
         if (draw(worker) % 4 == 0 && worker->left++ < SLOTS - worker->most)
-            must(ring_put(&rings[WORKERS], let_go(worker)));
+            ring_put(&rings[WORKERS], let_go(worker)); /* or it is left to her death */
     }
     return NULL;
 }
@@ -524,6 +631,148 @@ START_TEST(test_members_die_while_others_free_what_they_had)
 }
 END_TEST
 
+/* ---- At one moment --------------------------------------------------------------------------- */
+
+/* What a worker begins and doesn't finish, as if it died, or stood still, there. */
+static void *allocate_all(void *argument)
+{
+    struct worker *worker = argument;
+    for (uint32_t i = 0; i < pool_capacity(pool); i++)
+        take_object(worker, 0);
+    return NULL;
+}
+
+static void *wait_for_all(void *argument)
+{
+    struct worker *worker = argument;
+    while (worker->held < worker->most)
+        take_object(worker, FOREVER);
+    while (worker->held > 0)
+        must(free_it(worker, let_go(worker)));
+    return NULL;
+}
+
+static void await_waiter(void)
+{
+    uint32_t waiting = 0;
+    while (waiting == 0) {
+        sched_yield();
+        pthread_mutex_lock(&loop);
+        waiting = pool->waiters.count;
+        pthread_mutex_unlock(&loop);
+    }
+}
+
+static fastalloc_handle_t pop_handle(struct worker *worker)
+{
+    return worker->handles[--worker->held];
+}
+
+/* By carol, up to there: the word says so, the hint doesn't, or nobody is told. */
+static void free_partly(fastalloc_handle_t handle, bool hint)
+{
+    uint64_t *word = &pool->words[handle.index], live = word_load(word);
+    must(word_exchange(word, live, lease_freed(live, SLOT_RETURNED)));
+    if (hint)
+        lease_hint(pool->store.slots, handle.index);
+}
+
+/* All slots are alice's; bob waits for two, which carol frees, dying meanwhile. */
+START_TEST(test_a_death_amid_a_free_keeps_nobody_waiting)
+{
+    struct worker *holder = &workers[0];
+    use_pool(SLOTS);
+    started = WORKERS;
+    start(0, SLOTS, allocate_all);
+    ck_assert_int_eq(pthread_join(workers[0].id, NULL), 0);
+    for (unsigned hint = 0; hint < 2; hint++) {
+        begin_carol(&members[MEMBERS]);
+        start(THREADS, 2, wait_for_all);
+        await_waiter();
+        free_partly(pop_handle(holder), hint);
+        free_partly(pop_handle(holder), hint);
+        end_carol(&members[MEMBERS]);
+        ck_assert_int_eq(pthread_join(workers[THREADS].id, NULL), 0);
+        pthread_mutex_lock(&loop);
+        pool_harvest_all(pool, broker.now);
+        pthread_mutex_unlock(&loop);
+        take_object(holder, 0);
+        take_object(holder, 0);
+    }
+    while (holder->held > 0)
+        must(free_it(holder, pop_handle(holder)));
+}
+END_TEST
+
+/* Nobody waits: then it is found by whoever asks next. */
+START_TEST(test_a_death_amid_a_free_hides_nothing)
+{
+    struct worker *holder = &workers[0];
+    use_pool(SLOTS);
+    started = WORKERS;
+    start(0, SLOTS, allocate_all);
+    ck_assert_int_eq(pthread_join(workers[0].id, NULL), 0);
+    struct worker other = {.member = &members[1], .number = 1, .random = seed};
+    fastalloc_handle_t handle;
+    ck_assert(!allocate(&other, 0, &handle)); /* it is tight from now on */
+    begin_carol(&members[MEMBERS]);
+    free_partly(pop_handle(holder), false);
+    end_carol(&members[MEMBERS]);
+    take_object(&other, 0);
+    must(free_it(&other, pop_handle(&other)));
+    while (holder->held > 0)
+        must(free_it(holder, pop_handle(holder)));
+}
+END_TEST
+
+static void *free_and_stop(void *argument)
+{
+    struct worker *worker = argument;
+    held_up = true;
+    must(free_it(worker, pop_handle(worker)));
+    return NULL;
+}
+
+static void *free_one_more(void *argument)
+{
+    struct worker *worker = argument;
+    must(free_it(worker, pop_handle(worker)));
+    return NULL;
+}
+
+/* Where one thread is about to ring and doesn't get to it, another one of its process rings. */
+START_TEST(test_nobody_relies_on_a_bell_that_isnt_rung_yet)
+{
+    pthread_t daemon, slow, quick;
+    bool looks = false;
+    struct worker *holder = &workers[0];
+    use_pool(SLOTS);
+    started = WORKERS;
+    start(0, SLOTS, allocate_all);
+    ck_assert_int_eq(pthread_join(workers[0].id, NULL), 0);
+    struct worker other = *holder;
+    other.held--;
+    start(THREADS, 2, wait_for_all);
+    await_waiter();
+    ck_assert_int_eq(pthread_create(&slow, NULL, free_and_stop, holder), 0);
+    while (!__atomic_load_n(&at_bell, __ATOMIC_ACQUIRE))
+        sched_yield();
+    ck_assert_int_eq(pthread_create(&daemon, NULL, run_loop, &looks), 0);
+    ck_assert_int_eq(pthread_create(&quick, NULL, free_one_more, &other), 0);
+    ck_assert_int_eq(pthread_join(quick, NULL), 0);
+    ck_assert_int_eq(pthread_join(workers[THREADS].id, NULL), 0);
+    __atomic_store_n(&let_go_on, true, __ATOMIC_RELEASE);
+    ck_assert_int_eq(pthread_join(slow, NULL), 0);
+    __atomic_store_n(&all_done, true, __ATOMIC_RELEASE);
+    ck_assert_int_eq(pthread_join(daemon, NULL), 0);
+    while (other.held > 0)
+        must(free_it(&other, pop_handle(&other)));
+}
+END_TEST
+
 SUITE_MAIN_WITH("lease_threads", set_up, tear_down, test_threads_use_a_pool_up,
                 test_who_waits_is_told, test_one_slot_goes_round,
-                test_members_die_while_others_free_what_they_had)
+                test_members_die_while_others_free_what_they_had,
+                test_a_death_amid_a_free_keeps_nobody_waiting,
+                test_a_death_amid_a_free_hides_nothing,
+                test_nobody_relies_on_a_bell_that_isnt_rung_yet)
