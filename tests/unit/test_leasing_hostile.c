@@ -376,6 +376,22 @@ static void spoil_with_each(enum kind kind)
     }
 }
 
+START_TEST(test_hostile_slot_that_is_used_up_is_not_returned)
+{
+    uint32_t index = bring_about(IDLE);
+    leased->words[index] = slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_NONE, SLOT_IDLE);
+    leased->lease.seen[index] = leased->words[index];
+    lease(bob, 1);
+    ck_assert(member_allocate(leased, b, index) && member_free(leased, b, index));
+    ck_assert(!on_one(POOL_FREE, b, index)); /* it is seen, and isn't taken back yet */
+    leased->words[index] = slot_word(SLOT_GENERATION_LAST, b, SLOT_RETURNED);
+    leasing_look(&broker, leased);
+    check_despite();
+    ck_assert(leased->damaged);
+    ck_assert(!check_what_is_left(1, index));
+}
+END_TEST
+
 #define TEST_OF(name, kind)                                                                        \
     START_TEST(test_hostile_words_spoil_nothing_but_their_slot_##name)                             \
     {                                                                                              \
@@ -632,4 +648,5 @@ SUITE_MAIN_WITH("leasing_hostile", set_up, tear_down,
                 test_hostile_words_spoil_nothing_but_their_slot_shared,
                 test_hostile_words_spoil_nothing_but_their_slot_detached,
                 test_hostile_words_spoil_nothing_but_their_slot_used_up,
+                test_hostile_slot_that_is_used_up_is_not_returned,
                 test_hostile_words_at_random_spoil_nothing_else)
