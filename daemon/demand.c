@@ -233,6 +233,10 @@ static void on_timeout(void *context, struct deadline *deadline)
     struct demand demand = demand_of(waiter);
     struct error error;
 
+    if (pool_is_leased(pool)) /* what was returned just now may be enough */
+        demand_serve(broker, pool);
+    if (!waitqueue_has(&pool->waiters, waiter))
+        return;
     tally_add(counters, &counters->allocation_failures, 1);
     tally_add(counters, &counters->timeouts, 1);
     tally_waited(counters, broker->now - waiter->since);

@@ -28,6 +28,16 @@ void waitqueue_remove(struct waitqueue *queue, struct waiter *waiter)
     queue->count--;
 }
 
+bool waitqueue_has(const struct waitqueue *queue, const struct waiter *waiter)
+{
+    const struct waiter *other = NULL;
+    for (enum priority priority = 0; !other && priority < PRIORITIES; priority++)
+        TAILQ_FOREACH (other, &queue->waiting[priority], in_pool)
+            if (other == waiter)
+                break;
+    return other;
+}
+
 struct waiter *waitqueue_first(const struct waitqueue *queue)
 {
     struct waiter *first = NULL;

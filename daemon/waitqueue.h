@@ -60,6 +60,9 @@ void waitqueue_init(struct waitqueue *queue);
 void waitqueue_add(struct waitqueue *queue, struct waiter *waiter);
 void waitqueue_remove(struct waitqueue *queue, struct waiter *waiter);
 
+/* Whether it still waits, of one that may be gone. */
+bool waitqueue_has(const struct waitqueue *queue, const struct waiter *waiter);
+
 /* The one whose turn it is; NULL if nobody waits. */
 struct waiter *waitqueue_first(const struct waitqueue *queue);
 

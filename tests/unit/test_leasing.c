@@ -454,6 +454,18 @@ static void check_served(void)
     ck_assert_uint_eq(answer_count, 1);
 }
 
+START_TEST(test_leasing_serves_who_waits_rather_than_time_out)
+{
+    take(bob, leased, SLOTS);
+    WAITS(alice, leased, 1, .timeout = 100);
+    ck_assert(free_quietly(bob, 3));
+    pass_to(100);
+    ck_assert_uint_eq(answer_count, 1);
+    check_answer(0, "alice", 1, ERROR_NONE);
+    ck_assert_uint_eq(leased->ctl->counters.timeouts, 0);
+}
+END_TEST
+
 START_TEST(test_leasing_serves_who_waits_when_statistics_are_asked_for)
 {
     let_one_wait();
@@ -1529,6 +1541,7 @@ SUITE_MAIN_WITH(
     test_leasing_nobody_is_told_of_who_does_not_wait_any_more,
     test_leasing_nothing_stays_cached_while_somebody_waits,
     test_leasing_ring_of_somebody_elses_pool_is_nothing,
+    test_leasing_serves_who_waits_rather_than_time_out,
     test_leasing_serves_who_waits_when_statistics_are_asked_for,
     test_leasing_serves_who_waits_when_the_pool_is_trimmed,
     test_leasing_serves_who_waits_before_it_grants,
