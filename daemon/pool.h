@@ -77,7 +77,6 @@ struct lease {
     uint64_t number; /* the epoch's last */
     bool tight;
     bool waiting;    /* as the epoch says */
-    bool unhinted;   /* a member died: there may be RETURNED slots that no hint tells of */
     uint32_t damage; /* words that couldn't be */
 };
 

@@ -253,7 +253,6 @@ static void collect_all(struct pool *pool, bool cached, int64_t now)
     for (uint32_t index = 0; index < pool->ledger.fresh; index++)
         add_seen(&sum, collect(pool, index, cached, now));
     tally_seen(pool, sum, now);
-    pool->lease.unhinted = false;
 }
 
 void pool_harvest_all(struct pool *pool, int64_t now)
@@ -318,7 +317,7 @@ void pool_tighten(struct pool *pool, bool waiting, int64_t now)
         pool->lease.number++;
         publish(pool, true, waiting);
     }
-    if (!was_tight || pool->lease.unhinted)
+    if (!was_tight)
         pool_harvest_all(pool, now);
     else
         pool_harvest(pool, now);

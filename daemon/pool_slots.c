@@ -198,7 +198,6 @@ uint32_t pool_leave(struct pool *pool, uint32_t member, int64_t now)
     pool_free_account(pool, member);
     field_store(&pool->store.members[member], 0);
     pool->member_count--;
-    pool->lease.unhinted = true;
     return before - pool_usage(pool);
 }
 
