@@ -52,6 +52,7 @@ byte told[3];      /* the number that the daemon was told about */
 /* The daemon's own memory: gone with it. */
 bool waits[3];
 bool look_at_all;  /* the next harvest has to be a full one */
+byte seen[2];      /* each slot's word, when it looked last */
 bool idle;         /* it waits for events */
 
 bool daemon_killed; /* and hasn't started again */
@@ -60,13 +61,14 @@ bool daemon_killed; /* and hasn't started again */
 
 bool alive[2];   /* somebody has a handle of an object that isn't freed */
 byte fresh[2];   /* the first generation of which no handle was ever given out */
-byte freeing[4]; /* slot + 1 of which the thread is in the middle of a free */
+byte freeing[4]; /* slot + 1 that the thread is in the middle of freeing, recovering or returning */
 bool busy[4];    /* the thread is in the middle of something */
 byte since[3];   /* slots that have been free ever since the member's request began */
 
 /*
  * A free that isn't over doesn't count, except that a slot is had once the bit stands: until then
- * only the thread knows. A dead thread's is over when the daemon has ended its session.
+ * only the thread knows. Nor does one that is being recovered, or returned as its thread's cache ends.
+ * A dead thread's is over when the daemon has ended its session.
  */
 #define IN_FREE(s) (freeing[1] == (s) + 1 || freeing[2] == (s) + 1 || freeing[3] == (s) + 1)
 #define IS_AVAILABLE(s)                                                                                \
@@ -81,8 +83,8 @@ byte daemon_deaths = DAEMON_DEATHS;
 byte transfers = TRANSFERS;
 byte losses = LOSSES;
 
-/* A slot becomes LIVE: it was nobody's, and isn't free any more. */
-inline made_live(s)
+/* A slot isn't free any more: it is LIVE, or a thread recovers it. */
+inline made_busy(s)
 {
     assert(!alive[s]);
     since[1] = since[1] & ~BIT(s);
@@ -109,16 +111,45 @@ inline nothing_more(t)
 {
     freeing[t] = 0;
     busy[t] = false;
-    s = 0; g = 0; w = 0; x = 0
+    s = 0; g = 0; w = 0; x = 0; round = 0
 }
+
+/* The next slot of a round. */
+inline next_slot(t)
+{
+    freeing[t] = 0;
+    w = 0; x = 0;
+    s++;
+    goto block
+}
+
+/* This slot is done with. */
+inline settled(t)
+{
+    if
+    :: round == 0 -> nothing_more(t); goto next
+    :: else -> next_slot(t)
+    fi
+}
+
+#ifdef BUG_RECOVERED_BLINDLY
+#define ROOMY_FOR(t) true
+#else
+#define ROOMY_FOR(t) (LOAD_BY(t, WAITERS) == 0)
+#endif
+
+/* Rounds over a block's slots. */
+#define RECOVERING 1
+#define ENDING 2
 
 proctype thread(byte t; byte m; byte ops; byte can)
 {
     byte s, g, w, x;
+    byte round;
 next:
     {
     if
-    /* allocate: a guess; the word decides (cache_allocate) */
+    /* allocate: a guess; the word decides (take_one) */
     :: atomic {
         (can & ALLOCATES) && ops > 0 && guess[m] != 0 ->
         ops--;
@@ -138,7 +169,7 @@ next:
         if
         :: mem[WORD(s)] == w ->
             mem[WORD(s)] = SLOT(GENERATION(w), m, LIVE);
-            made_live(s);
+            made_busy(s);
             got_handle(s, GENERATION(w))
         :: else
         fi;
@@ -175,7 +206,30 @@ next:
         goto next
     }
 
-    /* free, by whatever handle there is; others may free the same (cache_free) */
+    /* In a roomy pool a block that has a hint is looked at for what is RETURNED (recover) */
+    :: atomic {
+        (can & RECOVERS) && ops > 0 && ROOMY_FOR(t) ->
+        ops--;
+        busy[t] = true;
+        round = RECOVERING
+    }
+    atomic {
+        if
+        :: LOAD_BY(t, HINT) != 0 -> goto block
+        :: else -> nothing_more(t); goto next
+        fi
+    }
+
+    /* a thread ends, and its cache (return_slots) */
+    :: atomic {
+        (can & ENDS) && ops > 0 && guess[m] != 0 ->
+        ops--;
+        busy[t] = true;
+        round = ENDING
+    }
+    goto block;
+
+    /* free, by whatever handle there is; others may free the same (free_one) */
     :: atomic {
         (can & FREES) && ops > 0 && (alive[0] || alive[1]) ->
         ops--;
@@ -229,6 +283,7 @@ again: /* a change of hands is no reason to fail */
         fi
     }
     /* the own cache: is the pool tight? */
+settle:
     atomic {
 #ifndef BUG_LOAD_BEFORE_FREE
         x = LOAD_BY(t, WAITERS);
@@ -236,21 +291,31 @@ again: /* a change of hands is no reason to fail */
 #ifdef BUG_NO_STAND_ASIDE
         x = 0;
 #endif
+#if defined(BUG_RECOVERED_UNSEEN) || defined(BUG_RECOVERED_BLINDLY)
+        x = (round == RECOVERING -> 0 : x);
+#endif
         if
-        :: x == 0 ->
-            guess[m] = guess[m] | BIT(s);
-            nothing_more(t);
-            goto next
+        :: x == 0 -> guess[m] = guess[m] | BIT(s); settled(t)
         :: else
         fi
     }
     /* stand aside, unless another thread has it or the daemon took it back */
+aside:
     atomic {
         DRAINED(t) ->
         if
-        :: mem[WORD(s)] == w -> mem[WORD(s)] = SLOT(GENERATION(w), m, RETURNED)
-        :: else -> nothing_more(t); goto next
+        :: mem[WORD(s)] == w ->
+            mem[WORD(s)] = SLOT(GENERATION(w), m, RETURNED);
+            freeing[t] = s + 1
+        :: else -> settled(t)
+        fi;
+#ifdef BUG_RECOVERED_UNHINTED
+        /* It was set when the round began. */
+        if
+        :: round == RECOVERING -> goto ring
+        :: else
         fi
+#endif
     }
     /* the hint, if it is clear */
 hint:
@@ -267,7 +332,18 @@ hint:
     :: atomic { LOAD_BY(t, HINT) != 0 -> skip }
     fi;
     /* Only now: does somebody wait, and was the daemon told of that number? */
+ring:
     atomic {
+        if
+        :: round == ENDING && s < 2 -> next_slot(t) /* once for all of them */
+        :: else
+        fi;
+#ifdef BUG_RECOVERED_UNTOLD
+        if
+        :: round == RECOVERING -> next_slot(t)
+        :: else
+        fi;
+#endif
 #if !defined(BUG_LOAD_BEFORE_FREE) && !defined(BUG_LOAD_BEFORE_HINT)
 #ifdef BUG_ONE_LOAD
         /* The own free's load before it stood aside has to do. */
@@ -278,18 +354,59 @@ hint:
 #endif
         if
         :: (x & 1) && x >> 1 != told[m]
-        :: else -> nothing_more(t); goto next
+        :: else -> settled(t)
         fi
     }
     /* The eventfd first: another thread that sees `told` relies on it, and this one may be stopped. */
 #ifdef BUG_TOLD_BEFORE_EVENTFD
     atomic { told[m] = x >> 1 }
-    atomic { nudge[m] = true; nothing_more(t); goto next }
+    atomic { nudge[m] = true; settled(t) }
 #else
     atomic { nudge[m] = true }
-    atomic { told[m] = x >> 1; nothing_more(t); goto next }
+    atomic { told[m] = x >> 1; settled(t) }
 #endif
-    fi
+    fi;
+
+    /* One slot after the other (recover_block, return_slots) */
+block:
+    atomic {
+        if
+        :: s < 2
+        :: s == 2 && round == ENDING -> goto ring
+        :: else -> nothing_more(t); goto next
+        fi;
+        w = mem[WORD(s)];
+        if
+#ifdef BUG_RECOVERED_ANOTHERS
+        :: round == RECOVERING && STATE(w) == RETURNED
+#else
+        :: round == RECOVERING && STATE(w) == RETURNED && MEMBER(w) == m
+#endif
+        :: round == ENDING && (guess[m] & BIT(s)) ->
+            guess[m] = guess[m] & ~BIT(s);
+            if
+            :: STATE(w) == CACHED && MEMBER(w) == m -> goto aside
+            :: else -> next_slot(t)
+            fi
+        :: else -> next_slot(t)
+        fi
+    }
+    /* Returned by others it is, and its hint stays: others' slots may need it */
+    atomic {
+        DRAINED(t) ->
+        if
+        :: mem[WORD(s)] == w ->
+            w = SLOT(GENERATION(w), m, CACHED);
+            mem[WORD(s)] = w;
+            freeing[t] = s + 1;
+            made_busy(s)
+        :: else -> next_slot(t)
+        fi
+    }
+#ifdef BUG_RECOVERED_WITH_HINT
+    atomic { DRAINED(t) -> mem[HINT] = 0 }
+#endif
+    goto settle
 
     } unless {
         killed[m] || stopped[m]
@@ -305,6 +422,7 @@ hint:
 #define UNKNOWN 4 /* what the request of `m` was granted that was never answered */
 #define RECOVER 5 /* as FULL; and the ledger's, of which the word says IDLE */
 
+#define PATIENT(n) (waits[n] && (m != (n) || req[n] != ASKS))
 #define TIGHT (LOAD(WAITERS) != 0)
 #define SOMEBODY_WAITS (LOAD(WAITERS) & 1)
 #define IS_ASKED(m) (req[m] != 0 && reply[m] == 0 && !taken[m] && connected[m])
@@ -313,12 +431,26 @@ hint:
 #define RESUMES(m) (!connected[m] && !killed[m] && !stopped[m])
 #define HAS_EVENT(m) (IS_ASKED(m) || IS_TOLD(m) || HAS_DIED(m) || RESUMES(m))
 
+/* What others may have made of a word since it was seen (is_possible). */
+#ifdef BUG_RECOVERED_IS_DAMAGE
+#define WAS_FREE(old) (STATE(old) == CACHED)
+#else
+#define WAS_FREE(old) IS_FREE(old)
+#endif
+#define IS_POSSIBLE(e, old, w)                                                                         \
+    ((e) == 0 -> (w) == (old) :                                                                        \
+    (HOLDER(e) == POOL -> (w) == (old) || STATE(old) == LIVE &&                                        \
+                              (w) == SLOT(GENERATION(old) + 1, POOL, RETURNED) :                       \
+    (GENERATION(w) == GENERATION(old) -> (w) == (old) || IS_FREE(w) && IS_FREE(old) ||                 \
+                                             STATE(w) == LIVE && WAS_FREE(old) :                       \
+                                         GENERATION(w) > GENERATION(old))))
+
 /* Whether the word of the slot is its ledger's. */
 #define AGREES(e, w) ((e) == 0 -> STATE(w) == IDLE : STATE(w) != IDLE && MEMBER(w) == HOLDER(e))
 
 #ifdef BUG_SAME_NUMBER_WHEN_WAITING
 /* Who begins to wait in a tight pool takes the number there is. */
-#define NEXT (mode == FULL || m == 0 -> 1 : 0)
+#define NEXT (!TIGHT || m == 0 || SOMEBODY_WAITS -> 1 : 0)
 #else
 #define NEXT 1
 #endif
@@ -329,9 +461,18 @@ inline new_number()
     store(DAEMON, NUMBER, x)
 }
 
+inline refuse(m)
+{
+    assert(since[m] == 0); /* exhausted, exactly */
+    waits[m] = false;
+    taken[m] = false;
+    reply[m] = REFUSED
+}
+
 inline forget()
 {
-    m = 0; s = 0; w = 0; x = 0; mode = 0; e = 0; renumber = 0; ahead = 0; patient = 0
+    m = 0; s = 0; w = 0; x = 0; mode = 0; e = 0; renumber = 0; ahead = 0; patient = 0;
+    tried = 0; gathered = 0; queued = 0
 }
 
 proctype server()
@@ -342,6 +483,9 @@ proctype server()
     byte ahead; /* what was granted ahead of need */
     bool renumber; /* the pool is made tight, or a new number is needed */
     bool patient;  /* somebody waits */
+    bool tried;    /* to take back the slot, once */
+    byte gathered; /* harvests since the last grant; before the second the pool was made tight */
+    bool queued;   /* the request is behind others */
     bool recovering;
 start:
     {
@@ -387,29 +531,20 @@ recovered:
 
 loop:
     if
-    /* A request. If nothing is free, the pool becomes tight; before anybody waits, a new number. */
+    /* A request (demand_request); one behind others only has them served (is_queued). */
     :: atomic {
         if
         :: IS_ASKED(1) -> m = 1
         :: IS_ASKED(2) -> m = 2
         fi;
         idle = false;
+        queued = waits[1] || waits[2];
         taken[m] = true;
         waits[m] = true;
-        if
-        :: LOAD(LEDGER(0)) == 0 || LOAD(LEDGER(1)) == 0 -> goto serve
-        :: else
-        fi;
-        patient = req[m] != ASKS;
-        mode = (TIGHT && !look_at_all -> HINTS : FULL);
-        renumber = !TIGHT || patient && !SOMEBODY_WAITS;
-        patient = patient || SOMEBODY_WAITS;
-#ifdef BUG_HINTS_WHEN_TIGHTENED
-        mode = HINTS;
-#endif
+        goto serve
     }
 
-    /* Somebody has freed, who saw that somebody waits. The eventfd is read first. */
+    /* Somebody has freed, who saw that somebody waits. The eventfd is read first (on_bell). */
     :: atomic {
         if
         :: IS_TOLD(1) -> w = 1
@@ -418,28 +553,21 @@ loop:
         idle = false;
 #ifndef BUG_EVENTFD_READ_LAST
         nudge[w] = false;
+#endif
         w = 0;
-#endif
-        if
-        :: SOMEBODY_WAITS -> skip
-        :: else -> goto done
-        fi;
-        mode = (look_at_all -> FULL : HINTS);
-#ifndef BUG_SAME_NUMBER
-        renumber = true;
-        patient = true
-#endif
+        goto serve
     }
 
-    /* A waiting request's time is up: a harvest, then it is refused. */
+    /* A waiting request's time is up (on_timeout). */
     :: atomic {
         if
-        :: waits[1] && req[1] == WAITS_SHORTLY -> m = 1
-        :: waits[2] && req[2] == WAITS_SHORTLY -> m = 2
+        :: waits[1] && req[1] == WAITS_SHORTLY -> w = 1
+        :: waits[2] && req[2] == WAITS_SHORTLY -> w = 2
         fi;
         idle = false;
-        req[m] = ASKS;
-        mode = (look_at_all -> FULL : HINTS);
+        refuse(w);
+        w = 0;
+        goto serve
     }
 
     /* A member's mappings are gone. */
@@ -489,13 +617,28 @@ loop:
         :: !ended[2] && MEMBER(w) != 2 -> x = 2
         :: MEMBER(w) != POOL -> x = POOL
         fi;
+        assert(IS_POSSIBLE(LOAD(LEDGER(s)), seen[s], w));
+        seen[s] = w;
         idle = false;
         transfers--;
         goto transfer
     }
     fi;
 
-    /* Tight (lease_tighten): the number is kept, then shown, then fenced. */
+    /* Tight (pool_tighten): the number is kept, then shown, then fenced. */
+tighten:
+    atomic {
+        patient = PATIENT(1) || PATIENT(2);
+#ifdef BUG_SAME_NUMBER
+        renumber = !TIGHT || patient && !SOMEBODY_WAITS;
+#else
+        renumber = !TIGHT || patient;
+#endif
+        mode = (TIGHT && !look_at_all -> HINTS : FULL);
+#ifdef BUG_HINTS_WHEN_TIGHTENED
+        mode = HINTS;
+#endif
+    };
     if
 #ifdef BUG_NUMBER_KEPT_LAST
     :: atomic { renumber -> x = LOAD(NUMBER) + 1 }
@@ -513,20 +656,25 @@ loop:
     fi;
     atomic { renumber = 0; patient = 0; x = 0 };
 
+    /* The bit is cleared, then the words are read (pool_harvest, pool_harvest_all). */
 harvest:
     if
-    :: atomic { mode == FULL -> look_at_all = false; goto walk }
+    :: atomic { mem[HINT] != 0 -> look_at_all = look_at_all && mode != FULL }
 #ifdef BUG_HINT_CLEARED_LAST
-    :: atomic { mode == HINTS && mem[HINT] != 0 -> goto walk }
-#else
-    :: atomic { mode == HINTS && mem[HINT] != 0 -> skip }
-#ifdef BUG_HINT_CLEARED_PLAINLY
+        goto walk
+#elif defined(BUG_HINT_CLEARED_PLAINLY)
         atomic { store(DAEMON, HINT, 0); goto walk }
 #else
         atomic { DRAINED(DAEMON) -> mem[HINT] = 0; goto walk }
 #endif
-#endif
-    :: atomic { mode == HINTS && mem[HINT] == 0 -> goto serve }
+    :: atomic {
+        mem[HINT] == 0 ->
+        look_at_all = look_at_all && mode != FULL;
+        if
+        :: mode == FULL -> goto walk
+        :: mode == HINTS -> goto serve
+        fi
+    }
     fi;
 
 walk:
@@ -538,16 +686,18 @@ walk:
         e = LOAD(LEDGER(s));
         w = mem[WORD(s)];
         if
-        :: mode == RECOVER && e != 0 && STATE(w) == IDLE -> goto walk_ledger
+        :: mode == RECOVER && e != 0 && STATE(w) == IDLE -> seen[s] = w; goto walk_ledger
         :: else
         fi;
         assert(AGREES(e, w)); /* else the pool is damaged */
+        assert(mode == RECOVER || IS_POSSIBLE(e, seen[s], w)); /* the same */
+        seen[s] = w;
         if
         :: mode == HINTS && STATE(w) == RETURNED
         :: (mode == FULL || mode == RECOVER) && IS_FREE(w)
         :: mode == ENDED && HOLDER(e) == m
         :: mode == UNKNOWN && e == ENTRY(1, m) && STATE(w) == LIVE
-        :: else -> s++; goto walk
+        :: else -> tried = false; s++; goto walk
         fi
     }
 #ifdef BUG_LEDGER_FIRST
@@ -558,22 +708,25 @@ walk:
         if
         :: mem[WORD(s)] == w ->
             mem[WORD(s)] = SLOT(GENERATION(w) + (STATE(w) == LIVE), 0, IDLE);
+            seen[s] = mem[WORD(s)];
             if
             :: mode == ENDED -> alive[s] = false
             :: else -> assert(!alive[s])
             fi
         /*
-         * A dead session's is taken back whoever freed it meanwhile. Another's that became RETURNED may
-         * have been free all along: it stood aside, late, for a number of long ago. Else somebody has
-         * it, who tells when he frees it.
+         * Once more (collect). A dead session's may have been freed meanwhile, but by one only.
+         * Another's that became RETURNED may have been free all along: it stood aside, late, for a
+         * number of long ago.
          */
         :: else ->
+            assert(mode != ENDED || !tried);
             if
-            :: mode == ENDED
-#ifndef BUG_HARVEST_TRIED_ONCE
-            :: mode != ENDED && STATE(mem[WORD(s)]) == RETURNED
+#ifdef BUG_HARVEST_TRIED_ONCE
+            :: mode == ENDED && !tried -> tried = true
+#else
+            :: !tried -> tried = true
 #endif
-            :: else -> s++
+            :: else -> tried = false; s++
             fi;
             goto walk
         fi
@@ -583,6 +736,7 @@ walk_ledger:
 #ifndef BUG_LEDGER_FIRST
         store(DAEMON, LEDGER(s), 0);
 #endif
+        tried = false;
         s++;
 #ifdef BUG_BLOCK_NOT_FINISHED
         s = (mode == HINTS -> 2 : s);
@@ -593,8 +747,8 @@ walk_ledger:
 walked:
 #ifdef BUG_HINT_CLEARED_LAST
     if
-    :: atomic { mode == HINTS && DRAINED(DAEMON) -> mem[HINT] = 0 }
-    :: atomic { mode != HINTS -> skip }
+    :: atomic { (mode == HINTS || mode == FULL) && DRAINED(DAEMON) -> mem[HINT] = 0 }
+    :: atomic { mode != HINTS && mode != FULL -> skip }
     fi;
 #endif
     atomic {
@@ -620,10 +774,7 @@ walked:
 #ifndef BUG_NO_FULL_AFTER_DEATH
         look_at_all = true;
 #endif
-        if
-        :: waits[1] || waits[2] -> mode = (look_at_all -> FULL : HINTS); goto harvest
-        :: else -> goto serve
-        fi
+        goto serve
     };
 
 resumed:
@@ -633,9 +784,7 @@ resumed:
         :: req[m] != 0 && reply[m] == 0 -> since[m] = AVAILABLE
         :: else
         fi;
-#ifdef BUG_NEW_EVENTFD
-        nudge[m] = false;
-#endif
+        nudge[m] = false; /* it may have a new eventfd, since whoever waits is served now */
         m = 0;
 #ifdef BUG_RESUME_SERVES_NOBODY
         goto done
@@ -644,21 +793,34 @@ resumed:
 #endif
     };
 
-    /* Who waits gets what is free; whose request this is, last (lease_grant). */
+    /*
+     * Who waits gets what is free; whose request this is, last (serve). If nothing is, what has hints
+     * is harvested; then the pool is made tight, or gets a new number, and is harvested again
+     * (leasing_gather).
+     */
 serve:
     atomic {
         mode = 0;
         if
-        :: LOAD(LEDGER(0)) == 0 -> s = 0
-        :: LOAD(LEDGER(1)) == 0 -> s = 1
+        :: waits[1] && (m != 1 || !waits[2]) -> e = 1
+        :: waits[2] && (m != 2 || !waits[1]) -> e = 2
         :: else -> goto served
         fi;
         if
-        :: waits[1] && (m != 1 || !waits[2]) -> e = 1
-        :: waits[2] && (m != 2 || !waits[1]) -> e = 2
-        :: else -> s = 0; goto served
+        :: LOAD(LEDGER(0)) == 0 -> s = 0
+        :: LOAD(LEDGER(1)) == 0 -> s = 1
+        :: else ->
+            e = 0;
+            gathered++;
+            if
+            :: gathered == 1 -> mode = HINTS; goto harvest
+            :: gathered == 2 && !queued -> goto tighten
+            :: else -> goto served
+            fi
         fi;
-        assert(STATE(mem[WORD(s)]) == IDLE);
+        gathered = 0;
+        queued = false;
+        assert(mem[WORD(s)] == seen[s] && STATE(seen[s]) == IDLE);
         waits[e] = false
 #ifndef BUG_WORD_FIRST
         ; store(DAEMON, LEDGER(s), ENTRY(1, e))
@@ -667,7 +829,8 @@ serve:
     atomic {
         DRAINED(DAEMON) ->
         mem[WORD(s)] = SLOT(GENERATION(mem[WORD(s)]), e, LIVE);
-        made_live(s)
+        seen[s] = mem[WORD(s)];
+        made_busy(s)
     };
 #ifdef BUG_WORD_FIRST
     atomic { store(DAEMON, LEDGER(s), ENTRY(1, e)) };
@@ -685,7 +848,8 @@ serve:
     }
         atomic {
             DRAINED(DAEMON) ->
-            mem[WORD(1 - s)] = SLOT(GENERATION(mem[WORD(1 - s)]), e, CACHED)
+            mem[WORD(1 - s)] = SLOT(GENERATION(mem[WORD(1 - s)]), e, CACHED);
+            seen[1 - s] = mem[WORD(1 - s)]
         }
     :: atomic { skip }
     fi;
@@ -699,11 +863,7 @@ serve:
 served:
     atomic {
         if
-        :: m != 0 && waits[m] && req[m] == ASKS ->
-            assert(since[m] == 0); /* exhausted, exactly */
-            waits[m] = false;
-            taken[m] = false;
-            reply[m] = REFUSED
+        :: m != 0 && waits[m] && req[m] == ASKS -> refuse(m)
         :: else
         fi;
         m = 0;
@@ -736,7 +896,9 @@ transfer:
     atomic {
         DRAINED(DAEMON) ->
         if
-        :: mem[WORD(s)] == w -> mem[WORD(s)] = SLOT(GENERATION(w), x, LIVE)
+        :: mem[WORD(s)] == w ->
+            mem[WORD(s)] = SLOT(GENERATION(w), x, LIVE);
+            seen[s] = mem[WORD(s)]
         :: else -> goto transferred /* freed meanwhile */
         fi
     };
@@ -745,7 +907,7 @@ transferred:
 #ifndef BUG_NO_INTENT
     atomic { store(DAEMON, KIND, 0) };
 #endif
-    goto done
+    goto serve
 
     } unless {
         atomic {
@@ -805,7 +967,8 @@ proctype world(byte member_deaths; byte who_stops)
         waits[1] = false; waits[2] = false;
         taken[1] = false; taken[2] = false;
         connected[1] = ended[1]; connected[2] = ended[2];
-        look_at_all = false
+        look_at_all = false;
+        seen[0] = 0; seen[1] = 0
     }
     :: d_step { member_deaths & BIT(1) && !killed[1] -> killed[1] = true }
     :: d_step { member_deaths & BIT(2) && !killed[2] -> killed[2] = true }
@@ -817,11 +980,12 @@ proctype world(byte member_deaths; byte who_stops)
     od
 }
 
-/* A slot begins as the member's, LIVE, with a handle that everybody knows; or CACHED. */
+/* A slot begins as the member's, LIVE, with a handle that everybody knows; or CACHED; or RETURNED. */
 inline begin_live(s, m)
 {
     mem[WORD(s)] = SLOT(0, m, LIVE);
     mem[LEDGER(s)] = ENTRY(0, m);
+    seen[s] = mem[WORD(s)];
     alive[s] = true;
     fresh[s] = 1
 }
@@ -830,7 +994,16 @@ inline begin_cached(s, m)
 {
     mem[WORD(s)] = SLOT(0, m, CACHED);
     mem[LEDGER(s)] = ENTRY(0, m);
+    seen[s] = mem[WORD(s)];
     guess[m] = guess[m] | BIT(s)
+}
+
+inline begin_returned(s, m)
+{
+    mem[WORD(s)] = SLOT(0, m, RETURNED);
+    mem[LEDGER(s)] = ENTRY(0, m);
+    seen[s] = SLOT(0, m, CACHED);
+    mem[HINT] = 1
 }
 
 init {

@@ -10,6 +10,8 @@
 #define ASKS 4           /* the daemon, which refuses when there is nothing */
 #define WAITS 8          /* asks the daemon, and waits */
 #define WAITS_SHORTLY 16 /* the same, and its time may be up */
+#define RECOVERS 32      /* what others freed of the member's */
+#define ENDS 64          /* returns what is cached */
 
 #if defined(SCENARIO_CHURN)
 /* Caches, both kinds of free, take-back, refusals. */
@@ -88,7 +90,7 @@ inline begin()
 /* A member and the daemon die at any step, while the other member waits. */
 #define OPS1 1
 #define CAN1 WAITS
-#define OPS2 2
+#define OPS2 1
 #define CAN2 FREES
 #define MEMBER_DEATHS BIT(2)
 #define DAEMON_DEATHS 1
@@ -182,6 +184,63 @@ inline begin()
 inline begin()
 {
     guess[1] = BIT(0) | BIT(1)
+}
+
+#elif defined(SCENARIO_RECOVER)
+/* One asks, waits and frees; the other recovers what it freed, and allocates it. */
+#define OPS1 2
+#define CAN1 (FREES | ASKS | WAITS)
+#define OPS2 3
+#define CAN2 (RECOVERS | ALLOCATES | FREES)
+inline begin()
+{
+    begin_returned(0, 2);
+    if
+    :: begin_live(1, 2)
+    :: begin_live(1, 1)
+    fi
+}
+
+#elif defined(SCENARIO_RECOVERERS)
+/* One waits; of the other, threads recover in one block, return and free: some of it late. */
+#define THREAD_OF(t) ((t) == 1 -> 1 : 2)
+#define OPS1 2
+#define CAN1 (FREES | WAITS)
+#define OPS2 1
+#define CAN2 (RECOVERS | ENDS)
+#define OPS3 1
+#define CAN3 (RECOVERS | ALLOCATES | FREES)
+inline begin()
+{
+    begin_returned(0, 2);
+    begin_live(1, 2)
+}
+
+#elif defined(SCENARIO_RECOVERER_STOPS)
+/* The recovering member is stopped at any step, or dies: it keeps one at most. */
+#define OPS1 2
+#define CAN1 (FREES | WAITS)
+#define OPS2 2
+#define CAN2 (RECOVERS | ALLOCATES | ENDS)
+#define STOPS BIT(2)
+#define MEMBER_DEATHS BIT(2)
+inline begin()
+{
+    begin_returned(0, 2);
+    begin_live(1, 2)
+}
+
+#elif defined(SCENARIO_RECOVER_RESTART)
+/* The daemon dies at any step, while the member recovers and another one waits. */
+#define OPS1 2
+#define CAN1 (FREES | WAITS)
+#define OPS2 2
+#define CAN2 (RECOVERS | ALLOCATES)
+#define DAEMON_DEATHS 1
+inline begin()
+{
+    begin_returned(0, 2);
+    begin_live(1, 2)
 }
 
 #endif
