@@ -216,6 +216,21 @@ inline begin()
     begin_live(1, 2)
 }
 
+#elif defined(SCENARIO_RECOVERER_LATE)
+/* One is refused, at once or in time, while a thread of the other's recovers, late. */
+#define THREAD_OF(t) ((t) == 1 -> 1 : 2)
+#define OPS1 3
+#define CAN1 (ASKS | WAITS_SHORTLY)
+#define OPS2 1
+#define CAN2 RECOVERS
+#define OPS3 1
+#define CAN3 FREES
+inline begin()
+{
+    begin_returned(0, 2);
+    begin_live(1, 2)
+}
+
 #elif defined(SCENARIO_RECOVERER_STOPS)
 /* The recovering member is stopped at any step, or dies: it keeps one at most. */
 #define OPS1 2
