@@ -309,7 +309,8 @@ static int by_time(const void *left, const void *right)
 static double p999(int64_t *times)
 {
     qsort(times, TIMED, sizeof(times[0]), by_time);
-    return (double)times[TIMED - TIMED / 1000];
+    const size_t slowest = TIMED / 1000;
+    return (double)times[TIMED - slowest];
 }
 
 static int64_t times[TIMED];

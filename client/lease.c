@@ -72,7 +72,7 @@ void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word)
 
 /* ---- Getting back ---------------------------------------------------------------------------- */
 
-/* What is returned of our own in the block is ours again; the epoch is looked at as after a free. */
+/* What is returned of our own in the block is ours again, unless the pool becomes tight meanwhile. */
 static void recover_block(struct lease *lease, struct cache *cache, uint32_t first)
 {
     const uint64_t returned = lease->cached + (SLOT_RETURNED - SLOT_CACHED);
@@ -82,10 +82,11 @@ static void recover_block(struct lease *lease, struct cache *cache, uint32_t fir
         if ((word & LEASE_STATE_MASK) != returned || cache_is_full(cache) ||
             !lease_recover(&lease->words[index], word))
             continue;
-        if (epoch_load(lease->epoch) == 0)
-            cache_push(cache, index);
-        else
+        if (epoch_load(lease->epoch) != 0) {
             lease_put_aside(lease, index, word - (SLOT_RETURNED - SLOT_CACHED));
+            return;
+        }
+        cache_push(cache, index);
     }
 }
 

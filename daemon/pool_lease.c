@@ -77,14 +77,14 @@ static bool is_possible(const struct pool *pool, uint32_t index, uint32_t holder
         return is_possible_detached(seen, word);
     if (slot_member(word) != holder || slot_generation(word) < slot_generation(seen))
         return false;
-    bool same = slot_generation(word) == slot_generation(seen);
+    bool later = slot_generation(word) > slot_generation(seen);
+    bool was_free = slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_RETURNED;
     switch (slot_state(word)) {
     case SLOT_CACHED:
-        return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_RETURNED;
-    case SLOT_LIVE:
-        return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_LIVE;
     case SLOT_RETURNED:
-        return !same || slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_RETURNED;
+        return later || was_free;
+    case SLOT_LIVE:
+        return later || was_free || slot_state(seen) == SLOT_LIVE;
     case SLOT_RETIRED:
         return slot_generation(word) == SLOT_GENERATION_LAST;
     default:

@@ -3,20 +3,19 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <stdint.h>
 #include <sys/mman.h>
 
 /* The handler, of any thread, reads what the loop's thread writes: `start` last, and cleared first. */
 static struct range {
-    uintptr_t start; /* 0 = free */
+    char *start; /* NULL = free */
     size_t size;
 } ranges[SIGBUS_RANGES];
 
-static const struct range *find(uintptr_t address)
+static const struct range *find(const char *address)
 {
     for (unsigned i = 0; i < SIGBUS_RANGES; i++) {
-        uintptr_t start = __atomic_load_n(&ranges[i].start, __ATOMIC_ACQUIRE);
-        if (start != 0 && address >= start && address - start < ranges[i].size)
+        const char *start = __atomic_load_n(&ranges[i].start, __ATOMIC_ACQUIRE);
+        if (start && address >= start && address < start + ranges[i].size)
             return &ranges[i];
     }
     return NULL;
@@ -25,11 +24,11 @@ static const struct range *find(uintptr_t address)
 /* The instruction that failed is tried again when this returns. */
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
-    const struct range *range = find((uintptr_t)info->si_addr);
+    const struct range *range = find(info->si_addr);
     int saved = errno;
     (void)context;
     if (!range ||
-        mmap((void *)range->start, range->size, PROT_READ | PROT_WRITE,
+        mmap(range->start, range->size, PROT_READ | PROT_WRITE,
              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED)
         signal(number, SIG_DFL);
     errno = saved;
@@ -45,18 +44,18 @@ int sigbus_install(void)
 bool sigbus_protect(void *start, size_t size)
 {
     unsigned i = 0;
-    while (i < SIGBUS_RANGES && ranges[i].start != 0)
+    while (i < SIGBUS_RANGES && ranges[i].start)
         i++;
     if (i == SIGBUS_RANGES)
         return false;
     ranges[i].size = size;
-    __atomic_store_n(&ranges[i].start, (uintptr_t)start, __ATOMIC_RELEASE);
+    __atomic_store_n(&ranges[i].start, start, __ATOMIC_RELEASE);
     return true;
 }
 
 void sigbus_forget(const void *start)
 {
     for (unsigned i = 0; i < SIGBUS_RANGES; i++)
-        if (ranges[i].start == (uintptr_t)start)
-            __atomic_store_n(&ranges[i].start, 0, __ATOMIC_RELEASE);
+        if (ranges[i].start == start)
+            __atomic_store_n(&ranges[i].start, NULL, __ATOMIC_RELEASE);
 }

@@ -50,7 +50,7 @@ static struct station open_station(void)
     samples.create = rings.create = true;
     samples.kind = FASTALLOC_LEASED;
     samples.object_size = sizeof(struct sample);
-    samples.capacity = 64 * RING_SIZE;
+    samples.capacity = UINT64_C(64) * RING_SIZE;
     rings.object_size = sizeof(struct ring);
     rings.alignment = 128;
     rings.capacity = 1;

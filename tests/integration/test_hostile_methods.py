@@ -329,6 +329,72 @@ class TestGreed(HostileCase):
         client.call("pool.destroy", name="evil", force=True)
 
 
+class TestWords(HostileCase):
+    """Members of a leased pool may write its words, and make their object shorter or longer."""
+
+    def open(self):
+        client = self.client(witness=True)
+        reply = client.call("pool.open", name="evil", create=True, write=True, map=True, kind=2,
+                            object_size=64, capacity=5000, capacity_max=20000,
+                            growth="linear:5000")
+        descriptors = client.take_descriptors(4)
+        return client, Pool(client, {**reply, "descriptors": 0}), descriptors
+
+    def do_everything(self, client, pool):
+        """Whatever it comes to."""
+        for _ in range(2):
+            for method, fields in (("lease", {"pool": pool.number, "count": 4096}),
+                                   ("allocate", {"pool": pool.number, "request": self.request(),
+                                                 "count": 2000}),
+                                   ("stats", {"name": "evil"}), ("pool.trim", {"name": "evil"}),
+                                   ("holders", {"name": "evil"})):
+                try:
+                    client.call(method, **fields)
+                except Refusal as refusal:
+                    self.assertIn(refusal.name, ("POOL_EXHAUSTED", "MAX_CAPACITY_EXCEEDED"))
+
+    def request(self):
+        self.requests = getattr(self, "requests", 100) + 1
+        return self.requests
+
+    def check(self, spoil):
+        client, pool, descriptors = self.open()
+        handles = pool.allocate(count=1000)
+        client.call("lease", pool=pool.number, count=1000)
+        spoil(descriptors[1])
+        self.do_everything(client, pool)
+        try:
+            pool.free(*handles)
+        except Refusal as refusal:
+            self.assertEqual(refusal.name, "STALE_HANDLE")
+        self.assertTrue(client.call("pool.list", name="evil")["pools"][0]["damaged"])
+        kinds = [event["kind"] for event in self.all_events(client, pool.number)]
+        self.assertEqual(kinds.count("damaged"), 1)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        client.call("pool.destroy", name="evil", force=True)
+
+    def all_events(self, client, number):
+        """Of that pool: there were others of its name."""
+        after = 0
+        while True:
+            reply = client.events(after=after, name="evil")
+            yield from (event for event in reply["events"] if event["pool"] == number)
+            if not reply["events"]:
+                return
+            after = reply["next"]
+
+    def test_words_that_are_cut_off(self):
+        for size in (0, 1, 4096, 1 << 30):
+            with self.subTest(size=size):
+                self.check(lambda words: (os.ftruncate(words, 0), os.ftruncate(words, size)))
+
+    def test_words_of_one_kind(self):
+        for byte in (0, 1, 2, 3, 4, 5, 255):
+            with self.subTest(byte=byte):
+                self.check(lambda words: os.pwrite(words, bytes([byte]) * 40000, 0))
+
+
 class TestData(HostileCase):
     """Members may write data, and so make it shorter or longer: the daemon writes there, too."""
 

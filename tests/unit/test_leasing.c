@@ -454,6 +454,25 @@ static void check_served(void)
     ck_assert_uint_eq(answer_count, 1);
 }
 
+/* It was seen RETURNED, and at the same generation it is allocated. */
+START_TEST(test_leasing_slot_that_its_member_recovered_is_not_damaged)
+{
+    GETS(bob, leased, 0, .count = 1);
+    fastalloc_handle_t handle = handle_from_wire(reply.handles.data);
+    uint64_t *word = &leased->words[handle.index], live;
+    memcpy(held, reply.handles.data, HANDLE_WIRE_SIZE);
+    ck_assert(word_exchange(word, member_word(leased, handle.index),
+                            lease_freed(member_word(leased, handle.index), SLOT_RETURNED)));
+    ck_assert(!operate(leased, POOL_FREE, 0, 1)); /* stale, and so the word is looked at */
+    ck_assert(lease_recover(word, member_word(leased, handle.index)));
+    ck_assert(lease_allocate(word, lease_state(b, SLOT_CACHED), &live));
+    leasing_look(&broker, leased);
+    broker_check(&broker);
+    ck_assert(!leased->damaged && leased->lease.damage == 0);
+    ck_assert_uint_eq(pool_usage(leased), 1);
+}
+END_TEST
+
 START_TEST(test_leasing_serves_who_waits_rather_than_time_out)
 {
     take(bob, leased, SLOTS);
@@ -1541,6 +1560,7 @@ SUITE_MAIN_WITH(
     test_leasing_nobody_is_told_of_who_does_not_wait_any_more,
     test_leasing_nothing_stays_cached_while_somebody_waits,
     test_leasing_ring_of_somebody_elses_pool_is_nothing,
+    test_leasing_slot_that_its_member_recovered_is_not_damaged,
     test_leasing_serves_who_waits_rather_than_time_out,
     test_leasing_serves_who_waits_when_statistics_are_asked_for,
     test_leasing_serves_who_waits_when_the_pool_is_trimmed,
