@@ -309,7 +309,8 @@ static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
                                   struct allocate_reply *reply, struct error *error)
 {
     struct pool *pool = wanted->pool;
-    struct error why = {.code = ERROR_NONE};
+    struct error why; /* a kilobyte, of which nothing is needed unless something fails */
+    why.code = ERROR_NONE;
     bool queued = is_queued(broker, pool, demand);
     enum room room = !queued                ? make_room(broker, pool, demand, true, &why)
                      : pool->growing.active ? ROOM_SOON
