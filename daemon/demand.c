@@ -224,6 +224,15 @@ static struct demand demand_of(const struct waiter *waiter)
     };
 }
 
+/* In a leased pool what was returned just now may be enough. */
+static bool is_served_at_last(struct broker *broker, struct pool *pool, const struct waiter *waiter)
+{
+    if (!pool_is_leased(pool))
+        return false;
+    demand_serve(broker, pool);
+    return !waitqueue_has(&pool->waiters, waiter);
+}
+
 static void on_timeout(void *context, struct deadline *deadline)
 {
     struct broker *broker = context;
@@ -233,9 +242,7 @@ static void on_timeout(void *context, struct deadline *deadline)
     struct demand demand = demand_of(waiter);
     struct error error;
 
-    if (pool_is_leased(pool)) /* what was returned just now may be enough */
-        demand_serve(broker, pool);
-    if (!waitqueue_has(&pool->waiters, waiter))
+    if (is_served_at_last(broker, pool, waiter))
         return;
     tally_add(counters, &counters->allocation_failures, 1);
     tally_add(counters, &counters->timeouts, 1);
