@@ -25,9 +25,9 @@ void leasing_tell(struct broker *broker, struct pool *pool)
 
 void leasing_settle(struct broker *broker, struct pool *pool)
 {
-    const struct waiter *first = waitqueue_first(&pool->waiters);
     if (!pool_is_leased(pool))
         return;
+    const struct waiter *first = waitqueue_first(&pool->waiters);
     leasing_tell(broker, pool);
     if (first && pool_room(pool, first->priority) >= first->count)
         demand_serve(broker, pool);
@@ -70,8 +70,9 @@ void leasing_begin(struct pool *pool)
 
 void leasing_arm(struct broker *broker, struct pool *pool)
 {
-    bool granted = ledger_count(&pool->ledger, SLOT_MEMBER_NONE) < pool_capacity(pool);
-    if (pool_is_leased(pool) && pool->mapped && granted && pool->look.at == DEADLINE_NEVER)
+    if (!pool_is_leased(pool) || !pool->mapped || pool->look.at != DEADLINE_NEVER)
+        return;
+    if (ledger_count(&pool->ledger, SLOT_MEMBER_NONE) < pool_capacity(pool))
         deadline_set(&broker->deadlines, &pool->look, broker->now + pool->look_after);
 }
 

@@ -2,9 +2,9 @@
 /*
  * Leased pools: what is granted ahead, what is taken back, and what the daemon sees of the rest.
  *
- * Members change words by themselves, and may write anything there. So each word is looked at once,
- * judged by the ledger and by what was seen of it last, and changed by one attempt: no number of
- * them and nothing they hold makes the daemon try for ever.
+ * Members change words by themselves, and may write anything there. So each word is judged
+ * by the ledger and by what was seen of it last, and looked at and changed in two attempts at most:
+ * no number of them and nothing they hold makes the daemon try for ever.
  */
 #include "daemon/pool_part.h"
 
@@ -321,11 +321,11 @@ void pool_tighten(struct pool *pool, bool waiting, int64_t now)
         pool_harvest_all(pool, now);
     else
         pool_harvest(pool, now);
+    uint32_t room = pool_room(pool, PRIORITY_BEST_EFFORT);
 }
 
 void pool_relax(struct pool *pool)
 {
-    uint32_t room = pool_room(pool, PRIORITY_BEST_EFFORT);
     if (!pool->lease.tight || pool->waiters.count > 0)
         return;
     if (room > 0 && room >= pool_capacity(pool) / ROOMY_SHARE)
