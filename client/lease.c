@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/lease.h"
 
-#include <endian.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -128,24 +127,17 @@ static bool recover(struct lease *lease, struct cache *cache)
 
 /* ---- Getting more ---------------------------------------------------------------------------- */
 
-static uint32_t number_at(const uint8_t *wire, uint32_t i)
-{
-    uint32_t number;
-    memcpy(&number, wire + i * sizeof(number), sizeof(number));
-    return le32toh(number);
-}
-
 static int take_slots(struct call *call, struct descriptors *arrived)
 {
     struct cache *cache = call->context;
     struct cache_refill *refill = &cache->refill;
     const struct lease *lease = (const struct lease *)cache->pool;
     const struct bytes *slots = &refill->reply.slots;
-    uint32_t count = (uint32_t)(slots->size / sizeof(refill->slots[0]));
+    uint32_t count = (uint32_t)(slots->size / LEASE_WIRE_SIZE);
     uint32_t capacity = field32_load(lease->capacity);
-    bool valid = slots->size % sizeof(refill->slots[0]) == 0 && count <= refill->request.count;
+    bool valid = slots->size % LEASE_WIRE_SIZE == 0 && count <= refill->request.count;
     for (uint32_t i = 0; valid && i < count; i++) {
-        refill->slots[i] = number_at(slots->data, i);
+        refill->slots[i] = lease_from_wire(slots->data + (size_t)i * LEASE_WIRE_SIZE);
         valid = refill->slots[i] < capacity;
     }
     call->complaint = "slots that there aren't, or more than were asked for";

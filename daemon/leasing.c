@@ -121,7 +121,7 @@ struct bytes leasing_grant(struct broker *broker, const struct membership *membe
     pool_relax(pool);
     uint32_t granted = grant(broker, membership, count);
     leasing_settle(broker, pool);
-    return (struct bytes){broker->handles, granted * sizeof(uint32_t)};
+    return (struct bytes){broker->handles, (size_t)granted * LEASE_WIRE_SIZE};
 }
 
 /* ---- Gathering ------------------------------------------------------------------------------- */

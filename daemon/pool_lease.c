@@ -140,19 +140,13 @@ void pool_grant(struct pool *pool, uint32_t index, uint32_t member, enum slot_st
     pool->lease.seen[index] = word;
 }
 
-static void put_number(uint8_t *wire, uint32_t number)
-{
-    for (unsigned i = 0; i < sizeof(number); i++)
-        wire[i] = (uint8_t)(number >> 8 * i);
-}
-
 void pool_lease(struct pool *pool, uint32_t member, uint32_t count, struct slots_charge *charge,
                 uint8_t *slots)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = ledger_grant(&pool->ledger, layout_ledger_entry(0, member));
         pool_grant(pool, index, member, SLOT_CACHED);
-        put_number(slots + i * sizeof(index), index);
+        lease_to_wire(index, slots + (size_t)i * LEASE_WIRE_SIZE);
     }
     pool_charge_holder(pool, member, charge);
 }
@@ -321,13 +315,13 @@ void pool_tighten(struct pool *pool, bool waiting, int64_t now)
         pool_harvest_all(pool, now);
     else
         pool_harvest(pool, now);
-    uint32_t room = pool_room(pool, PRIORITY_BEST_EFFORT);
 }
 
 void pool_relax(struct pool *pool)
 {
     if (!pool->lease.tight || pool->waiters.count > 0)
         return;
+    uint32_t room = pool_room(pool, PRIORITY_BEST_EFFORT);
     if (room > 0 && room >= pool_capacity(pool) / ROOMY_SHARE)
         publish(pool, false, false);
     else if (pool->lease.waiting)

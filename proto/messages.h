@@ -25,7 +25,7 @@
 #define PROTOCOL_TOKEN_SIZE 16
 #define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
 #define PROTOCOL_HANDLES_MAX ((uint64_t)PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE) /* their bytes */
-#define PROTOCOL_LEASE_MAX ((uint64_t)LEASE_MAX * sizeof(uint32_t)) /* bytes of a lease's slots */
+#define PROTOCOL_LEASE_MAX ((uint64_t)LEASE_MAX * LEASE_WIRE_SIZE) /* bytes of a lease's slots */
 #define PROTOCOL_LIST_MAX 64u                        /* elements in one reply of a list */
 #define PROTOCOL_TEMPLATE_MAX 32768u                 /* bytes of a pool's template */
 #define PROTOCOL_GROWTH_MAX (LAYOUT_GROWTH_SIZE - 1) /* bytes of a growth policy's text */

@@ -11,8 +11,10 @@
 #ifndef SHM_LEASE_H
 #define SHM_LEASE_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "shm/order.h"
 #include "shm/slot.h"
@@ -23,6 +25,22 @@
 
 /* The most slots that are granted ahead at once, and that one thread's cache takes. */
 #define LEASE_MAX 4096u
+
+/* A slot's number as it travels: 32 bits, little-endian. */
+#define LEASE_WIRE_SIZE 4
+
+static inline void lease_to_wire(uint32_t index, uint8_t wire[LEASE_WIRE_SIZE])
+{
+    uint32_t number = htole32(index);
+    memcpy(wire, &number, sizeof(number));
+}
+
+static inline uint32_t lease_from_wire(const uint8_t wire[LEASE_WIRE_SIZE])
+{
+    uint32_t number;
+    memcpy(&number, wire, sizeof(number));
+    return le32toh(number);
+}
 
 /* Everything of a word but its generation. */
 #define LEASE_STATE_MASK UINT64_C(0xffff)
