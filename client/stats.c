@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/cancel.h"
+#include "client/deadline.h"
 #include "client/error.h"
 #include "client/name.h"
 #include "client/pool.h"
@@ -17,7 +17,6 @@
 #include "shm/counters.h"
 #include "shm/order.h"
 
-#define SECOND INT64_C(1000000000)
 #define THOUSANDTHS 1000.0
 #define P50 0.5
 #define P99 0.99
@@ -29,17 +28,10 @@ static const struct layout_ctl *ctl_of(const fastalloc_pool_t *pool)
     return pool->mapping.parts[MAPPING_CTL].address;
 }
 
-static int64_t now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * SECOND + time.tv_nsec;
-}
-
 /* The capacity may have grown since, and never shrinks: it isn't below the usage. */
 static fastalloc_stats_t stats_of(const struct layout_counters *counters, uint32_t capacity)
 {
-    int64_t time = now();
+    int64_t time = deadline_in(0); /* now */
     return (fastalloc_stats_t){
         .capacity = capacity,
         .current_usage = counters->current_usage,
