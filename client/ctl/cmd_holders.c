@@ -26,13 +26,7 @@ static void add_who(struct table *table, const fastalloc_holder_info_t *info)
         table_add(table, "-");
         return;
     }
-    table_add(table, "%llu", (unsigned long long)info->session);
-    table_add(table, "%s", info->name[0] ? info->name : "-");
-    if (info->pid)
-        table_add(table, "%d", (int)info->pid);
-    else
-        table_add(table, "-");
-    table_add(table, "%u", info->uid);
+    listing_add_session(table, info->session, info->name, info->pid, info->uid);
 }
 
 static void add_to_table(const struct walk *walk, const fastalloc_holder_info_t *info)
@@ -92,7 +86,7 @@ const struct command command_holders = {
     .operands = "POOL",
     .summary = "Show who holds most of a pool, and for how long",
     .description =
-        "Most first. \"For\" is how long the session holds the slot that it alone holds longest.\n"
+        "Most first. \"For\" is how long what the session holds longest is held, be it with others.\n"
         "\"Detached\" is what outlived its session. In JSON the share of the capacity is a ratio.\n",
     .run = run,
 };

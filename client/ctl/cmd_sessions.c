@@ -13,13 +13,7 @@ static const struct table_column columns[] = {
 
 static void add_to_table(struct table *table, const fastalloc_session_info_t *info)
 {
-    table_add(table, "%llu", (unsigned long long)info->id);
-    table_add(table, "%s", info->name[0] ? info->name : "-");
-    if (info->pid)
-        table_add(table, "%d", (int)info->pid);
-    else
-        table_add(table, "-");
-    table_add(table, "%u", info->uid);
+    listing_add_session(table, info->id, info->name, info->pid, info->uid);
     table_add_number(table, info->pools);
     table_add_number(table, info->allocated);
     table_add_number(table, info->waiting);

@@ -40,6 +40,17 @@ static int write_table(const struct listing *listing, const struct call *call,
     return status;
 }
 
+void listing_add_session(struct table *table, uint64_t id, const char *name, pid_t pid, uid_t uid)
+{
+    table_add(table, "%llu", (unsigned long long)id);
+    table_add(table, "%s", name[0] ? name : "-");
+    if (pid)
+        table_add(table, "%d", (int)pid);
+    else
+        table_add(table, "-");
+    table_add(table, "%u", uid);
+}
+
 int listing_run(const struct listing *listing, const struct call *call)
 {
     fastalloc_connection_t *connection = NULL;

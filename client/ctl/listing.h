@@ -27,6 +27,9 @@ struct listing {
                struct listing_output *output, fastalloc_error_t *error);
 };
 
+/* The cells SESSION, NAME, PID and UID of a session. */
+void listing_add_session(struct table *table, uint64_t id, const char *name, pid_t pid, uid_t uid);
+
 /* Connects, asks and writes; the exit status. */
 int listing_run(const struct listing *listing, const struct call *call);
 
