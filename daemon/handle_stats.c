@@ -55,11 +55,11 @@ bool on_stats_reset(const struct call *call, const struct stats_reset_request *r
 {
     struct pool *pool = call_find_own_pool(call, request->name);
     (void)reply;
-    if (pool)
-        leasing_look(call->broker, pool);
-    if (pool)
-        tally_reset(&pool->ctl->counters, call->broker->now);
-    return pool;
+    if (!pool)
+        return false;
+    leasing_look(call->broker, pool);
+    tally_reset(&pool->ctl->counters, call->broker->now);
+    return true;
 }
 
 bool on_holders(const struct call *call, const struct holders_request *request,
