@@ -209,17 +209,30 @@ static uint64_t allocated_by_all(void)
     return sum;
 }
 
-static void run_team(struct team plan)
+/* They have begun; who waits then gets `kept` slots, of which the test has held all. */
+static void run_team_kept_waiting(struct team plan, size_t kept)
 {
     struct test_child members[PROCESSES_MAX];
     unsigned numbers[PROCESSES_MAX];
+    fastalloc_handle_t handles[HOLD_MAX];
     team = plan;
+    if (kept > 0)
+        ck_assert_int_eq(fastalloc_allocate_many(pool, kept, 0, handles, NULL), 0);
     start_team(members, numbers);
     int64_t begin = timing_now();
+    while (kept > 0 && stats_now().total_waits == 0)
+        sched_yield();
+    if (kept > 0)
+        ck_assert_int_eq(fastalloc_free_many(pool, handles, kept, NULL), 0);
     await_team(members);
     printf("%" PRIu64 " objects in %" PRId64 " ms\n", allocated_by_all(),
            (timing_now() - begin) / 1000000);
     fflush(stdout);
+}
+
+static void run_team(struct team plan)
+{
+    run_team_kept_waiting(plan, 0);
 }
 
 /* ---- Who works ------------------------------------------------------------------------------- */
@@ -530,8 +543,7 @@ static void wait_alone(unsigned process, fastalloc_pool_t *opened)
 START_TEST(test_everybody_waits_all_the_time)
 {
     make_pool(4, 4);
-    run_team((struct team){4, 3, STEPS / 100, wait_alone});
-    ck_assert_uint_gt(stats_now().total_waits, 0);
+    run_team_kept_waiting((struct team){4, 3, STEPS / 100, wait_alone}, 4);
     account_for_all(4);
 }
 END_TEST
@@ -560,8 +572,7 @@ static void wait_with_threads(unsigned process, fastalloc_pool_t *opened)
 START_TEST(test_threads_wait_all_the_time)
 {
     make_pool(5, 5);
-    run_team((struct team){2, 2, STEPS / 100, wait_with_threads});
-    ck_assert_uint_gt(stats_now().total_waits, 0);
+    run_team_kept_waiting((struct team){2, 2, STEPS / 100, wait_with_threads}, 5);
     account_for_all(5);
 }
 END_TEST
@@ -603,8 +614,7 @@ static void wait_or_free(unsigned process, fastalloc_pool_t *opened)
 START_TEST(test_one_waits_for_what_the_other_frees)
 {
     make_pool(3, 3);
-    run_team((struct team){2, 3, STEPS / 50, wait_or_free});
-    ck_assert_uint_gt(stats_now().total_waits, 0);
+    run_team_kept_waiting((struct team){2, 3, STEPS / 50, wait_or_free}, 3);
     account_for_all(3);
 }
 END_TEST
