@@ -32,8 +32,8 @@ static const char *check_identity(const struct layout_ctl *head, const char *nam
 static const char *check_geometry(const struct layout_ctl *head,
                                   const struct pool_open_reply *reply, struct geometry *geometry)
 {
-    if (head->alignment == 0 ||
-        geometry_init(geometry, head->object_size, head->alignment, head->reserve) != GEOMETRY_OK)
+    if (head->alignment == 0 || geometry_init(geometry, head->kind, head->object_size,
+                                              head->alignment, head->reserve) != GEOMETRY_OK)
         return "its sizes are impossible";
     if (head->stride != geometry->stride || head->capacity_max > geometry->reserve)
         return "its sizes contradict each other";

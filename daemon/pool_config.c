@@ -129,7 +129,7 @@ bool pool_config_check(const struct pool_config *config, struct pool_plan *plan,
                        struct error *error)
 {
     struct geometry *geometry = &plan->geometry;
-    switch (geometry_init(geometry, config->object_size, config->alignment, 1)) {
+    switch (geometry_init(geometry, config->kind, config->object_size, config->alignment, 1)) {
     case GEOMETRY_BAD_SIZE:
         return refuse_size(config, error);
     case GEOMETRY_BAD_ALIGNMENT:
@@ -141,7 +141,8 @@ bool pool_config_check(const struct pool_config *config, struct pool_plan *plan,
         !check_numbers(config, plan, error))
         return false;
     uint32_t reserve = geometry_reserve(config->object_size, config->alignment, plan->capacity_max);
-    return geometry_init(geometry, config->object_size, config->alignment, reserve) == GEOMETRY_OK;
+    return geometry_init(geometry, config->kind, config->object_size, config->alignment, reserve) ==
+           GEOMETRY_OK;
 }
 
 /* ---- Comparison ------------------------------------------------------------------------------ */

@@ -264,12 +264,18 @@
 
 /*
  * Slots of a leased pool, up to `count`, for the caller to allocate by itself: each a 32-bit number,
- * little-endian. They are CACHED. Never waits; there may be none.
+ * little-endian. They are CACHED. Never waits; there may be none. `thread` 0 = they are the member's;
+ * the number of a biased thread of the session = they are its; LEASE_THREAD_NEW = so, of a new one,
+ * whose number the reply has, if there is one left: else they are the member's.
  */
+#define LEASE_THREAD_NEW SLOT_MEMBER_POOL
 #define LEASE_REQUEST(F, M)                                                                        \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
-    F(M, U32, count, LEASE_MAX, REQUIRED)
-#define LEASE_REPLY(F, M) F(M, BIN, slots, PROTOCOL_LEASE_MAX, REQUIRED)
+    F(M, U32, count, LEASE_MAX, REQUIRED)                                                          \
+    F(M, U32, thread, LEASE_THREAD_NEW, OPTIONAL)
+#define LEASE_REPLY(F, M)                                                                          \
+    F(M, BIN, slots, PROTOCOL_LEASE_MAX, REQUIRED)                                                 \
+    F(M, U32, thread, LEASE_THREAD_NEW, OPTIONAL)
 
 /*
  * `count` slots or none. `timeout` in nanoseconds: 0 = don't wait, negative = for ever. `request`

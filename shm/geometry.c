@@ -33,8 +33,8 @@ uint32_t geometry_reserve(uint64_t object_size, uint32_t alignment, uint32_t cap
                    geometry_capacity_limit(object_size, alignment));
 }
 
-enum geometry_result geometry_init(struct geometry *geometry, uint64_t object_size,
-                                   uint32_t alignment, uint32_t reserve)
+enum geometry_result geometry_init(struct geometry *geometry, enum layout_kind kind,
+                                   uint64_t object_size, uint32_t alignment, uint32_t reserve)
 {
     if (object_size == 0 || object_size > GEOMETRY_OBJECT_MAX)
         return GEOMETRY_BAD_SIZE;
@@ -44,6 +44,8 @@ enum geometry_result geometry_init(struct geometry *geometry, uint64_t object_si
     if (reserve == 0 || reserve > geometry_capacity_limit(object_size, alignment))
         return GEOMETRY_BAD_CAPACITY;
 
+    size_t hints = round_up(((uint64_t)reserve + 4095) / 4096 * WORD, 64);
+    bool leased = kind == LAYOUT_LEASED;
     *geometry = (struct geometry){
         .object_size = object_size,
         .stride = round_up(object_size, alignment),
@@ -51,7 +53,8 @@ enum geometry_result geometry_init(struct geometry *geometry, uint64_t object_si
         .reserve = reserve,
         .members_offset = sizeof(struct layout_ctl),
         .ledger_offset = sizeof(struct layout_ctl) + LAYOUT_MEMBERS * WORD,
-        .words_offset = round_up(((uint64_t)reserve + 4095) / 4096 * WORD, 64),
+        .threads_offset = leased ? hints : 0,
+        .words_offset = hints + (leased ? LAYOUT_THREADS * sizeof(struct layout_thread) : 0),
     };
     return GEOMETRY_OK;
 }

@@ -36,7 +36,8 @@ struct geometry {
     uint32_t reserve;      /* the most slots that there can ever be */
     size_t members_offset; /* in ctl */
     size_t ledger_offset;
-    size_t words_offset; /* in slots; the hint bits stand at 0 */
+    size_t threads_offset; /* in slots, where the hint bits stand at 0; 0 = it has no such lines */
+    size_t words_offset;
 };
 
 enum geometry_result {
@@ -50,8 +51,8 @@ enum geometry_result {
  * For that many slots at most. Alignment 0 means GEOMETRY_ALIGNMENT_DEFAULT. On failure *geometry
  * is untouched.
  */
-enum geometry_result geometry_init(struct geometry *geometry, uint64_t object_size,
-                                   uint32_t alignment, uint32_t reserve);
+enum geometry_result geometry_init(struct geometry *geometry, enum layout_kind kind,
+                                   uint64_t object_size, uint32_t alignment, uint32_t reserve);
 
 /* The most slots of this size and alignment (both valid) that one pool can have. */
 uint32_t geometry_capacity_limit(uint64_t object_size, uint32_t alignment);

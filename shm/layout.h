@@ -7,7 +7,8 @@
  *   ctl       the head below, then two arrays of 64-bit words (offsets in shm/geometry.h):
  *             members  [LAYOUT_MEMBERS]  session id of each member number, 0 = free
  *             ledger   [capacity]        which member holds the slot, by which request; 0 = nobody
- *   slots     one hint bit for each 64 slots, then the slot words
+ *   slots     one hint bit for each 64 slots; in leased pools a line for each biased thread; then the
+ *             slot words
  *   data      the objects, `stride` apart
  *   holders   who holds SHARED slots, 64-bit entries, 0 = free; made when the first slot is shared
  *   template  what each new object begins with; only where the pool has one
@@ -25,12 +26,19 @@
 #include "shm/slot.h"
 
 #define LAYOUT_MAGIC UINT64_C(0x6f6c6c6174736166) /* "fastallo" in memory */
-#define LAYOUT_VERSION 2u
+#define LAYOUT_VERSION 3u
 
 #define LAYOUT_NAME_SIZE 64                   /* pool and type names, the final NUL included */
 #define LAYOUT_GROWTH_SIZE 192                /* a growth policy's text, the final NUL included */
 #define LAYOUT_WATERMARK_SIZE 16              /* a watermark's */
 #define LAYOUT_MEMBERS (SLOT_MEMBER_POOL + 1) /* the table is indexed by member number */
+
+/*
+ * The highest member numbers are those of biased threads of leased pools, each of a session that is a
+ * member too: they stand in slot words, with the session in the member table, but never in the ledger.
+ */
+#define LAYOUT_THREADS 256u
+#define LAYOUT_THREAD_FIRST (SLOT_MEMBER_POOL - LAYOUT_THREADS)
 
 enum layout_kind {
     LAYOUT_BROKERED = 1, /* slots is read-only for clients; every change is a request */
@@ -108,6 +116,17 @@ struct layout_counters {
     struct histogram waits; /* how long requests waited that were granted or timed out */
     struct histogram holds; /* how long objects were held until they were freed or handed on */
 };
+
+/* A biased thread's line (shm/bias.h). */
+struct layout_thread {
+    uint64_t announced; /* by the thread */
+    uint32_t revoked;   /* by anybody, enum bias_revoked */
+    uint8_t pad[52];
+};
+
+_Static_assert(offsetof(struct layout_thread, announced) == 0, "layout");
+_Static_assert(offsetof(struct layout_thread, revoked) == 8, "layout");
+_Static_assert(sizeof(struct layout_thread) == 64, "layout");
 
 struct layout_ctl {
     uint64_t magic;

@@ -9,8 +9,8 @@ void peer_pool_receive(struct peer_pool *pool, struct peer *peer)
     memset(pool, 0, sizeof(*pool));
     peer_receive(peer, METHOD_POOL_OPEN, &pool->request);
     struct geometry *geometry = &pool->geometry;
-    peer_require(geometry_init(geometry, PEER_POOL_OBJECT, 16, 4 * PEER_POOL_CAPACITY) ==
-                 GEOMETRY_OK);
+    peer_require(geometry_init(geometry, LAYOUT_BROKERED, PEER_POOL_OBJECT, 16,
+                               4 * PEER_POOL_CAPACITY) == GEOMETRY_OK);
     pool->head = (struct layout_ctl){
         .magic = LAYOUT_MAGIC,
         .version = LAYOUT_VERSION,

@@ -9,7 +9,8 @@ static struct geometry make(uint64_t object_size, uint32_t alignment, uint32_t c
 {
     struct geometry geometry;
 
-    ck_assert_int_eq(geometry_init(&geometry, object_size, alignment, capacity), GEOMETRY_OK);
+    ck_assert_int_eq(geometry_init(&geometry, LAYOUT_BROKERED, object_size, alignment, capacity),
+                     GEOMETRY_OK);
     return geometry;
 }
 
@@ -21,7 +22,8 @@ static void check_refused(uint64_t object_size, uint32_t alignment, uint32_t cap
 
     memset(&geometry, 0x5a, sizeof(geometry));
     memcpy(&before, &geometry, sizeof(before));
-    ck_assert_int_eq(geometry_init(&geometry, object_size, alignment, capacity), expected);
+    ck_assert_int_eq(geometry_init(&geometry, LAYOUT_BROKERED, object_size, alignment, capacity),
+                     expected);
     ck_assert_mem_eq(&geometry, &before, sizeof(before));
 }
 
@@ -138,7 +140,8 @@ START_TEST(test_geometry_parts_never_overlap)
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         for (size_t j = 0; j < sizeof(capacities) / sizeof(capacities[0]); j++) {
             struct geometry geometry;
-            if (geometry_init(&geometry, sizes[i], 0, capacities[j]) == GEOMETRY_OK)
+            if (geometry_init(&geometry, j % 2 ? LAYOUT_LEASED : LAYOUT_BROKERED, sizes[i], 0,
+                              capacities[j]) == GEOMETRY_OK)
                 check_laws(&geometry);
         }
 }

@@ -229,7 +229,7 @@ static void fill_arrays(struct table *table)
     struct geometry geometry;
 
     *table = (struct table){.head = {"array", "in", "at"}};
-    ck_assert_int_eq(geometry_init(&geometry, 64, 0, 1000), GEOMETRY_OK);
+    ck_assert_int_eq(geometry_init(&geometry, LAYOUT_LEASED, 64, 0, 1000), GEOMETRY_OK);
     add_array(table, "members", "ctl", "", geometry.members_offset);
     add_array(table, "ledger", "ctl", "", geometry.ledger_offset);
     add_array(table, "words", "slots",

@@ -26,7 +26,8 @@ static struct store store;
 
 static void create(uint64_t object_size, uint32_t alignment, uint32_t capacity)
 {
-    ck_assert_int_eq(geometry_init(&geometry, object_size, alignment, RESERVE), GEOMETRY_OK);
+    ck_assert_int_eq(geometry_init(&geometry, LAYOUT_BROKERED, object_size, alignment, RESERVE),
+                     GEOMETRY_OK);
     ck_assert_int_eq(store_create(&store, key, &geometry, capacity), 0);
 }
 
@@ -101,7 +102,7 @@ END_TEST
 
 START_TEST(test_store_create_without_room_leaves_nothing)
 {
-    ck_assert_int_eq(geometry_init(&geometry, PAGE, 0, RESERVE), GEOMETRY_OK);
+    ck_assert_int_eq(geometry_init(&geometry, LAYOUT_BROKERED, PAGE, 0, RESERVE), GEOMETRY_OK);
     uint64_t needed = store_size(&geometry, CAPACITY);
     for (uint64_t left = 0; left < needed; left += PAGE) {
         test_shm_fill(left);
@@ -119,7 +120,7 @@ END_TEST
 
 START_TEST(test_store_create_without_files_leaves_nothing)
 {
-    ck_assert_int_eq(geometry_init(&geometry, PAGE, 0, RESERVE), GEOMETRY_OK);
+    ck_assert_int_eq(geometry_init(&geometry, LAYOUT_BROKERED, PAGE, 0, RESERVE), GEOMETRY_OK);
     for (unsigned files = 1; files < STORE_FOR_CLIENTS; files++) {
         test_private_shm_resize(SHM_SIZE, files);
         ck_assert_int_eq(store_create(&store, key, &geometry, CAPACITY), -ENOSPC);
@@ -534,7 +535,8 @@ END_TEST
 
 START_TEST(test_store_takes_offsets_beyond_32_bits)
 {
-    ck_assert_int_eq(geometry_init(&geometry, UINT64_C(1) << 31, 4096, 4), GEOMETRY_OK);
+    ck_assert_int_eq(geometry_init(&geometry, LAYOUT_BROKERED, UINT64_C(1) << 31, 4096, 4),
+                     GEOMETRY_OK);
     /* Without the memory for it. */
     char name[SEGMENT_NAME_SIZE];
     store = (struct store){.geometry = geometry, .data_fd = -1};
