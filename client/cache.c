@@ -84,12 +84,14 @@ static void begin_process(void)
         begin_result = -pthread_key_create(&key, on_thread_end);
 }
 
-int cache_pool_init(struct cache_pool *pool, void (*end)(struct cache *cache))
+int cache_pool_init(struct cache_pool *pool, void (*begin)(struct cache *cache),
+                    void (*end)(struct cache *cache))
 {
     pthread_once(&begun, begin_process);
     if (begin_result < 0)
         return begin_result;
     pool->serial = __atomic_add_fetch(&last_serial, 1, __ATOMIC_RELAXED);
+    pool->begin = begin;
     pool->end = end;
     LIST_INIT(&pool->caches);
     return 0;
@@ -124,6 +126,7 @@ static struct cache *make(struct cache_thread *thread, struct cache_pool *pool)
     struct cache *cache = memory;
     cache->alive = true;
     cache->pool = pool;
+    pool->begin(cache);
     LIST_INSERT_HEAD(&pool->caches, cache, in_pool);
     LIST_INSERT_HEAD(&thread->caches, cache, in_thread);
     return cache;

@@ -15,6 +15,7 @@
 
 #include "client/channel.h"
 #include "proto/message.h"
+#include "shm/layout.h"
 #include "shm/lease.h"
 
 struct cache_pool;
@@ -34,9 +35,15 @@ struct cache {
     uint32_t count;
     uint32_t low; /* with no more than so many left, something is to be done about it */
 
-    /* What its user notes about it. */
-    uint32_t cursor; /* the block from which on to look for what was returned */
-    uint32_t wanted; /* slots to ask for next */
+    /* What its user notes about it (client/lease.h). */
+    uint32_t cursor;            /* the block from which on to look for what was returned */
+    uint32_t wanted;            /* slots to ask for next */
+    uint32_t thread;            /* its number; 0 = none, LEASE_THREAD_NEW = it is to ask for one */
+    uint32_t capacity;          /* of slots that its thread has heard of */
+    struct layout_thread *line; /* never NULL in the process that made it */
+    uint64_t cached;            /* the state of the words of its slots; and what those that are */
+    uint64_t key;               /* allocated differ by from their handles */
+    struct layout_thread unbiased; /* the line of a thread without a number */
 
     bool alive; /* not in a forked child */
     struct cache_pool *pool;
@@ -51,15 +58,18 @@ LIST_HEAD(cache_list, cache);
 /* The caches of one pool. To be guarded memory: a forked child finds it zeroed, with none. */
 struct cache_pool {
     uint64_t serial; /* this one's alone, in this process and in children; 0 = none */
+    void (*begin)(struct cache *cache);
     void (*end)(struct cache *cache);
     struct cache_list caches;
 };
 
 /*
- * Begins a pool without caches. `end` is called for each that ends: by its own thread, or by the one
- * that closes the pool. 0, -ENOMEM or -EAGAIN.
+ * Begins a pool without caches. `begin` is called for each that begins, by its thread; `end` for each
+ * that ends: by its own thread, or by the one that closes the pool. No two of them run at once.
+ * 0, -ENOMEM or -EAGAIN.
  */
-int cache_pool_init(struct cache_pool *pool, void (*end)(struct cache *cache));
+int cache_pool_init(struct cache_pool *pool, void (*begin)(struct cache *cache),
+                    void (*end)(struct cache *cache));
 
 /* Ends all its caches. Nobody uses them any more; their threads may end meanwhile. */
 void cache_pool_deinit(struct cache_pool *pool);

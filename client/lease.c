@@ -53,20 +53,92 @@ static void return_slot(struct lease *lease, uint32_t index, uint64_t word)
         lease_hint(lease->hints, index);
 }
 
-static void return_slots(struct lease *lease, const uint32_t *slots, uint32_t count)
+/* Of those that the cache's thread has. */
+static void return_slots(struct lease *lease, const struct cache *cache, const uint32_t *slots,
+                         uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint64_t word = word_load(&lease->words[slots[i]]);
-        if ((word & LEASE_STATE_MASK) == lease->cached)
+        if ((word & LEASE_STATE_MASK) == cache->cached)
             return_slot(lease, slots[i], word);
     }
     ring_if_awaited(lease);
 }
 
-void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word)
+static void put_aside(struct lease *lease, uint32_t index, uint64_t word)
 {
     return_slot(lease, index, word);
     ring_if_awaited(lease);
+}
+
+/* ---- Numbers of threads ---------------------------------------------------------------------- */
+
+/* The words of the cache's slots are those of that member, or of a thread of it. */
+static void use_number(const struct lease *lease, struct cache *cache, uint32_t number)
+{
+    cache->cached = lease_state(number, SLOT_CACHED);
+    cache->key = (lease->frees ? lease_state(number, SLOT_LIVE) : LEASE_STATE_NONE) ^
+                 lease->nonce >> (64 - FASTALLOC_WORD_GENERATION_SHIFT);
+}
+
+static void use_thread(const struct lease *lease, struct cache *cache, uint32_t thread)
+{
+    cache->thread = thread;
+    cache->line = &lease->lines[thread - LAYOUT_THREAD_FIRST];
+    use_number(lease, cache, thread);
+}
+
+static bool take_spare(struct lease *lease, uint32_t *thread)
+{
+    for (uint32_t i = 0; i < LAYOUT_THREADS / 64; i++) {
+        uint64_t spare = lease->spare[i];
+        if (spare == 0)
+            continue;
+        lease->spare[i] = spare & (spare - 1);
+        *thread = LAYOUT_THREAD_FIRST + 64 * i + (uint32_t)__builtin_ctzll(spare);
+        return true;
+    }
+    return false;
+}
+
+static void keep_spare(struct lease *lease, uint32_t thread)
+{
+    uint32_t number = thread - LAYOUT_THREAD_FIRST;
+    lease->spare[number / 64] |= UINT64_C(1) << number % 64;
+}
+
+static void on_cache_begin(struct cache *cache)
+{
+    struct lease *lease = (struct lease *)cache->pool;
+    uint32_t thread;
+    cache->capacity = field32_load(lease->capacity);
+    cache->line = &cache->unbiased;
+    bias_revoke(cache->line, BIAS_BY_MEMBER);
+    use_number(lease, cache, lease->member);
+    if (take_spare(lease, &thread))
+        use_thread(lease, cache, thread);
+    else if (lease->biased)
+        cache->thread = LEASE_THREAD_NEW;
+}
+
+static bool is_ours(const struct lease *lease, uint64_t word)
+{
+    return field_load(&lease->members[slot_member(word)]) == lease->session;
+}
+
+/*
+ * Nobody but its thread changes this word by a plain store, in which it is LIVE: true, unless its
+ * thread is about to free it.
+ */
+static bool revoke_thread(const struct lease *lease, uint32_t index, uint64_t word)
+{
+    struct layout_thread *line = &lease->lines[slot_member(word) - LAYOUT_THREAD_FIRST];
+    if (!bias_is_settled(line)) {
+        bias_revoke(line, BIAS_BY_MEMBER);
+        bias_barrier();
+        bias_revoke(line, BIAS_SETTLED);
+    }
+    return !bias_is_amid(line, index, word);
 }
 
 /* ---- Getting back ---------------------------------------------------------------------------- */
@@ -74,15 +146,14 @@ void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word)
 /* What is returned of our own in the block is ours again, unless the pool becomes tight meanwhile. */
 static void recover_block(struct lease *lease, struct cache *cache, uint32_t first)
 {
-    const uint64_t returned = lease->cached + (SLOT_RETURNED - SLOT_CACHED);
     uint32_t end = first + LEASE_BLOCK, capacity = field32_load(lease->capacity);
     for (uint32_t index = first; index < end && index < capacity; index++) {
         uint64_t word = word_load(&lease->words[index]);
-        if ((word & LEASE_STATE_MASK) != returned || cache_is_full(cache) ||
-            !lease_recover(&lease->words[index], word))
+        if (slot_state(word) != SLOT_RETURNED || !is_ours(lease, word) || cache_is_full(cache) ||
+            !lease_recover(&lease->words[index], word, cache->cached))
             continue;
         if (epoch_load(lease->epoch) != 0) {
-            lease_put_aside(lease, index, word - (SLOT_RETURNED - SLOT_CACHED));
+            put_aside(lease, index, lease_with_state(word, cache->cached));
             return;
         }
         cache_push(cache, index);
@@ -127,6 +198,11 @@ static bool recover(struct lease *lease, struct cache *cache)
 
 /* ---- Getting more ---------------------------------------------------------------------------- */
 
+static bool is_thread_of_ours(const struct lease *lease, uint32_t number)
+{
+    return bias_is_thread(number) && field_load(&lease->members[number]) == lease->session;
+}
+
 static int take_slots(struct call *call, struct descriptors *arrived)
 {
     struct cache *cache = call->context;
@@ -140,7 +216,10 @@ static int take_slots(struct call *call, struct descriptors *arrived)
         refill->slots[i] = lease_from_wire(slots->data + (size_t)i * LEASE_WIRE_SIZE);
         valid = refill->slots[i] < capacity;
     }
-    call->complaint = "slots that there aren't, or more than were asked for";
+    if (refill->request.thread == LEASE_THREAD_NEW)
+        valid =
+            valid && (refill->reply.thread == 0 || is_thread_of_ours(lease, refill->reply.thread));
+    call->complaint = "slots that there aren't, or more than were asked for, or another's thread";
     refill->count = valid ? count : 0;
     return valid ? 0 : FASTALLOC_ERR_MALFORMED;
 }
@@ -151,7 +230,11 @@ static void prepare_refill(const struct lease *lease, struct cache *cache)
     if (cache->wanted == 0)
         cache->wanted = WANTED_FIRST;
     refill->count = 0;
-    refill->request = (struct lease_request){.pool = lease->pool->id, .count = cache->wanted};
+    refill->request = (struct lease_request){
+        .pool = lease->id,
+        .count = cache->wanted,
+        .thread = cache->thread,
+    };
     refill->call = (struct call){
         .method = METHOD_LEASE,
         .request = &refill->request,
@@ -169,10 +252,15 @@ static void push_all(struct cache *cache, const uint32_t *slots, uint32_t count)
         cache_push(cache, slots[rising ? count - 1 - i : i]);
 }
 
-/* The reply is there. */
-static void take_refill(struct cache *cache)
+/* The reply is there. (A thread asks for a number first of all, when it has no slots yet.) */
+static void take_refill(struct lease *lease, struct cache *cache)
 {
     const struct cache_refill *refill = &cache->refill;
+    if (refill->request.thread == LEASE_THREAD_NEW) {
+        cache->thread = 0;
+        if (refill->reply.thread != 0)
+            use_thread(lease, cache, refill->reply.thread);
+    }
     push_all(cache, refill->slots, refill->count);
     if (refill->count < refill->request.count)
         cache->wanted = WANTED_FIRST;
@@ -212,7 +300,7 @@ static bool refill(struct lease *lease, struct cache *cache)
         result = connection_call(connection, &refill->call);
     }
     if (result == 0)
-        take_refill(cache);
+        take_refill(lease, cache);
     return cache->count > 0;
 }
 
@@ -222,58 +310,74 @@ static bool refill(struct lease *lease, struct cache *cache)
 static void make_room(struct lease *lease, struct cache *cache)
 {
     uint32_t half = cache->count / 2;
-    return_slots(lease, cache->slots, half);
+    return_slots(lease, cache, cache->slots, half);
     memmove(cache->slots, cache->slots + half, (cache->count - half) * sizeof(cache->slots[0]));
     cache->count -= half;
 }
 
-/* What was freed, and is at this word now, goes where it belongs. */
-static void settle(struct lease *lease, uint32_t index, uint64_t word)
+void lease_settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
 {
-    struct cache *cache = NULL;
-    if (slot_state(word) != SLOT_CACHED)
-        lease_hint(lease->hints, index);
-    else if (epoch_load(lease->epoch) == 0)
-        cache = cache_get(&lease->caches);
-    if (cache && cache_is_full(cache))
+    if (epoch_load(lease->epoch) != 0) {
+        put_aside(lease, index, word);
+        return;
+    }
+    if (cache_is_full(cache))
         make_room(lease, cache);
-    if (cache)
-        cache_push(cache, index);
-    else if (slot_state(word) == SLOT_CACHED)
-        lease_put_aside(lease, index, word);
-    else
-        ring_if_awaited(lease);
+    cache_push(cache, index);
+}
+
+/* What was freed, and is at this word now, goes where it belongs. */
+static void settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
+{
+    if (slot_state(word) == SLOT_CACHED) {
+        lease_settle(lease, cache, index, word);
+        return;
+    }
+    lease_hint(lease->hints, index);
+    ring_if_awaited(lease);
 }
 
 /* Why the object can't be freed here; *word is its slot's. */
 static enum error_code problem_of(const struct lease *lease, fastalloc_handle_t handle,
                                   uint64_t *word)
 {
-    if (handle.pool != lease->pool->id)
+    if (handle.pool != lease->id)
         return ERROR_WRONG_POOL;
-    if (handle_nonce(handle) != (uint16_t)lease->identity ||
+    if ((uint64_t)handle_nonce(handle) << 48 != lease->nonce ||
         handle.index >= field32_load(lease->capacity))
         return ERROR_STALE_HANDLE;
     *word = word_load(&lease->words[handle.index]);
     if (!slot_is_allocated(*word) || slot_generation(*word) != handle_generation(handle))
         return ERROR_STALE_HANDLE;
-    if (slot_state(*word) == SLOT_SHARED)
+    bool cannot_revoke = bias_is_thread(slot_member(*word)) && !lease->biased;
+    if (slot_state(*word) == SLOT_SHARED || cannot_revoke)
         return ERROR_OBJECT_SHARED;
-    bool own = slot_member(*word) == slot_member(lease->cached);
-    return lease->owner_frees && !own ? ERROR_NOT_HOLDER : ERROR_NONE;
+    return lease->owner_frees && !is_ours(lease, *word) ? ERROR_NOT_HOLDER : ERROR_NONE;
+}
+
+/* What the slot's word is once this object is freed: ours go into the cache, if there is one. */
+static uint64_t freed_word(const struct lease *lease, const struct cache *cache, uint64_t live)
+{
+    bool keeps = cache && is_ours(lease, live);
+    uint64_t freed = lease_freed(live, keeps ? SLOT_CACHED : SLOT_RETURNED);
+    return slot_state(freed) == SLOT_CACHED ? lease_with_state(freed, cache->cached) : freed;
 }
 
 static enum error_code free_one(struct lease *lease, fastalloc_handle_t handle)
 {
+    struct cache *cache = cache_get(&lease->caches);
     for (unsigned attempt = 0; attempt < FREE_ATTEMPTS; attempt++) {
         uint64_t word;
         enum error_code problem = problem_of(lease, handle, &word);
         if (problem != ERROR_NONE)
             return problem;
-        bool own = slot_member(word) == slot_member(lease->cached);
-        uint64_t freed = lease_freed(word, own ? SLOT_CACHED : SLOT_RETURNED);
+        uint32_t number = slot_member(word);
+        bool biased = bias_is_thread(number) && (!cache || cache->thread != number);
+        if (biased && !revoke_thread(lease, handle.index, word))
+            return ERROR_STALE_HANDLE;
+        uint64_t freed = freed_word(lease, cache, word);
         if (word_exchange(&lease->words[handle.index], word, freed)) {
-            settle(lease, handle.index, freed);
+            settle(lease, cache, handle.index, freed);
             return ERROR_NONE;
         }
     }
@@ -386,7 +490,7 @@ static bool take_one(const struct lease *lease, struct cache *cache, fastalloc_h
     while (cache->count > 0) {
         uint64_t live;
         uint32_t index = cache_pop(cache);
-        if (!lease_allocate(&lease->words[index], lease->cached, &live))
+        if (!lease_allocate(&lease->words[index], cache->cached, &live))
             continue;
         if (lease->fills)
             fill(lease, index);
@@ -423,6 +527,7 @@ bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *
     struct cache *cache = cache_get(&lease->caches);
     if (!cache)
         return false;
+    cache->capacity = field32_load(lease->capacity);
     return count == 1 ? allocate_one(lease, cache, handles)
                       : allocate_several(lease, cache, count, handles);
 }
@@ -435,8 +540,11 @@ static void on_cache_end(struct cache *cache)
     struct lease *lease = (struct lease *)cache->pool;
     struct cache_refill *refill = &cache->refill;
     if (refill->started && !channel_abandon(&lease->pool->connection->channel, &refill->call))
-        return_slots(lease, refill->slots, refill->count);
-    return_slots(lease, cache->slots, cache->count);
+        return_slots(lease, cache, refill->slots, refill->count);
+    return_slots(lease, cache, cache->slots, cache->count);
+    bias_withdraw(cache->line);
+    if (bias_is_thread(cache->thread))
+        keep_spare(lease, cache->thread);
 }
 
 int lease_init(struct lease *lease, struct fastalloc_pool *pool, uint32_t member,
@@ -445,19 +553,23 @@ int lease_init(struct lease *lease, struct fastalloc_pool *pool, uint32_t member
     const struct mapping *mapping = &pool->mapping;
     struct layout_ctl *ctl = mapping->parts[MAPPING_CTL].address;
     char *slots = mapping->parts[MAPPING_SLOTS].address;
-    int result = cache_pool_init(&lease->caches, on_cache_end);
+    int result = cache_pool_init(&lease->caches, on_cache_begin, on_cache_end);
     if (result < 0)
         return error_raise(error, result, "cannot set up caches for pool '%s': %s", pool->name,
                            error_text(-result));
     lease->fills = pool->content_size > 0 || mapping->flags & LAYOUT_ZERO_ALLOCATE;
     lease->frees = !(mapping->flags & LAYOUT_ZERO_FREE);
     lease->owner_frees = mapping->flags & LAYOUT_OWNER_FREES;
-    lease->cached = lease_state(member, SLOT_CACHED);
-    lease->live = lease->frees ? lease_state(member, SLOT_LIVE) : LEASE_STATE_NONE;
-    lease->identity = mapping->identity;
+    lease->biased = bias_register() && bias_barrier();
+    lease->id = pool->id;
+    lease->nonce = mapping->identity << 48;
     lease->capacity = &ctl->capacity;
     lease->words = (uint64_t *)(void *)(slots + mapping->geometry.words_offset);
     lease->hints = (uint64_t *)(void *)slots;
+    lease->lines = (struct layout_thread *)(void *)(slots + mapping->geometry.threads_offset);
+    lease->members = (const uint64_t *)((const char *)ctl + mapping->geometry.members_offset);
+    lease->session = field_load(&lease->members[member]);
+    lease->member = member;
     lease->epoch = &ctl->waiters;
     lease->pool = pool;
     return 0;

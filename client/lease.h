@@ -16,33 +16,41 @@
 #include <fastalloc/fastalloc.h>
 
 #include "client/cache.h"
+#include "shm/bias.h"
 #include "shm/lease.h"
 #include "shm/order.h"
 #include "shm/slot.h"
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 
-/* From LIVE to CACHED at the next generation. */
+/* From LIVE to CACHED at the next generation. It overflows from the last one. */
 #define LEASE_FREED (slot_word(1, 0, SLOT_CACHED) - slot_word(0, 0, SLOT_LIVE))
 
 /* A state that no slot is ever in. */
 #define LEASE_STATE_NONE 7u
 
-/* Guarded: all zero in a forked child, where no thread has a cache and no handle is right. */
+/* Guarded: all zero in a forked child, where no thread has slots and no handle is right. */
 struct lease {
     struct cache_pool caches;
-    uint64_t cached; /* a word's state in our caches, and when we have it allocated; but if frees */
-    uint64_t live;   /* are the daemon's, one that it never has */
-    uint64_t identity; /* of handles: pool : 32 | nonce : 16 */
-    bool fills;        /* objects begin with something, which we write */
-    bool frees;        /* are ours too */
-    bool owner_frees;
-    const uint32_t *capacity;
+    bool fills;       /* objects begin with something, which we write */
+    bool frees;       /* are ours too */
+    bool biased;      /* threads may be, and may revoke others */
+    bool owner_frees; /* nobody else does */
+    uint32_t id;      /* the pool's */
+    uint64_t nonce;   /* of its handles, as in their tags */
     uint64_t *words;
     uint64_t *hints;
+    struct layout_thread *lines;
     const uint64_t *epoch;
+    const uint32_t *capacity;
+    const uint64_t *members;
+    uint64_t session;
+    uint32_t member;
     struct fastalloc_pool *pool;
     uint64_t rung; /* the epoch of which the daemon was told last; atomic */
+
+    /* A bit for each number whose thread has ended: the next thread's. Changed as caches begin and end. */
+    uint64_t spare[LAYOUT_THREADS / 64];
 };
 
 /*
@@ -60,9 +68,6 @@ void lease_deinit(struct lease *lease);
  */
 bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *handles);
 
-/* Of a pool that isn't roomy: what is CACHED at this word, now, goes to whoever needs it. */
-void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word);
-
 #define LEASE_ASK 1
 
 /*
@@ -73,48 +78,71 @@ void lease_put_aside(struct lease *lease, uint32_t index, uint64_t word);
 int lease_free_many(struct lease *lease, const fastalloc_handle_t *handles, size_t count,
                     fastalloc_error_t *error);
 
+/* What was freed under our hands, and is CACHED at this word, goes where it belongs. */
+void lease_settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word);
+
 /* ---- The short paths ------------------------------------------------------------------------- */
 
 static inline fastalloc_handle_t lease_handle(const struct lease *lease, uint32_t index,
                                               uint64_t live)
 {
-    return (fastalloc_handle_t){(uint32_t)(lease->identity >> 16), index,
-                                lease->identity << 48 | slot_generation(live)};
+    return (fastalloc_handle_t){lease->id, index, lease->nonce | slot_generation(live)};
+}
+
+/* What a handle has in place of the word of its object. */
+static inline uint64_t lease_rotated(fastalloc_handle_t handle)
+{
+    return handle.tag << FASTALLOC_WORD_GENERATION_SHIFT |
+           handle.tag >> (64 - FASTALLOC_WORD_GENERATION_SHIFT);
 }
 
 /* One object of the thread's cache. False: nothing was done. */
 static inline bool lease_take(const struct lease *lease, fastalloc_handle_t *handle)
 {
     struct cache *cache = cache_find(lease->caches.serial);
-    uint64_t live;
     if (!LIKELY(cache && cache->count > cache->low && !lease->fills))
         return false;
     uint32_t index = cache_pop(cache);
-    if (!LIKELY(lease_allocate(&lease->words[index], lease->cached, &live)))
+    uint64_t *word = &lease->words[index], cached = word_load(word);
+    uint64_t live = cached + (SLOT_LIVE - SLOT_CACHED);
+    if (!LIKELY((cached & LEASE_STATE_MASK) == cache->cached))
         return false;
     *handle = lease_handle(lease, index, live);
-    return true;
+
+    uint64_t announcement = bias_announcement(slot_generation(cached), index, BIAS_ALLOCATES);
+    bool revoked = bias_announce(cache->line, announcement);
+    if (LIKELY(!revoked && word_load(word) == cached)) {
+        bias_store(cache->line, word, live);
+        return true;
+    }
+    bias_withdraw(cache->line);
+    return word_exchange(word, cached, live);
 }
 
 /* One object of our own, to the thread's cache. False: nothing was done. */
 static inline bool lease_give(struct lease *lease, fastalloc_handle_t handle)
 {
     struct cache *cache = cache_find(lease->caches.serial);
-    uint64_t identity = (uint64_t)handle.pool << 16 | handle.tag >> 48;
-    uint64_t live = handle.tag << FASTALLOC_WORD_GENERATION_SHIFT | lease->live;
-    if (!LIKELY(cache && !cache_is_full(cache) && identity == lease->identity &&
-                handle.index < field32_load(lease->capacity) &&
-                slot_generation(live) != SLOT_GENERATION_LAST))
+    if (!LIKELY(cache && !cache_is_full(cache) && handle.pool == lease->id &&
+                handle.index < cache->capacity))
         return false;
 
-    /* As lease_freed(), but in one step, since it isn't the last generation. */
-    uint64_t freed = live + LEASE_FREED;
-    if (!LIKELY(word_exchange(&lease->words[handle.index], live, freed)))
-        return false;
-    if (LIKELY(epoch_load(lease->epoch) == 0))
+    uint64_t announcement = bias_announcement(handle.tag, handle.index, BIAS_FREES);
+    bool revoked = bias_announce(cache->line, announcement);
+    uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
+    bool ours = (live ^ lease_rotated(handle)) == cache->key &&
+                !__builtin_add_overflow(live, LEASE_FREED, &freed);
+    if (LIKELY(ours && !revoked)) {
+        revoked = bias_store(cache->line, word, freed);
+    } else {
+        bias_withdraw(cache->line);
+        if (!ours || !word_exchange(word, live, freed))
+            return false;
+    }
+    if (LIKELY(!revoked || epoch_load(lease->epoch) == 0))
         cache_push(cache, handle.index);
     else
-        lease_put_aside(lease, handle.index, freed);
+        lease_settle(lease, cache, handle.index, freed);
     return true;
 }
 

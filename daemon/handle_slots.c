@@ -24,6 +24,7 @@ bool on_lease(const struct call *call, const struct lease_request *request,
         call_refuse_argument(call, "pool", "is that of a brokered pool; ask it to allocate");
         return false;
     }
+    reply->thread = 0;
     reply->slots = leasing_grant(call->broker, membership, request->count);
     return true;
 }

@@ -54,26 +54,44 @@ static inline uint64_t bias_announcement(uint64_t generation, uint32_t index, un
     return generation << 32 | (uint64_t)index << 2 | what;
 }
 
-/* The thread's own. The store stays before the load of bias_is_revoked(), for the compiler. */
-static inline void bias_announce(struct layout_thread *thread, uint64_t announcement)
-{
-    __atomic_store_n(&thread->announced, announcement, __ATOMIC_RELAXED);
-    __atomic_signal_fence(__ATOMIC_SEQ_CST);
-}
+/* ---- The thread itself ----------------------------------------------------------------------- */
 
 static inline bool bias_is_revoked(const struct layout_thread *thread)
 {
     return __atomic_load_n(&thread->revoked, __ATOMIC_ACQUIRE) != 0;
 }
 
-/* A word's change by its biased thread. What it does next stays behind it, for the compiler. */
-static inline void bias_store(uint64_t *word, uint64_t value)
+/* Whether it is revoked; if it isn't, the announcement holds. In this order, for the compiler. */
+static inline bool bias_announce(struct layout_thread *thread, uint64_t announcement)
+{
+    __atomic_store_n(&thread->announced, announcement, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return bias_is_revoked(thread);
+}
+
+static inline void bias_withdraw(struct layout_thread *thread)
+{
+    __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_RELAXED);
+}
+
+/*
+ * One of its words, after it was announced and found to be the right one. Whether it was revoked
+ * meanwhile; if it wasn't, whoever comes then finds it done.
+ */
+static inline bool bias_store(struct layout_thread *thread, uint64_t *word, uint64_t value)
 {
     __atomic_store_n(word, value, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return bias_is_revoked(thread);
 }
 
 /* ---- Others ---------------------------------------------------------------------------------- */
+
+/* Whether a member revoked it so that nobody needs a barrier any more. */
+static inline bool bias_is_settled(const struct layout_thread *thread)
+{
+    return __atomic_load_n(&thread->revoked, __ATOMIC_SEQ_CST) & BIAS_SETTLED;
+}
 
 /* Adds to what the thread is revoked by. The barrier is the caller's to issue. */
 static inline void bias_revoke(struct layout_thread *thread, uint32_t by)

@@ -71,10 +71,16 @@ static inline uint64_t lease_freed(uint64_t live, enum slot_state state)
                : slot_word(slot_generation(live) + 1, slot_member(live), state);
 }
 
-/* RETURNED of the member, this very word, -> CACHED: what others freed of its own. */
-static inline bool lease_recover(uint64_t *word, uint64_t returned)
+/* The word at the same generation, but as lease_state() says. */
+static inline uint64_t lease_with_state(uint64_t word, uint64_t state)
 {
-    return word_exchange(word, returned, returned - (SLOT_RETURNED - SLOT_CACHED));
+    return (word & ~LEASE_STATE_MASK) | state;
+}
+
+/* RETURNED, this very word, -> CACHED, as lease_state() says: what others freed of our own. */
+static inline bool lease_recover(uint64_t *word, uint64_t returned, uint64_t cached)
+{
+    return word_exchange(word, returned, lease_with_state(returned, cached));
 }
 
 /* CACHED -> RETURNED at the same generation: it stands aside. False: it isn't that any more. */

@@ -4,19 +4,19 @@
 #include <string.h>
 #include <unistd.h>
 
-void peer_pool_receive(struct peer_pool *pool, struct peer *peer)
+void peer_pool_receive(struct peer_pool *pool, enum layout_kind kind, struct peer *peer)
 {
     memset(pool, 0, sizeof(*pool));
     peer_receive(peer, METHOD_POOL_OPEN, &pool->request);
     struct geometry *geometry = &pool->geometry;
-    peer_require(geometry_init(geometry, LAYOUT_BROKERED, PEER_POOL_OBJECT, 16,
-                               4 * PEER_POOL_CAPACITY) == GEOMETRY_OK);
+    peer_require(geometry_init(geometry, kind, PEER_POOL_OBJECT, 16, 4 * PEER_POOL_CAPACITY) ==
+                 GEOMETRY_OK);
     pool->head = (struct layout_ctl){
         .magic = LAYOUT_MAGIC,
         .version = LAYOUT_VERSION,
         .pool = PEER_POOL_ID,
         .nonce = PEER_POOL_NONCE,
-        .kind = LAYOUT_BROKERED,
+        .kind = kind,
         .object_size = geometry->object_size,
         .stride = geometry->stride,
         .alignment = geometry->alignment,
@@ -33,7 +33,7 @@ void peer_pool_receive(struct peer_pool *pool, struct peer *peer)
         .stride = geometry->stride,
         .alignment = geometry->alignment,
         .capacity = PEER_POOL_CAPACITY,
-        .kind = LAYOUT_BROKERED,
+        .kind = kind,
         .descriptors = 3,
     };
     pool->sizes[0] = geometry_ctl_size(geometry, PEER_POOL_CAPACITY);
@@ -65,7 +65,7 @@ void peer_pool_reply(const struct peer_pool *pool, struct peer *peer)
 void peer_pool_open(struct peer *peer)
 {
     struct peer_pool pool;
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     peer_pool_reply(&pool, peer);
 }
 

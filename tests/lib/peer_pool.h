@@ -24,7 +24,7 @@ struct peer_pool {
 };
 
 /* Receives an open and fills the rest with what a good daemon would answer. */
-void peer_pool_receive(struct peer_pool *pool, struct peer *peer);
+void peer_pool_receive(struct peer_pool *pool, enum layout_kind kind, struct peer *peer);
 
 /* Makes the objects, and sends the reply with them. Slots are IDLE at their first generation. */
 void peer_pool_reply(const struct peer_pool *pool, struct peer *peer);

@@ -13,6 +13,12 @@
 static struct cache *ended[64];
 static unsigned ended_count;
 
+/* Once, with a cache that is empty and knows its pool. */
+static void note_begin(struct cache *cache)
+{
+    cache->cursor += cache->count == 0 && cache->pool;
+}
+
 static void note_end(struct cache *cache)
 {
     ended[ended_count++] = cache;
@@ -24,7 +30,7 @@ static struct cache_pool *pool_new(void)
     void *memory = NULL;
     ck_assert_int_eq(guard_new(sizeof(struct cache_pool), &memory), 0);
     ck_assert_ptr_nonnull(memory);
-    ck_assert_int_eq(cache_pool_init(memory, note_end), 0);
+    ck_assert_int_eq(cache_pool_init(memory, note_begin, note_end), 0);
     return memory;
 }
 
@@ -39,6 +45,7 @@ static struct cache *get(struct cache_pool *pool)
     struct cache *cache = cache_get(pool);
     ck_assert_ptr_nonnull(cache);
     ck_assert_ptr_eq(cache_find(pool->serial), cache);
+    ck_assert_uint_eq(cache->cursor, 1);
     return cache;
 }
 
@@ -98,7 +105,7 @@ START_TEST(test_a_pool_in_the_place_of_another_has_nothing_of_it)
     cache_push(get(pool), 7);
     cache_pool_deinit(pool);
     ck_assert_uint_eq(ended_count, 1);
-    ck_assert_int_eq(cache_pool_init(pool, note_end), 0);
+    ck_assert_int_eq(cache_pool_init(pool, note_begin, note_end), 0);
     ck_assert_uint_ne(pool->serial, serial);
     ck_assert_ptr_null(cache_find(pool->serial));
     ck_assert_uint_eq(get(pool)->count, 0);
@@ -250,7 +257,7 @@ static void *be_a_child(void *argument)
     require(parents->serial == 0);
     require(guard_new(sizeof(struct cache_pool), &memory) == 0 && memory);
     struct cache_pool *own = memory;
-    require(cache_pool_init(own, note_end) == 0);
+    require(cache_pool_init(own, note_begin, note_end) == 0);
     struct cache *cache = cache_get(own);
     require(cache && cache->count == 0);
     require(cache_find(own->serial) == cache);
@@ -258,7 +265,7 @@ static void *be_a_child(void *argument)
     require(ended_count == 0);
     cache_pool_deinit(own);
     require(ended_count == 1);
-    require(cache_pool_init(own, note_end) == 0 && cache_get(own));
+    require(cache_pool_init(own, note_begin, note_end) == 0 && cache_get(own));
     return NULL;
 }
 

@@ -25,8 +25,7 @@ static struct leased {
 static void begin_leased(struct peer *peer)
 {
     peer_greet(peer);
-    peer_pool_receive(&leased.pool, peer);
-    leased.pool.head.kind = leased.pool.reply.kind = LAYOUT_LEASED;
+    peer_pool_receive(&leased.pool, LAYOUT_LEASED, peer);
     leased.pool.reply.member = MEMBER;
     leased.pool.reply.descriptors = 4;
     leased.descriptors = 4;

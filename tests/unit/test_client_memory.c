@@ -67,7 +67,7 @@ static void serve_flags(struct peer *peer)
     struct peer_pool pool;
     struct pool_close_reply reply = {.freed = 0};
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     pool.head.flags = flags;
     peer_pool_reply(&pool, peer);
     peer_receive(peer, METHOD_POOL_CLOSE, NULL);

@@ -63,7 +63,7 @@ static void serve_open(struct peer *peer)
 {
     struct peer_pool pool;
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     peer_require(pool.request.create && pool.request.map && pool.request.write);
     REQUIRE_ALL(&pool.request);
     peer_pool_reply(&pool, peer);
@@ -104,7 +104,7 @@ static void serve_plain(struct peer *peer)
 {
     struct peer_pool pool;
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     peer_require(pool.request.write && pool.request.map && !pool.request.create);
     peer_require(peer->request.params->via.map.size == 3);
     peer_pool_reply(&pool, peer);
@@ -180,7 +180,7 @@ static void serve_old(struct peer *peer)
 {
     struct peer_pool pool;
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     peer_require(pool.request.create && pool.request.object_size == PEER_POOL_OBJECT);
     peer_require(pool.request.type[0] == '\0' && !pool.request.huge);
     peer_pool_reply(&pool, peer);

@@ -84,7 +84,7 @@ static void serve_request(struct peer *peer)
 {
     struct peer_pool pool;
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     peer_require(strcmp(pool.request.name, "pool") == 0);
     peer_require(strcmp(pool.request.type, "particle") == 0);
     peer_require(!pool.request.write && pool.request.map && pool.request.create);
@@ -120,7 +120,7 @@ static void serve_one_slot(struct peer *peer)
 {
     struct peer_pool pool;
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     pool.head.capacity = 1;
     pool.head.capacity_max = pool.head.reserve;
     pool.reply.capacity = 1;
@@ -221,7 +221,7 @@ static void serve_spoiled(struct peer *peer)
     struct peer_pool pool;
     struct pool_close_reply reply = {.freed = 0};
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     spoil(&pool);
     peer_pool_reply(&pool, peer);
     peer_receive(peer, METHOD_POOL_CLOSE, NULL);
@@ -296,7 +296,7 @@ static void serve_two_descriptors(struct peer *peer)
     struct peer_pool pool;
     int fds[2];
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     for (size_t i = 0; i < 2; i++)
         fds[i] = peer_memory(pool.sizes[i]);
     peer_reply_with(peer, METHOD_POOL_OPEN, &pool.reply, fds, 2);
@@ -307,7 +307,7 @@ static void serve_four_descriptors(struct peer *peer)
     struct peer_pool pool;
     int fds[4];
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     for (size_t i = 0; i < 4; i++)
         fds[i] = peer_memory(pool.sizes[i % 3]);
     peer_reply_with(peer, METHOD_POOL_OPEN, &pool.reply, fds, 4);
@@ -317,7 +317,7 @@ static void serve_no_descriptors(struct peer *peer)
 {
     struct peer_pool pool;
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     pool.reply.descriptors = 0;
     peer_reply(peer, METHOD_POOL_OPEN, &pool.reply);
 }

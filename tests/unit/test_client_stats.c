@@ -32,7 +32,7 @@ static void serve_counters(struct peer *peer)
 {
     struct peer_pool pool;
     peer_greet(peer);
-    peer_pool_receive(&pool, peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
     pool.head.counters = (struct layout_counters){
         .sequence = sequence,
         .total_allocations = 10,

@@ -464,7 +464,7 @@ START_TEST(test_leasing_slot_that_its_member_recovered_is_not_damaged)
     ck_assert(word_exchange(word, member_word(leased, handle.index),
                             lease_freed(member_word(leased, handle.index), SLOT_RETURNED)));
     ck_assert(!operate(leased, POOL_FREE, 0, 1)); /* stale, and so the word is looked at */
-    ck_assert(lease_recover(word, member_word(leased, handle.index)));
+    ck_assert(lease_recover(word, member_word(leased, handle.index), lease_state(b, SLOT_CACHED)));
     ck_assert(lease_allocate(word, lease_state(b, SLOT_CACHED), &live));
     leasing_look(&broker, leased);
     broker_check(&broker);
