@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/cancel.h"
 #include "client/error.h"
 #include "client/pool.h"
 #include "shm/handle.h"
@@ -40,7 +41,8 @@ static void ring_if_awaited(struct lease *lease)
     uint64_t epoch = epoch_load(lease->epoch);
     if (!lease_somebody_waits(epoch) || __atomic_load_n(&lease->rung, __ATOMIC_RELAXED) == epoch)
         return;
-    /* It fails only when it rings already. */
+    /* It fails only when it rings already. Nobody else may ring for a thread that ends here. */
+    CANCEL_DISABLED;
     ssize_t written = write(lease->pool->bell, &one, sizeof(one));
     (void)written;
     __atomic_store_n(&lease->rung, epoch, __ATOMIC_RELAXED);
