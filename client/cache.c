@@ -33,12 +33,22 @@ static uint64_t last_serial;
 
 /* ---- Ending ---------------------------------------------------------------------------------- */
 
-static void cache_end(struct cache *cache)
+static void cache_leave(struct cache *cache)
 {
-    cache->pool->end(cache);
+    cache->pool->user->leave(cache);
     LIST_REMOVE(cache, in_pool);
     LIST_REMOVE(cache, in_thread);
-    guard_free(cache, sizeof(*cache));
+    LIST_INSERT_HEAD(&cache->pool->left, cache, in_pool);
+}
+
+static void end_all(struct cache_pool *pool, struct cache_list *caches)
+{
+    while (!LIST_EMPTY(caches)) {
+        struct cache *cache = LIST_FIRST(caches);
+        pool->user->end(cache);
+        LIST_REMOVE(cache, in_pool);
+        guard_free(cache, sizeof(*cache));
+    }
 }
 
 /* Whether the thread has caches, of this process. */
@@ -57,7 +67,7 @@ static void on_thread_end(void *value)
     memset(cache_places, 0, sizeof(cache_places));
     pthread_mutex_lock(lock);
     while (has_caches(thread))
-        cache_end(LIST_FIRST(&thread->caches));
+        cache_leave(LIST_FIRST(&thread->caches));
     pthread_mutex_unlock(lock);
     free(thread);
 }
@@ -67,9 +77,12 @@ void cache_pool_deinit(struct cache_pool *pool)
     CANCEL_DISABLED;
     if (pool->serial == 0)
         return;
+    struct cache *cache;
     pthread_mutex_lock(lock);
-    while (!LIST_EMPTY(&pool->caches))
-        cache_end(LIST_FIRST(&pool->caches));
+    LIST_FOREACH (cache, &pool->caches, in_pool)
+        LIST_REMOVE(cache, in_thread);
+    end_all(pool, &pool->caches);
+    end_all(pool, &pool->left);
     pthread_mutex_unlock(lock);
 }
 
@@ -84,16 +97,15 @@ static void begin_process(void)
         begin_result = -pthread_key_create(&key, on_thread_end);
 }
 
-int cache_pool_init(struct cache_pool *pool, void (*begin)(struct cache *cache),
-                    void (*end)(struct cache *cache))
+int cache_pool_init(struct cache_pool *pool, const struct cache_user *user)
 {
     pthread_once(&begun, begin_process);
     if (begin_result < 0)
         return begin_result;
     pool->serial = __atomic_add_fetch(&last_serial, 1, __ATOMIC_RELAXED);
-    pool->begin = begin;
-    pool->end = end;
+    pool->user = user;
     LIST_INIT(&pool->caches);
+    LIST_INIT(&pool->left);
     return 0;
 }
 
@@ -118,7 +130,7 @@ static struct cache *find(struct cache_thread *thread, const struct cache_pool *
     return cache;
 }
 
-static struct cache *make(struct cache_thread *thread, struct cache_pool *pool)
+static struct cache *make(struct cache_pool *pool)
 {
     void *memory = NULL;
     if (guard_new(sizeof(struct cache), &memory) < 0 || !memory)
@@ -126,7 +138,22 @@ static struct cache *make(struct cache_thread *thread, struct cache_pool *pool)
     struct cache *cache = memory;
     cache->alive = true;
     cache->pool = pool;
-    pool->begin(cache);
+    pool->user->begin(cache);
+    return cache;
+}
+
+/* One that was left, or a new one. */
+static struct cache *take_or_make(struct cache_thread *thread, struct cache_pool *pool)
+{
+    struct cache *cache = LIST_FIRST(&pool->left);
+    while (cache && !pool->user->take_over(cache))
+        cache = LIST_NEXT(cache, in_pool);
+    if (cache)
+        LIST_REMOVE(cache, in_pool);
+    else
+        cache = make(pool);
+    if (!cache)
+        return NULL;
     LIST_INSERT_HEAD(&pool->caches, cache, in_pool);
     LIST_INSERT_HEAD(&thread->caches, cache, in_thread);
     return cache;
@@ -141,7 +168,7 @@ static struct cache *find_or_make(struct cache_pool *pool)
     pthread_mutex_lock(lock);
     struct cache *cache = find(thread, pool);
     if (!cache)
-        cache = make(thread, pool);
+        cache = take_or_make(thread, pool);
     pthread_mutex_unlock(lock);
     if (cache)
         cache_places[pool->serial % CACHE_PLACES] = (struct cache_place){pool->serial, cache};

@@ -3,8 +3,8 @@
  * The cache of a thread in a leased pool: numbers of slots that its process may allocate by itself,
  * used from the top. It is a list of guesses; the slots' words decide.
  *
- * A cache is its thread's alone, and is found without a lock. It ends with the thread, or with the
- * pool, whichever is first. In a forked child it is empty for ever.
+ * A cache is its thread's alone, and is found without a lock. When the thread ends, the next thread
+ * takes it over; it ends with the pool. In a forked child it is empty for ever.
  */
 #ifndef CLIENT_CACHE_H
 #define CLIENT_CACHE_H
@@ -55,21 +55,27 @@ struct cache {
 
 LIST_HEAD(cache_list, cache);
 
-/* The caches of one pool. To be guarded memory: a forked child finds it zeroed, with none. */
-struct cache_pool {
-    uint64_t serial; /* this one's alone, in this process and in children; 0 = none */
-    void (*begin)(struct cache *cache);
-    void (*end)(struct cache *cache);
-    struct cache_list caches;
+/* What the user of a pool's caches does with each, no two of them at once. */
+struct cache_user {
+    void (*begin)(struct cache *cache);     /* it is new, and its thread's */
+    void (*leave)(struct cache *cache);     /* its thread ends */
+    bool (*take_over)(struct cache *cache); /* by another thread, if it can be: it was left */
+    void (*end)(struct cache *cache);       /* the pool is closed */
 };
 
 /*
- * Begins a pool without caches. `begin` is called for each that begins, by its thread; `end` for each
- * that ends: by its own thread, or by the one that closes the pool. No two of them run at once.
- * 0, -ENOMEM or -EAGAIN.
+ * The caches of one pool: those of threads, and those that threads left, for the next ones. To be
+ * guarded memory: a forked child finds it zeroed, with none.
  */
-int cache_pool_init(struct cache_pool *pool, void (*begin)(struct cache *cache),
-                    void (*end)(struct cache *cache));
+struct cache_pool {
+    uint64_t serial; /* this one's alone, in this process and in children; 0 = none */
+    const struct cache_user *user;
+    struct cache_list caches;
+    struct cache_list left;
+};
+
+/* Begins a pool without caches. 0, -ENOMEM or -EAGAIN. */
+int cache_pool_init(struct cache_pool *pool, const struct cache_user *user);
 
 /* Ends all its caches. Nobody uses them any more; their threads may end meanwhile. */
 void cache_pool_deinit(struct cache_pool *pool);

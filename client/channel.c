@@ -429,6 +429,31 @@ bool channel_abandon(struct channel *channel, struct call *call)
     return abandoned;
 }
 
+bool channel_leave(struct channel *channel, struct call *call, call_take_t take)
+{
+    CANCEL_DISABLED;
+    pthread_mutex_lock(&channel->lock);
+    bool left = !call->done;
+    call->take = take;
+    pthread_mutex_unlock(&channel->lock);
+
+    if (!left)
+        pthread_cond_destroy(&call->wake);
+    return left;
+}
+
+bool channel_is_over(struct channel *channel, struct call *call)
+{
+    CANCEL_DISABLED;
+    pthread_mutex_lock(&channel->lock);
+    bool over = call->done;
+    pthread_mutex_unlock(&channel->lock);
+
+    if (over)
+        pthread_cond_destroy(&call->wake);
+    return over;
+}
+
 /* ---- Beginning and end ----------------------------------------------------------------------- */
 
 /*

@@ -100,7 +100,7 @@ int channel_call(struct channel *channel, struct call *call);
 /*
  * Sends the request, whose reply nobody waits for. False: not now, others are under way, or it can't
  * be sent. Else the call and all that it points to stay where they are until channel_finish() or
- * channel_abandon(), one of which must follow.
+ * channel_abandon(), one of which must follow, or until channel_is_over() after channel_leave().
  */
 bool channel_start(struct channel *channel, struct call *call);
 
@@ -109,5 +109,14 @@ int channel_finish(struct channel *channel, struct call *call);
 
 /* Forgets a call that was started: its reply won't be looked at. False: that is there already. */
 bool channel_abandon(struct channel *channel, struct call *call);
+
+/*
+ * Of a call that was started nobody will finish: `take` takes its reply, whichever thread reads it
+ * then. False: that is there already, and the call is over.
+ */
+bool channel_leave(struct channel *channel, struct call *call, call_take_t take);
+
+/* Whether a call that was left has its reply by now, or will never have one. */
+bool channel_is_over(struct channel *channel, struct call *call);
 
 #endif

@@ -90,39 +90,6 @@ static void use_thread(const struct lease *lease, struct cache *cache, uint32_t 
     use_number(lease, cache, thread);
 }
 
-static bool take_spare(struct lease *lease, uint32_t *thread)
-{
-    for (uint32_t i = 0; i < LAYOUT_THREADS / 64; i++) {
-        uint64_t spare = lease->spare[i];
-        if (spare == 0)
-            continue;
-        lease->spare[i] = spare & (spare - 1);
-        *thread = LAYOUT_THREAD_FIRST + 64 * i + (uint32_t)__builtin_ctzll(spare);
-        return true;
-    }
-    return false;
-}
-
-static void keep_spare(struct lease *lease, uint32_t thread)
-{
-    uint32_t number = thread - LAYOUT_THREAD_FIRST;
-    lease->spare[number / 64] |= UINT64_C(1) << number % 64;
-}
-
-static void on_cache_begin(struct cache *cache)
-{
-    struct lease *lease = (struct lease *)cache->pool;
-    uint32_t thread;
-    cache->capacity = field32_load(lease->capacity);
-    cache->line = &cache->unbiased;
-    bias_revoke(cache->line, BIAS_BY_MEMBER);
-    use_number(lease, cache, lease->member);
-    if (take_spare(lease, &thread))
-        use_thread(lease, cache, thread);
-    else if (lease->biased)
-        cache->thread = LEASE_THREAD_NEW;
-}
-
 static bool is_ours(const struct lease *lease, uint64_t word)
 {
     return field_load(&lease->members[slot_member(word)]) == lease->session;
@@ -536,18 +503,76 @@ bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */
 
-/* Its thread ends, or the pool is closed. */
+static void on_cache_begin(struct cache *cache)
+{
+    struct lease *lease = (struct lease *)cache->pool;
+    cache->capacity = field32_load(lease->capacity);
+    cache->line = &cache->unbiased;
+    bias_revoke(cache->line, BIAS_BY_MEMBER);
+    use_number(lease, cache, lease->member);
+    if (lease->biased)
+        cache->thread = LEASE_THREAD_NEW;
+}
+
+static void return_refill(struct lease *lease, struct cache *cache)
+{
+    if (cache->refill.call.result == 0)
+        return_slots(lease, cache, cache->refill.slots, cache->refill.count);
+}
+
+static void return_cache(struct lease *lease, struct cache *cache)
+{
+    return_slots(lease, cache, cache->slots, cache->count);
+    bias_withdraw(cache->line);
+    cache->count = cache->low = 0;
+}
+
+/* What a thread has asked for that isn't there any more. */
+static int take_late_slots(struct call *call, struct descriptors *arrived)
+{
+    struct cache *cache = call->context;
+    int result = take_slots(call, arrived);
+    if (result == 0)
+        return_slots((struct lease *)cache->pool, cache, cache->refill.slots, cache->refill.count);
+    return result;
+}
+
+static void on_cache_leave(struct cache *cache)
+{
+    struct lease *lease = (struct lease *)cache->pool;
+    struct cache_refill *refill = &cache->refill;
+    return_cache(lease, cache);
+    if (refill->started &&
+        !channel_leave(&lease->pool->connection->channel, &refill->call, take_late_slots)) {
+        refill->started = false;
+        return_refill(lease, cache);
+    }
+}
+
+static bool on_cache_take_over(struct cache *cache)
+{
+    struct lease *lease = (struct lease *)cache->pool;
+    struct cache_refill *refill = &cache->refill;
+    if (refill->started)
+        refill->started = !channel_is_over(&lease->pool->connection->channel, &refill->call);
+    return !refill->started;
+}
+
 static void on_cache_end(struct cache *cache)
 {
     struct lease *lease = (struct lease *)cache->pool;
     struct cache_refill *refill = &cache->refill;
     if (refill->started && !channel_abandon(&lease->pool->connection->channel, &refill->call))
-        return_slots(lease, cache, refill->slots, refill->count);
-    return_slots(lease, cache, cache->slots, cache->count);
-    bias_withdraw(cache->line);
-    if (bias_is_thread(cache->thread))
-        keep_spare(lease, cache->thread);
+        return_refill(lease, cache);
+    return_cache(lease, cache);
 }
+
+static const struct cache_user cache_user = {
+    .begin = on_cache_begin,
+    .leave = on_cache_leave,
+    .take_over = on_cache_take_over,
+    .end = on_cache_end,
+};
 
 int lease_init(struct lease *lease, struct fastalloc_pool *pool, uint32_t member,
                fastalloc_error_t *error)
@@ -555,7 +580,7 @@ int lease_init(struct lease *lease, struct fastalloc_pool *pool, uint32_t member
     const struct mapping *mapping = &pool->mapping;
     struct layout_ctl *ctl = mapping->parts[MAPPING_CTL].address;
     char *slots = mapping->parts[MAPPING_SLOTS].address;
-    int result = cache_pool_init(&lease->caches, on_cache_begin, on_cache_end);
+    int result = cache_pool_init(&lease->caches, &cache_user);
     if (result < 0)
         return error_raise(error, result, "cannot set up caches for pool '%s': %s", pool->name,
                            error_text(-result));

@@ -48,9 +48,6 @@ struct lease {
     uint32_t member;
     struct fastalloc_pool *pool;
     uint64_t rung; /* the epoch of which the daemon was told last; atomic */
-
-    /* A bit for each number whose thread has ended: the next thread's. Changed as caches begin and end. */
-    uint64_t spare[LAYOUT_THREADS / 64];
 };
 
 /*

@@ -10,8 +10,9 @@
 
 #define POOLS (3 * CACHE_PLACES) /* more than a thread has places */
 
-static struct cache *ended[64];
-static unsigned ended_count;
+static struct cache *left[64];
+static unsigned left_count, ended_count;
+static bool refuses; /* to be taken over */
 
 /* Once, with a cache that is empty and knows its pool. */
 static void note_begin(struct cache *cache)
@@ -19,10 +20,22 @@ static void note_begin(struct cache *cache)
     cache->cursor += cache->count == 0 && cache->pool;
 }
 
+static void note_leave(struct cache *cache)
+{
+    left[left_count++] = cache;
+}
+
+static bool note_take_over(struct cache *cache)
+{
+    return cache->alive && !refuses;
+}
+
 static void note_end(struct cache *cache)
 {
-    ended[ended_count++] = cache;
+    ended_count += cache->alive;
 }
+
+static const struct cache_user user = {note_begin, note_leave, note_take_over, note_end};
 
 /* In guarded memory, as those of pools. */
 static struct cache_pool *pool_new(void)
@@ -30,7 +43,7 @@ static struct cache_pool *pool_new(void)
     void *memory = NULL;
     ck_assert_int_eq(guard_new(sizeof(struct cache_pool), &memory), 0);
     ck_assert_ptr_nonnull(memory);
-    ck_assert_int_eq(cache_pool_init(memory, note_begin, note_end), 0);
+    ck_assert_int_eq(cache_pool_init(memory, &user), 0);
     return memory;
 }
 
@@ -105,7 +118,7 @@ START_TEST(test_a_pool_in_the_place_of_another_has_nothing_of_it)
     cache_push(get(pool), 7);
     cache_pool_deinit(pool);
     ck_assert_uint_eq(ended_count, 1);
-    ck_assert_int_eq(cache_pool_init(pool, note_begin, note_end), 0);
+    ck_assert_int_eq(cache_pool_init(pool, &user), 0);
     ck_assert_uint_ne(pool->serial, serial);
     ck_assert_ptr_null(cache_find(pool->serial));
     ck_assert_uint_eq(get(pool)->count, 0);
@@ -160,7 +173,7 @@ static void worker_end(struct worker *worker)
     pthread_barrier_destroy(&worker->may_end);
 }
 
-START_TEST(test_each_thread_has_a_cache_of_its_own_which_ends_with_it)
+START_TEST(test_each_thread_has_a_cache_of_its_own_which_it_leaves)
 {
     struct cache_pool *a = pool_new(), *b = pool_new();
     struct worker worker;
@@ -171,10 +184,11 @@ START_TEST(test_each_thread_has_a_cache_of_its_own_which_ends_with_it)
     ck_assert_ptr_eq(get(a), mine);
     ck_assert_uint_eq(ended_count, 0);
     worker_end(&worker);
-    ck_assert_uint_eq(ended_count, 2);
-    ck_assert(ended[0] != mine && ended[1] != mine);
+    ck_assert_uint_eq(left_count, 2);
+    ck_assert(left[0] != mine && left[1] != mine);
+    ck_assert_uint_eq(ended_count, 0);
     pool_free(a);
-    ck_assert_uint_eq(ended_count, 3);
+    ck_assert_uint_eq(ended_count, 2);
     pool_free(b);
     ck_assert_uint_eq(ended_count, 3);
 }
@@ -190,16 +204,39 @@ START_TEST(test_a_pool_ends_with_the_caches_of_all_threads)
     pool_free(a);
     ck_assert_uint_eq(ended_count, 4);
     worker_end(&workers[0]); /* has its cache in b still */
-    ck_assert_uint_eq(ended_count, 5);
+    ck_assert_uint_eq(left_count, 1);
     pool_free(b);
     ck_assert_uint_eq(ended_count, 7);
     worker_end(&workers[1]); /* has none any more */
     worker_end(&workers[2]);
+    ck_assert_uint_eq(left_count, 1);
     ck_assert_uint_eq(ended_count, 7);
 }
 END_TEST
 
-static void ignore_end(struct cache *cache)
+/* The next thread has it, if that can be. */
+START_TEST(test_what_a_thread_left_another_takes_over)
+{
+    struct cache_pool *a = pool_new(), *b = pool_new();
+    struct worker workers[3];
+    worker_start(&workers[0], a, b);
+    struct cache *first = workers[0].caches[0];
+    worker_end(&workers[0]);
+    worker_start(&workers[1], a, b);
+    ck_assert_ptr_eq(workers[1].caches[0], first);
+    ck_assert_uint_eq(first->cursor, 1);
+    refuses = true;
+    worker_end(&workers[1]);
+    worker_start(&workers[2], a, b);
+    ck_assert_ptr_ne(workers[2].caches[0], first);
+    worker_end(&workers[2]);
+    pool_free(a);
+    pool_free(b);
+    ck_assert_uint_eq(ended_count, 4);
+}
+END_TEST
+
+static void ignore(struct cache *cache)
 {
     ck_assert(cache->alive);
 }
@@ -209,7 +246,7 @@ struct meeting {
     pthread_barrier_t barrier;
 };
 
-/* Its cache ends with it, or with a pool that is closed in the same moment. */
+/* It leaves its cache, or that ends with a pool that is closed in the same moment. */
 static void *use_shortly(void *argument)
 {
     struct meeting *meeting = argument;
@@ -226,8 +263,9 @@ START_TEST(test_threads_that_end_and_pools_that_are_closed_meet)
     for (unsigned round = 0; round < 100; round++) {
         pthread_t users[4];
         for (unsigned i = 0; i < 2; i++) {
+            static const struct cache_user quiet = {note_begin, ignore, note_take_over, ignore};
             meeting.pools[i] = pool_new();
-            meeting.pools[i]->end = ignore_end;
+            meeting.pools[i]->user = &quiet;
         }
         for (unsigned i = 0; i < 4; i++)
             ck_assert_int_eq(pthread_create(&users[i], NULL, use_shortly, &meeting), 0);
@@ -257,7 +295,7 @@ static void *be_a_child(void *argument)
     require(parents->serial == 0);
     require(guard_new(sizeof(struct cache_pool), &memory) == 0 && memory);
     struct cache_pool *own = memory;
-    require(cache_pool_init(own, note_begin, note_end) == 0);
+    require(cache_pool_init(own, &user) == 0);
     struct cache *cache = cache_get(own);
     require(cache && cache->count == 0);
     require(cache_find(own->serial) == cache);
@@ -265,7 +303,7 @@ static void *be_a_child(void *argument)
     require(ended_count == 0);
     cache_pool_deinit(own);
     require(ended_count == 1);
-    require(cache_pool_init(own, note_begin, note_end) == 0 && cache_get(own));
+    require(cache_pool_init(own, &user) == 0 && cache_get(own));
     return NULL;
 }
 
@@ -281,7 +319,7 @@ static void *fork_a_child(void *argument)
         require(cache_find(serial) == cache && cache->count == 0 && cache->low == 0);
         be_a_child(pool);
         on_thread_end(pthread_getspecific(key)); /* as pthread_exit() does */
-        require(ended_count == 2);
+        require(ended_count == 1 && left_count == 1);
         _exit(0);
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
@@ -326,7 +364,8 @@ SUITE_MAIN_WITH("client_cache", setup_each, NULL, test_what_was_pushed_last_is_p
                 test_a_pool_has_no_cache_before_it_is_got, test_each_of_many_pools_keeps_its_cache,
                 test_a_pool_in_the_place_of_another_has_nothing_of_it,
                 test_a_pool_that_was_never_begun_can_end,
-                test_each_thread_has_a_cache_of_its_own_which_ends_with_it,
+                test_each_thread_has_a_cache_of_its_own_which_it_leaves,
+                test_what_a_thread_left_another_takes_over,
                 test_a_pool_ends_with_the_caches_of_all_threads,
                 test_threads_that_end_and_pools_that_are_closed_meet,
                 test_a_child_finds_caches_empty_and_can_have_its_own,

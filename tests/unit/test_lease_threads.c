@@ -175,6 +175,16 @@ bool channel_abandon(struct channel *channel, struct call *call)
     return true;
 }
 
+bool channel_leave(struct channel *channel, struct call *call, call_take_t take_late)
+{
+    return false;
+}
+
+bool channel_is_over(struct channel *channel, struct call *call)
+{
+    return true;
+}
+
 /* The daemon's pause, between what it has looked at and what it is about to say. */
 void __real_pool_tighten(struct pool *of, bool waiting, int64_t now);
 void __wrap_pool_tighten(struct pool *of, bool waiting, int64_t now);
@@ -572,6 +582,13 @@ static void leave_all(struct cache *cache)
     (void)cache;
 }
 
+static const struct cache_user dead_user = {
+    .begin = on_cache_begin,
+    .leave = leave_all,
+    .take_over = on_cache_take_over,
+    .end = leave_all,
+};
+
 /* Some go to those who free them, now or when she is gone; some she leaves. */
 static void *live_shortly(void *argument)
 {
@@ -593,7 +610,7 @@ static void begin_carol(struct member *member)
     join(carol, pool);
     pthread_mutex_unlock(&loop);
     begin_member(member, carol);
-    member->guarded.member_lease.caches.end = leave_all;
+    member->guarded.member_lease.caches.user = &dead_user;
 }
 
 static void end_carol(struct member *member)
