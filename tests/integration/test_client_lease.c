@@ -598,6 +598,19 @@ START_TEST(test_a_thread_may_end_with_a_request_under_way)
 }
 END_TEST
 
+/* Its reply comes before that to a later request, with which it goes back. */
+START_TEST(test_what_a_thread_had_asked_for_as_it_ended_goes_back)
+{
+    struct visitor visitor = {.pool = open_leased("objects", CAPACITY)};
+    visitor.count = FIRST + 2 * FIRST - 2 * FIRST / 4 + 1;
+    for (int round = 0; round < 3; round++)
+        run_visitor(&visitor);
+    stats_of("objects");
+    ck_assert_uint_eq(stats_of("objects").cached, 0);
+    ck_assert_uint_eq(stats_of("objects").current_usage, 3 * (uint64_t)visitor.count);
+}
+END_TEST
+
 START_TEST(test_a_pool_may_be_closed_with_a_request_under_way)
 {
     for (int round = 0; round < 3; round++) {
@@ -791,6 +804,7 @@ int main(void)
         test_what_is_held_twice_by_one_session_it_may_free,
         test_a_thread_that_ends_gives_its_cache_back_and_leaves_its_objects,
         test_a_thread_may_end_with_a_request_under_way,
+        test_what_a_thread_had_asked_for_as_it_ended_goes_back,
         test_a_pool_may_be_closed_with_a_request_under_way,
         test_a_pool_may_be_closed_with_caches_of_other_threads,
         test_the_caches_of_idle_threads_are_there_for_the_others,
