@@ -103,9 +103,9 @@ static bool revoke_thread(const struct lease *lease, uint32_t index, uint64_t wo
 {
     struct layout_thread *line = &lease->lines[slot_member(word) - LAYOUT_THREAD_FIRST];
     if (!bias_is_settled(line)) {
-        bias_revoke(line, BIAS_BY_MEMBER);
+        uint32_t revoked = bias_revoke(line, BIAS_BY_MEMBER);
         bias_barrier();
-        bias_revoke(line, BIAS_SETTLED);
+        bias_settle(line, revoked);
     }
     return !bias_is_amid(line, index, word);
 }

@@ -28,11 +28,12 @@
 #include "shm/layout.h"
 #include "shm/slot.h"
 
-/* How a thread may not store plainly any more. */
+/* Why a thread may not store plainly any more; with that, above, how often its number was given out. */
 enum bias_revoked {
     BIAS_BY_DAEMON = 1 << 0, /* until the daemon grants it slots again */
     BIAS_BY_MEMBER = 1 << 1, /* for ever: others free what it allocates */
     BIAS_SETTLED = 1 << 2,   /* the barrier after BIAS_BY_MEMBER was passed */
+    BIAS_REVOKED = BIAS_BY_DAEMON | BIAS_BY_MEMBER | BIAS_SETTLED,
 };
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
@@ -58,7 +59,7 @@ static inline uint64_t bias_announcement(uint64_t generation, uint32_t index, un
 
 static inline bool bias_is_revoked(const struct layout_thread *thread)
 {
-    return __atomic_load_n(&thread->revoked, __ATOMIC_ACQUIRE) != 0;
+    return __atomic_load_n(&thread->revoked, __ATOMIC_ACQUIRE) & BIAS_REVOKED;
 }
 
 /* Whether it is revoked; if it isn't, the announcement holds. In this order, for the compiler. */
@@ -93,10 +94,29 @@ static inline bool bias_is_settled(const struct layout_thread *thread)
     return __atomic_load_n(&thread->revoked, __ATOMIC_SEQ_CST) & BIAS_SETTLED;
 }
 
-/* Adds to what the thread is revoked by. The barrier is the caller's to issue. */
-static inline void bias_revoke(struct layout_thread *thread, uint32_t by)
+/* Adds to what the thread is revoked by; returns all of it. The barrier is the caller's to issue. */
+static inline uint32_t bias_revoke(struct layout_thread *thread, uint32_t by)
 {
-    __atomic_fetch_or(&thread->revoked, by, __ATOMIC_SEQ_CST);
+    return __atomic_or_fetch(&thread->revoked, by, __ATOMIC_SEQ_CST);
+}
+
+/* After BIAS_BY_MEMBER and a barrier; not if the number is another thread's by now. */
+static inline void bias_settle(struct layout_thread *thread, uint32_t revoked)
+{
+    uint32_t now = __atomic_load_n(&thread->revoked, __ATOMIC_SEQ_CST);
+    while ((now & ~BIAS_REVOKED) == (revoked & ~BIAS_REVOKED) &&
+           !__atomic_compare_exchange_n(&thread->revoked, &now, now | BIAS_SETTLED, false,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+        ;
+}
+
+/* The daemon gives the number to a thread, which is biased once it is granted slots. */
+static inline void bias_begin(struct layout_thread *thread)
+{
+    uint32_t before = __atomic_load_n(&thread->revoked, __ATOMIC_SEQ_CST);
+    uint32_t next = (before & ~(uint32_t)BIAS_REVOKED) + (BIAS_REVOKED + 1);
+    __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&thread->revoked, next | BIAS_BY_DAEMON, __ATOMIC_SEQ_CST);
 }
 
 /* The daemon, which takes back its own only. */
