@@ -75,12 +75,31 @@ static void put_aside(struct lease *lease, uint32_t index, uint64_t word)
 
 /* ---- Numbers of threads ---------------------------------------------------------------------- */
 
-/* The words of the cache's slots are those of that member, or of a thread of it. */
+/* Of words that are the cache's: CACHED, and LIVE. */
+static void use_states(const struct lease *lease, struct cache *cache, uint64_t cached,
+                       uint64_t live)
+{
+    cache->cached = cached;
+    cache->key = live ^ lease->nonce >> (64 - FASTALLOC_WORD_GENERATION_SHIFT);
+}
+
+/* They are those of that member, or of a thread of it. */
 static void use_number(const struct lease *lease, struct cache *cache, uint32_t number)
 {
-    cache->cached = lease_state(number, SLOT_CACHED);
-    cache->key = (lease->frees ? lease_state(number, SLOT_LIVE) : LEASE_STATE_NONE) ^
-                 lease->nonce >> (64 - FASTALLOC_WORD_GENERATION_SHIFT);
+    use_states(lease, cache, lease_state(number, SLOT_CACHED),
+               lease->frees ? lease_state(number, SLOT_LIVE) : LEASE_STATE_NONE);
+}
+
+/* Until its thread has a number, none is, so that none is the session's that could be the thread's. */
+static void ask_for_number(const struct lease *lease, struct cache *cache)
+{
+    cache->thread = LEASE_THREAD_NEW;
+    use_states(lease, cache, LEASE_STATE_NONE, LEASE_STATE_NONE);
+}
+
+static bool has_number(const struct cache *cache)
+{
+    return cache->thread != LEASE_THREAD_NEW;
 }
 
 static void use_thread(const struct lease *lease, struct cache *cache, uint32_t thread)
@@ -221,15 +240,22 @@ static void push_all(struct cache *cache, const uint32_t *slots, uint32_t count)
         cache_push(cache, slots[rising ? count - 1 - i : i]);
 }
 
-/* The reply is there. (A thread asks for a number first of all, when it has no slots yet.) */
+/* As it was given: 0 = there are none left. */
+static void take_number(struct lease *lease, struct cache *cache, uint32_t thread)
+{
+    cache->thread = 0;
+    if (thread != 0)
+        use_thread(lease, cache, thread);
+    else
+        use_number(lease, cache, lease->member);
+}
+
+/* The reply is there. */
 static void take_refill(struct lease *lease, struct cache *cache)
 {
     const struct cache_refill *refill = &cache->refill;
-    if (refill->request.thread == LEASE_THREAD_NEW) {
-        cache->thread = 0;
-        if (refill->reply.thread != 0)
-            use_thread(lease, cache, refill->reply.thread);
-    }
+    if (!has_number(cache))
+        take_number(lease, cache, refill->reply.thread);
     push_all(cache, refill->slots, refill->count);
     if (refill->count < refill->request.count)
         cache->wanted = WANTED_FIRST;
@@ -261,7 +287,7 @@ static bool refill(struct lease *lease, struct cache *cache)
         refill->started = false;
         result = channel_finish(&connection->channel, &refill->call);
     } else {
-        if (recover(lease, cache))
+        if (has_number(cache) && recover(lease, cache))
             return true;
         if (epoch_load(lease->epoch) != 0)
             return false;
@@ -327,7 +353,7 @@ static enum error_code problem_of(const struct lease *lease, fastalloc_handle_t 
 /* What the slot's word is once this object is freed: ours go into the cache, if there is one. */
 static uint64_t freed_word(const struct lease *lease, const struct cache *cache, uint64_t live)
 {
-    bool keeps = cache && is_ours(lease, live);
+    bool keeps = cache && has_number(cache) && is_ours(lease, live);
     uint64_t freed = lease_freed(live, keeps ? SLOT_CACHED : SLOT_RETURNED);
     return slot_state(freed) == SLOT_CACHED ? lease_with_state(freed, cache->cached) : freed;
 }
@@ -509,9 +535,10 @@ static void on_cache_begin(struct cache *cache)
     cache->capacity = field32_load(lease->capacity);
     cache->line = &cache->unbiased;
     bias_revoke(cache->line, BIAS_BY_MEMBER);
-    use_number(lease, cache, lease->member);
     if (lease->biased)
-        cache->thread = LEASE_THREAD_NEW;
+        ask_for_number(lease, cache);
+    else
+        use_number(lease, cache, lease->member);
 }
 
 static void return_refill(struct lease *lease, struct cache *cache)
