@@ -508,6 +508,8 @@ static bool allocate_several(struct lease *lease, struct cache *cache, size_t co
                              fastalloc_handle_t *handles)
 {
     size_t taken = 0;
+    if (!has_number(cache))
+        refill(lease, cache);
     if (cache->count < count)
         return false;
     while (taken < count && take_one(lease, cache, &handles[taken]))
