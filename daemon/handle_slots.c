@@ -14,6 +14,18 @@ bool on_allocate(const struct call *call, const struct allocate_request *request
                                               request, call->msgid, reply, &call->answer->error));
 }
 
+/* The number of a thread that is to have the slots; 0 = they are the member's. False if it is refused. */
+static bool find_thread(const struct call *call, const struct membership *membership,
+                        uint32_t asked, uint32_t *thread)
+{
+    struct pool *pool = membership->pool;
+    *thread = asked == LEASE_THREAD_NEW ? pool_add_thread(pool, membership->member) : asked;
+    if (*thread == 0 || pool_has_thread(pool, membership->member, *thread))
+        return true;
+    call_refuse_argument(call, "thread", "isn't a thread of this session in this pool");
+    return false;
+}
+
 bool on_lease(const struct call *call, const struct lease_request *request,
               struct lease_reply *reply)
 {
@@ -24,8 +36,9 @@ bool on_lease(const struct call *call, const struct lease_request *request,
         call_refuse_argument(call, "pool", "is that of a brokered pool; ask it to allocate");
         return false;
     }
-    reply->thread = 0;
-    reply->slots = leasing_grant(call->broker, membership, request->count);
+    if (!find_thread(call, membership, request->thread, &reply->thread))
+        return false;
+    reply->slots = leasing_grant(call->broker, membership, reply->thread, request->count);
     return true;
 }
 

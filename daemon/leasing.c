@@ -96,7 +96,8 @@ static uint32_t share(const struct pool *pool, uint32_t member, uint32_t count)
     return (uint32_t)(most < user ? most : user);
 }
 
-static uint32_t grant(struct broker *broker, const struct membership *membership, uint32_t count)
+static uint32_t grant(struct broker *broker, const struct membership *membership, uint32_t thread,
+                      uint32_t count)
 {
     struct pool *pool = membership->pool;
     struct slots_charge charge = {.session = CHARGE_NONE};
@@ -106,20 +107,20 @@ static uint32_t grant(struct broker *broker, const struct membership *membership
     if (granted == 0 || !pool_prepare(pool, granted, false, &error) ||
         !pool_charge(pool, membership->member, granted, &charge, &error))
         return 0;
-    pool_lease(pool, membership->member, granted, &charge, broker->handles);
+    pool_lease(pool, membership->member, thread, granted, &charge, broker->handles);
     pool->look_after = LOOK_FIRST;
     growing_look_ahead(broker, pool);
     return granted;
 }
 
 struct bytes leasing_grant(struct broker *broker, const struct membership *membership,
-                           uint32_t count)
+                           uint32_t thread, uint32_t count)
 {
     struct pool *pool = membership->pool;
     if (pool_is_tight(pool) || pool_room(pool, PRIORITY_BEST_EFFORT) == 0)
         pool_harvest(pool, broker->now);
     pool_relax(pool);
-    uint32_t granted = grant(broker, membership, count);
+    uint32_t granted = grant(broker, membership, thread, count);
     leasing_settle(broker, pool);
     return (struct bytes){broker->handles, (size_t)granted * LEASE_WIRE_SIZE};
 }

@@ -11,10 +11,10 @@
 
 /*
  * Grants slots ahead, up to `count`: fewer as the pool fills, none while it is tight, none beyond
- * a quota. Their numbers point into the broker.
+ * a quota. If `thread` isn't 0 they are that thread's of the member. Their numbers point into the broker.
  */
 struct bytes leasing_grant(struct broker *broker, const struct membership *membership,
-                           uint32_t count);
+                           uint32_t thread, uint32_t count);
 
 /*
  * A request of that priority has no room for `count` slots: takes back what members don't use. If

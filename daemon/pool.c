@@ -211,6 +211,7 @@ void pool_destroy(struct pool *pool)
 {
     assert(pool->waiters.count == 0);
     field32_store(&pool->ctl->version, 0);
+    pool_revoke_all(pool);
     for (uint32_t i = 0; i < pool_capacity(pool); i++)
         word_replace(&pool->words[i],
                      slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_NONE, SLOT_RETIRED));

@@ -33,8 +33,8 @@
 #include "proto/error.h"
 #include "shm/handle.h"
 
-/* The highest member number that a session can get: the one above is the pool itself. */
-#define POOL_MEMBER_MAX (SLOT_MEMBER_POOL - 1)
+/* The highest member number that a session can get: above are those of threads, and the pool itself. */
+#define POOL_MEMBER_MAX (LAYOUT_THREAD_FIRST - 1)
 
 struct registry_pool;
 
@@ -71,10 +71,18 @@ struct pool_growing {
     TAILQ_HEAD(, grower) growers;
 };
 
+/* What a thread number of a leased pool stands for; what its line says is for members to spoil. */
+struct lease_thread {
+    uint32_t member; /* whose thread it is; SLOT_MEMBER_NONE = the number is free */
+    bool biased;     /* it was granted slots, and not revoked since */
+};
+
 /* Of a leased pool. */
 struct lease {
-    uint64_t *seen;  /* each slot's word, when the daemon looked last */
-    uint64_t number; /* the epoch's last */
+    struct lease_thread threads[LAYOUT_THREADS]; /* by number, from LAYOUT_THREAD_FIRST on */
+    uint32_t biased;                             /* of them */
+    uint64_t *seen;                              /* each slot's word, when the daemon looked last */
+    uint64_t number;                             /* the epoch's last */
     bool tight;
     bool waiting;    /* as the epoch says */
     uint32_t damage; /* words that couldn't be */
@@ -226,11 +234,12 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
 bool pool_is_leased(const struct pool *pool);
 
 /*
- * Grants `count` slots, for which there is room and memory, to the member's cache, and writes their
- * numbers, 32 bits each, in wire form.
+ * Grants `count` slots, at least one, for which there is room and memory, to the member's cache, and
+ * writes their numbers, 32 bits each, in wire form. If `thread` isn't 0 they are that thread's of the
+ * member, which may be biased then.
  */
-void pool_lease(struct pool *pool, uint32_t member, uint32_t count, struct slots_charge *charge,
-                uint8_t *slots);
+void pool_lease(struct pool *pool, uint32_t member, uint32_t thread, uint32_t count,
+                struct slots_charge *charge, uint8_t *slots);
 
 /* Slots that are granted but not allocated, as the daemon saw it last. */
 uint32_t pool_cached(const struct pool *pool);
@@ -250,6 +259,18 @@ void pool_harvest(struct pool *pool, int64_t now);
 void pool_harvest_all(struct pool *pool, int64_t now);
 /* Looks at all words, and counts what happened since. Returns whether anything did. */
 bool pool_sweep(struct pool *pool, int64_t now);
+
+/* ---- Biased threads of leased pools (docs/decisions/0016) */
+
+/*
+ * A number for one more thread of the member's; SLOT_MEMBER_NONE when there are none left, or where
+ * there can't be any. It is the thread's until the member leaves.
+ */
+uint32_t pool_add_thread(struct pool *pool, uint32_t member);
+/* Whether the number is that of a thread of the member's. */
+bool pool_has_thread(const struct pool *pool, uint32_t member, uint32_t number);
+/* The member to which a number in a slot's word belongs: its own, or that of a thread of its. */
+uint32_t pool_member_of(const struct pool *pool, uint32_t number);
 
 /* ---- Memory */
 

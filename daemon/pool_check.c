@@ -11,7 +11,7 @@ static void check_seen(const struct pool *pool, uint32_t index, uint32_t holder)
 {
     uint64_t seen = pool->lease.seen[index];
     enum slot_state state = slot_state(seen);
-    assert(slot_member(seen) == holder);
+    assert(pool_member_of(pool, slot_member(seen)) == holder);
     assert((holder == SLOT_MEMBER_NONE) == (state == SLOT_IDLE || state == SLOT_RETIRED) ||
            slot_generation(seen) == SLOT_GENERATION_LAST);
     assert((state == SLOT_SHARED) == (holders_count(&pool->holders, index) > 0));
@@ -37,7 +37,7 @@ static void check_slot(const struct pool *pool, uint32_t index)
     uint32_t holder = ledger_holder(&pool->ledger, index);
     uint32_t holds = holders_count(&pool->holders, index);
 
-    assert(slot_member(word) == holder);
+    assert(pool_member_of(pool, slot_member(word)) == holder);
     if (pool_is_leased(pool))
         check_leased(pool, index, holder);
     else
@@ -98,6 +98,23 @@ static void check_members(const struct pool *pool)
     assert(members == pool->member_count);
 }
 
+/* The number of a thread is its session's, which is a member. */
+static void check_threads(const struct pool *pool)
+{
+    const uint64_t *members = pool->store.members;
+    uint32_t biased = 0;
+    for (uint32_t i = 0; i < LAYOUT_THREADS; i++) {
+        const struct lease_thread *thread = &pool->lease.threads[i];
+        uint64_t session = field_load(&members[LAYOUT_THREAD_FIRST + i]);
+        assert((thread->member != SLOT_MEMBER_NONE) == (session != 0));
+        assert(session == 0 || (pool_is_leased(pool) && thread->member <= POOL_MEMBER_MAX &&
+                                session == field_load(&members[thread->member])));
+        assert(session != 0 || !thread->biased);
+        biased += thread->biased;
+    }
+    assert(biased == pool->lease.biased);
+}
+
 /* Tight exactly if members are told so; who waits is told of, too. */
 static void check_epoch(const struct pool *pool)
 {
@@ -133,6 +150,7 @@ void pool_check(const struct pool *pool)
         check_slot(pool, i);
     check_waiters(pool);
     check_members(pool);
+    check_threads(pool);
     assert(pool_capacity(pool) == pool->ctl->capacity);
     assert(pool_capacity(pool) <= pool_capacity_max(pool));
     assert(pool->ctl->intent.kind == LAYOUT_INTENT_NONE);

@@ -75,7 +75,8 @@ static bool is_possible(const struct pool *pool, uint32_t index, uint32_t holder
         return word == seen;
     if (holder == SLOT_MEMBER_POOL)
         return is_possible_detached(seen, word);
-    if (slot_member(word) != holder || slot_generation(word) < slot_generation(seen))
+    if (pool_member_of(pool, slot_member(word)) != holder ||
+        slot_generation(word) < slot_generation(seen))
         return false;
     bool later = slot_generation(word) > slot_generation(seen);
     bool was_free = slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_RETURNED;
@@ -105,6 +106,7 @@ static struct seen repair(struct pool *pool, uint32_t index, uint32_t holder, in
         return (struct seen){0};
     }
     uint64_t retired = slot_word(slot_generation(seen), SLOT_MEMBER_NONE, SLOT_RETIRED);
+    pool_revoke(pool, slot_member(seen));
     word_replace(word, retired);
     pool_discharge(pool, holder);
     ledger_retire(&pool->ledger, index);
@@ -133,22 +135,24 @@ bool pool_check_word(struct pool *pool, uint32_t index, int64_t now)
 
 /* ---- Granting -------------------------------------------------------------------------------- */
 
-void pool_grant(struct pool *pool, uint32_t index, uint32_t member, enum slot_state state)
+void pool_grant(struct pool *pool, uint32_t index, uint32_t number, enum slot_state state)
 {
-    uint64_t word = slot_word(slot_generation(pool->lease.seen[index]), member, state);
+    uint64_t word = slot_word(slot_generation(pool->lease.seen[index]), number, state);
     pool_change_own(pool, index, word);
     pool->lease.seen[index] = word;
 }
 
-void pool_lease(struct pool *pool, uint32_t member, uint32_t count, struct slots_charge *charge,
-                uint8_t *slots)
+void pool_lease(struct pool *pool, uint32_t member, uint32_t thread, uint32_t count,
+                struct slots_charge *charge, uint8_t *slots)
 {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t index = ledger_grant(&pool->ledger, layout_ledger_entry(0, member));
-        pool_grant(pool, index, member, SLOT_CACHED);
+        pool_grant(pool, index, thread ? thread : member, SLOT_CACHED);
         lease_to_wire(index, slots + (size_t)i * LEASE_WIRE_SIZE);
     }
     pool_charge_holder(pool, member, charge);
+    if (thread)
+        pool_restore(pool, thread);
 }
 
 /* ---- Taking back ----------------------------------------------------------------------------- */
@@ -171,12 +175,23 @@ static void retire(struct pool *pool, uint32_t index, uint32_t holder)
     ledger_retire(&pool->ledger, index);
 }
 
-/*
- * Sees the slot, and takes it back if it is RETURNED, or CACHED and these too. *changed: its word did
- * under our hands.
- */
-static struct seen try_to_collect(struct pool *pool, uint32_t index, bool cached, int64_t now,
-                                  bool *changed)
+enum collected {
+    COLLECT_RETURNED,
+    COLLECT_CACHED, /* too, but for what a thread is in the middle of allocating: it has that */
+    COLLECT_ALL,    /* the member is gone, so no thread of its is in the middle of anything */
+};
+
+static bool is_collected(const struct pool *pool, uint32_t index, uint64_t word,
+                         enum collected collected)
+{
+    if (slot_state(word) != SLOT_CACHED || collected == COLLECT_RETURNED)
+        return slot_state(word) == SLOT_RETURNED;
+    return collected == COLLECT_ALL || !pool_is_amid(pool, index, word);
+}
+
+/* Sees the slot, and takes it back if it is to be. *changed: its word did under our hands. */
+static struct seen try_to_collect(struct pool *pool, uint32_t index, enum collected collected,
+                                  int64_t now, bool *changed)
 {
     uint32_t holder = ledger_holder(&pool->ledger, index);
     *changed = false;
@@ -187,10 +202,9 @@ static struct seen try_to_collect(struct pool *pool, uint32_t index, bool cached
         return repair(pool, index, holder, now);
 
     struct seen seen = pool_see(pool, index, word, now);
-    enum slot_state state = slot_state(word);
-    if (state == SLOT_RETIRED)
+    if (slot_state(word) == SLOT_RETIRED)
         retire(pool, index, holder);
-    if (state == SLOT_RETURNED || (cached && state == SLOT_CACHED)) {
+    if (is_collected(pool, index, word, collected)) {
         *changed = !lease_take_back(&pool->words[index], word);
         if (!*changed)
             release(pool, index, holder);
@@ -202,12 +216,12 @@ static struct seen try_to_collect(struct pool *pool, uint32_t index, bool cached
  * Twice if need be: a thread that is late may make a slot that is CACHED anew stand aside. A third
  * time there is none but who allocates it.
  */
-static struct seen collect(struct pool *pool, uint32_t index, bool cached, int64_t now)
+static struct seen collect(struct pool *pool, uint32_t index, enum collected collected, int64_t now)
 {
     bool changed;
-    struct seen seen = try_to_collect(pool, index, cached, now, &changed);
+    struct seen seen = try_to_collect(pool, index, collected, now, &changed);
     if (changed)
-        add_seen(&seen, try_to_collect(pool, index, cached, now, &changed));
+        add_seen(&seen, try_to_collect(pool, index, collected, now, &changed));
     return seen;
 }
 
@@ -223,7 +237,7 @@ static struct seen collect_hinted(struct pool *pool, uint32_t first, uint64_t hi
     for (; hints != 0; hints &= hints - 1) {
         uint32_t index = first + (uint32_t)__builtin_ctzll(hints) * LEASE_BLOCK;
         for (uint32_t i = 0; i < LEASE_BLOCK && index < pool->ledger.fresh; i++, index++)
-            add_seen(&sum, collect(pool, index, false, now));
+            add_seen(&sum, collect(pool, index, COLLECT_RETURNED, now));
     }
     return sum;
 }
@@ -239,26 +253,27 @@ void pool_harvest(struct pool *pool, int64_t now)
 }
 
 /* Their hints are cleared first: one that is set later tells of something later. */
-static void collect_all(struct pool *pool, bool cached, int64_t now)
+static void collect_each(struct pool *pool, enum collected collected, int64_t now)
 {
     struct seen sum = {0};
     for (uint32_t first = 0; first < pool->ledger.fresh; first += LEASE_HINT_SLOTS)
         bits_take(&hints_of(pool)[first / LEASE_HINT_SLOTS]);
     for (uint32_t index = 0; index < pool->ledger.fresh; index++)
-        add_seen(&sum, collect(pool, index, cached, now));
+        add_seen(&sum, collect(pool, index, collected, now));
     tally_seen(pool, sum, now);
 }
 
 void pool_harvest_all(struct pool *pool, int64_t now)
 {
-    collect_all(pool, true, now);
+    pool_revoke_all(pool);
+    collect_each(pool, COLLECT_CACHED, now);
 }
 
 bool pool_sweep(struct pool *pool, int64_t now)
 {
     const struct layout_counters *counters = &pool->ctl->counters;
     uint64_t before = counters->total_allocations + counters->total_deallocations;
-    collect_all(pool, false, now);
+    collect_each(pool, COLLECT_RETURNED, now);
     return counters->total_allocations + counters->total_deallocations != before;
 }
 
@@ -272,7 +287,7 @@ void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t no
             pool_discharge(pool, holder);
             return;
         }
-        tally_seen(pool, collect(pool, index, true, now), now);
+        tally_seen(pool, collect(pool, index, COLLECT_ALL, now), now);
         if (ledger_holder(&pool->ledger, index) != holder)
             return;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of a pool share: pool.c, pool_slots.c, pool_operate.c, pool_lease.c. */
+/* What the parts of a pool share: pool.c, pool_slots.c, pool_operate.c, pool_lease.c, pool_bias.c. */
 #ifndef DAEMON_POOL_PART_H
 #define DAEMON_POOL_PART_H
 
@@ -39,10 +39,28 @@ void pool_see_now(struct pool *pool, uint32_t index, uint64_t word, int64_t now)
 void pool_change_own(struct pool *pool, uint32_t index, uint64_t word);
 /* Whether the slot is granted, and its word can be; if it can't, it is put right, or out of use. */
 bool pool_check_word(struct pool *pool, uint32_t index, int64_t now);
-/* IDLE -> CACHED or LIVE of the member, whom the ledger has already. */
-void pool_grant(struct pool *pool, uint32_t index, uint32_t member, enum slot_state state);
+/* IDLE -> CACHED or LIVE under that number of the member, whom the ledger has already. */
+void pool_grant(struct pool *pool, uint32_t index, uint32_t number, enum slot_state state);
 /* Takes the slot back from a member that is gone, whatever it was doing. */
 void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t now);
+
+/* ---- Of biased threads */
+
+/*
+ * The thread doesn't store plainly any more, but for what pool_is_amid() tells; nothing, if the number is
+ * no thread's or the thread wasn't biased. Of all threads, at the price of one.
+ */
+void pool_revoke(struct pool *pool, uint32_t number);
+void pool_revoke_all(struct pool *pool);
+/* The thread may be biased again. */
+void pool_restore(struct pool *pool, uint32_t number);
+/*
+ * Whether this word, CACHED or LIVE, is one that a thread which was revoked is in the middle of changing: to
+ * LIVE, or by a free.
+ */
+bool pool_is_amid(const struct pool *pool, uint32_t index, uint64_t word);
+/* The member's numbers are free again. None of them stands in a word any more. */
+void pool_end_threads(struct pool *pool, uint32_t member);
 
 /* ---- Of all */
 

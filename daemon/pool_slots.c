@@ -195,6 +195,7 @@ uint32_t pool_leave(struct pool *pool, uint32_t member, int64_t now)
         if (holders_count(&pool->holders, index) == 0)
             pool_take_back(pool, index, generation_of(pool, index), now);
     }
+    pool_end_threads(pool, member);
     pool_free_account(pool, member);
     field_store(&pool->store.members[member], 0);
     pool->member_count--;

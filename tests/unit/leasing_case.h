@@ -39,10 +39,11 @@ static inline void leasing_set_up(void)
     USE(.capacity = SLOTS);
 }
 
-/* How many were granted, whose numbers stand in slots then. */
-static inline uint32_t lease(struct session *session, uint32_t count)
+/* How many were granted, whose numbers stand in slots then. A thread's of the session's, or its own. */
+static inline uint32_t lease_as(struct session *session, uint32_t thread, uint32_t count)
 {
-    struct bytes granted = leasing_grant(&broker, session_membership(session, leased->id), count);
+    struct bytes granted =
+        leasing_grant(&broker, session_membership(session, leased->id), thread, count);
     uint32_t number = (uint32_t)(granted.size / sizeof(uint32_t));
     ck_assert_uint_le(number, count);
     for (uint32_t i = 0; i < number; i++) {
@@ -50,10 +51,15 @@ static inline uint32_t lease(struct session *session, uint32_t count)
         slots[i] =
             wire[0] | (uint32_t)wire[1] << 8 | (uint32_t)wire[2] << 16 | (uint32_t)wire[3] << 24;
         ck_assert_uint_eq(member_word(leased, slots[i]) & LEASE_STATE_MASK,
-                          lease_state(member_of(session, leased), SLOT_CACHED));
+                          lease_state(thread ? thread : member_of(session, leased), SLOT_CACHED));
     }
     broker_check(&broker);
     return number;
+}
+
+static inline uint32_t lease(struct session *session, uint32_t count)
+{
+    return lease_as(session, 0, count);
 }
 
 /* All that there is: so much that nothing is left to be granted ahead. */

@@ -526,7 +526,7 @@ START_TEST(test_broker_limits_the_bytes_of_a_user)
 {
     struct pool *made;
     struct pool_config config = {
-        .name = "c", .type = "", .object_size = 8, .capacity = 1, .uid = 4000};
+        .name = "c", .type = "", .kind = test_kind(), .object_size = 8, .capacity = 1, .uid = 4000};
     struct pool *first = MAKE(.name = "a", .capacity = 1, .uid = 4000);
     uint64_t bytes = first->bytes.amount;
     first->user->quotas[USER_BYTES].max = 2 * bytes - 1;

@@ -1127,7 +1127,7 @@ static void lease(void)
     const struct model_pool *model = &pools[pool];
     const struct membership *membership = sessions[place].memberships[pool];
     uint32_t count = 1 + chance(ASKED);
-    struct bytes slots = leasing_grant(&broker, membership, count);
+    struct bytes slots = leasing_grant(&broker, membership, 0, count);
     must(slots.size <= count * sizeof(uint32_t));
     must(slots.size == 0 || epoch_load(&model->pool->ctl->waiters) == 0);
     for (size_t i = 0; i < slots.size; i += sizeof(uint32_t)) {

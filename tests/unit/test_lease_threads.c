@@ -150,7 +150,7 @@ int connection_call(struct fastalloc_connection *connection, struct call *call)
     must(call->method == METHOD_LEASE);
     pthread_mutex_lock(&loop);
     granted->slots =
-        leasing_grant(&broker, membership_of(member_of_connection(connection)), request->count);
+        leasing_grant(&broker, membership_of(member_of_connection(connection)), 0, request->count);
     int result = call->take(call, NULL);
     pthread_mutex_unlock(&loop);
     return result;

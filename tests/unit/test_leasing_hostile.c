@@ -128,7 +128,7 @@ static void set_up(void)
     join(bob, clean);
     take(alice, clean, CLEAN_SLOTS / 2);
     memcpy(live_in_clean, held, sizeof(live_in_clean));
-    leasing_grant(&broker, session_membership(bob, clean->id), 2);
+    leasing_grant(&broker, session_membership(bob, clean->id), 0, 2);
     copy_of_clean = malloc(clean_size(0) + clean_size(1));
     ck_assert_ptr_nonnull(copy_of_clean);
     begin_spoiling();
@@ -285,7 +285,7 @@ static void act(enum act what)
     };
     switch (what) {
     case LEASES:
-        leasing_grant(&broker, session_membership(alice, leased->id), SLOTS);
+        leasing_grant(&broker, session_membership(alice, leased->id), 0, SLOTS);
         break;
     case ALLOCATES:
         ck_assert_int_eq(ASK_UNCHECKED(alice, leased, 0, .count = 1), BROKER_DONE);
@@ -585,7 +585,7 @@ static void act_at_random(void)
         break;
     case 9:
     case 10:
-        leasing_grant(&broker, session_membership(alice_or_bob(), leased->id), 1 + chance(5));
+        leasing_grant(&broker, session_membership(alice_or_bob(), leased->id), 0, 1 + chance(5));
         break;
     case 11:
     case 12:
