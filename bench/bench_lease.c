@@ -236,7 +236,7 @@ static void consume(fastalloc_connection_t *connection, const void *context)
 {
     (void)context;
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
-    fastalloc_pool_t *pool = daemon_pool(connection, "lease", FASTALLOC_LEASED, SIZE, CAPACITY);
+    fastalloc_pool_t *pool = daemon_pool(connection, "passed", FASTALLOC_LEASED, SIZE, CAPACITY);
     fastalloc_pool_t *rings =
         daemon_pool(connection, "rings", FASTALLOC_BROKERED, sizeof(struct ring), 1);
     const fastalloc_view_t *view = fastalloc_pool_view(pool);
@@ -334,7 +334,7 @@ static void free_passed(fastalloc_connection_t *connection, const void *context)
 {
     (void)context;
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
-    fastalloc_pool_t *pool = daemon_pool(connection, "lease", FASTALLOC_LEASED, SIZE, CAPACITY);
+    fastalloc_pool_t *pool = daemon_pool(connection, "passed", FASTALLOC_LEASED, SIZE, CAPACITY);
     fastalloc_pool_t *rings =
         daemon_pool(connection, "rings", FASTALLOC_BROKERED, sizeof(struct ring), 1);
     struct ring *ring = fastalloc_get(rings, shared->ring);
@@ -417,8 +417,13 @@ static double take_back(const struct daemon_process *daemon, fastalloc_connectio
 
 /* ---- All of it ------------------------------------------------------------------------------- */
 
+/* In the second pool others free what we allocate, so that our thread is revoked there. */
+struct pools {
+    fastalloc_pool_t *own, *passed, *rings;
+};
+
 struct rows {
-    struct report_row *malloc_hot, *hot, *hot_ratio, *malloc_live, *live, *live_ratio;
+    struct report_row *malloc_hot, *hot, *hot_ratio, *malloc_live, *live, *live_ratio, *revoked;
     struct report_row *processes, *threads, *pass, *touch, *churn_p999, *producer_p999, *take_back;
 };
 
@@ -433,6 +438,8 @@ static struct rows make_rows(struct report *report)
         .live = report_row(report, "live", "allocate and free, 1,000 live", "ns", 0),
         .live_ratio = report_row(report, "live.ratio",
                                  "allocate and free / malloc and free, 1,000 live", "", 0.7),
+        .revoked = report_row(report, "revoked", "allocate and free, in a thread that was revoked",
+                              "ns", 0),
         .processes =
             report_row(report, "processes", "one process / two, pairs a second", "", 1 / 1.9),
         .threads = report_row(report, "threads", "two threads / four, pairs a second", "", 1),
@@ -447,27 +454,27 @@ static struct rows make_rows(struct report *report)
 }
 
 static void run_round(const struct rows *rows, const struct daemon_process *daemon,
-                      fastalloc_connection_t *connection, fastalloc_pool_t *pool,
-                      fastalloc_pool_t *rings)
+                      fastalloc_connection_t *connection, const struct pools *pools)
 {
     process_pin(0, process_core(0));
-    double theirs = malloc_hot(), ours = lease_hot(pool, PAIRS);
+    double theirs = malloc_hot(), ours = lease_hot(pools->own, PAIRS);
     report_add(rows->malloc_hot, theirs);
     report_add(rows->hot, ours);
     report_add(rows->hot_ratio, ours / theirs);
     theirs = malloc_live();
-    ours = lease_live(pool);
+    ours = lease_live(pools->own);
     report_add(rows->malloc_live, theirs);
     report_add(rows->live, ours);
     report_add(rows->live_ratio, ours / theirs);
     double one = processes(daemon, 1);
     report_add(rows->processes, one / processes(daemon, 2));
-    double two = threads(pool, 2);
-    report_add(rows->threads, two / threads(pool, 4));
-    report_add(rows->pass, pass(daemon, pool, rings, false));
-    report_add(rows->touch, pass(daemon, pool, rings, true));
-    report_add(rows->churn_p999, churn_p999(pool));
-    report_add(rows->producer_p999, producer_p999(daemon, pool, rings));
+    double two = threads(pools->own, 2);
+    report_add(rows->threads, two / threads(pools->own, 4));
+    report_add(rows->pass, pass(daemon, pools->passed, pools->rings, false));
+    report_add(rows->touch, pass(daemon, pools->passed, pools->rings, true));
+    report_add(rows->revoked, lease_hot(pools->passed, PAIRS));
+    report_add(rows->churn_p999, churn_p999(pools->own));
+    report_add(rows->producer_p999, producer_p999(daemon, pools->passed, pools->rings));
     report_add(rows->take_back, take_back(daemon, connection));
 }
 
@@ -483,11 +490,13 @@ int main(int argc, char *argv[])
 
     daemon_start(&daemon);
     fastalloc_connection_t *connection = daemon_connect(&daemon);
-    fastalloc_pool_t *pool = daemon_pool(connection, "lease", FASTALLOC_LEASED, SIZE, CAPACITY);
-    fastalloc_pool_t *rings =
-        daemon_pool(connection, "rings", FASTALLOC_BROKERED, sizeof(struct ring), 1);
+    const struct pools pools = {
+        .own = daemon_pool(connection, "lease", FASTALLOC_LEASED, SIZE, CAPACITY),
+        .passed = daemon_pool(connection, "passed", FASTALLOC_LEASED, SIZE, CAPACITY),
+        .rings = daemon_pool(connection, "rings", FASTALLOC_BROKERED, sizeof(struct ring), 1),
+    };
     for (int round = 0; round < ROUNDS; round++)
-        run_round(&rows, &daemon, connection, pool, rings);
+        run_round(&rows, &daemon, connection, &pools);
 
     fastalloc_disconnect(connection);
     daemon_stop(&daemon);

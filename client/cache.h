@@ -33,9 +33,10 @@ struct cache_refill {
 /* Guarded. */
 struct cache {
     uint32_t count;
-    uint32_t low; /* with no more than so many left, something is to be done about it */
 
     /* What its user notes about it (client/lease.h). */
+    uint32_t floor, ceiling;    /* between which numbers of slots the short ways can be gone */
+    uint32_t low;               /* with no more than so many left, more are asked for */
     uint32_t cursor;            /* the block from which on to look for what was returned */
     uint32_t wanted;            /* slots to ask for next */
     uint32_t thread;            /* its number; 0 = none, LEASE_THREAD_NEW = it is to ask for one */
@@ -114,6 +115,12 @@ static inline bool cache_is_full(const struct cache *cache)
 static inline void cache_push(struct cache *cache, uint32_t index)
 {
     cache->slots[cache->count++] = index;
+}
+
+/* What the next pop takes. Not if it is empty. */
+static inline uint32_t cache_top(const struct cache *cache)
+{
+    return cache->slots[cache->count - 1];
 }
 
 /* Not if it is empty. */

@@ -73,6 +73,24 @@ static void put_aside(struct lease *lease, uint32_t index, uint64_t word)
     ring_if_awaited(lease);
 }
 
+/* ---- The short ways -------------------------------------------------------------------------- */
+
+/* They are open while the thread isn't revoked, and where nothing is to be done beside the words. */
+static void open_ways(const struct lease *lease, struct cache *cache)
+{
+    bool revoked = bias_is_revoked(cache->line);
+    cache->floor = revoked || lease->fills ? LEASE_MAX : cache->low;
+    cache->ceiling = revoked || !lease->frees ? 0 : LEASE_MAX;
+}
+
+/* One ended in the middle: what it announced it hasn't done; and there may be more slots by now. */
+static void begin_slowly(const struct lease *lease, struct cache *cache)
+{
+    bias_withdraw(cache->line);
+    cache->capacity = field32_load(lease->capacity);
+    open_ways(lease, cache);
+}
+
 /* ---- Numbers of threads ---------------------------------------------------------------------- */
 
 /* Of words that are the cache's: CACHED, and LIVE. */
@@ -310,7 +328,8 @@ static void make_room(struct lease *lease, struct cache *cache)
     cache->count -= half;
 }
 
-void lease_settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
+/* Freed, and CACHED at this word. */
+static void keep(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
 {
     if (epoch_load(lease->epoch) != 0) {
         put_aside(lease, index, word);
@@ -321,11 +340,33 @@ void lease_settle(struct lease *lease, struct cache *cache, uint32_t index, uint
     cache_push(cache, index);
 }
 
+bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle)
+{
+    struct cache *cache = cache_find(lease->caches.serial);
+    if (!cache || handle.pool != lease->id || handle.index >= field32_load(lease->capacity))
+        return false;
+    begin_slowly(lease, cache);
+    uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
+    if ((live ^ lease_rotated(handle)) != cache->key ||
+        __builtin_add_overflow(live, LEASE_FREED, &freed) || !word_exchange(word, live, freed))
+        return false;
+    keep(lease, cache, handle.index, freed);
+    return true;
+}
+
+void lease_settle_last(struct lease *lease, struct cache *cache)
+{
+    uint32_t index = cache_pop(cache);
+    uint64_t word = word_load(&lease->words[index]);
+    if ((word & LEASE_STATE_MASK) == cache->cached)
+        keep(lease, cache, index, word);
+}
+
 /* What was freed, and is at this word now, goes where it belongs. */
 static void settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
 {
     if (slot_state(word) == SLOT_CACHED) {
-        lease_settle(lease, cache, index, word);
+        keep(lease, cache, index, word);
         return;
     }
     lease_hint(lease->hints, index);
@@ -361,6 +402,8 @@ static uint64_t freed_word(const struct lease *lease, const struct cache *cache,
 static enum error_code free_one(struct lease *lease, fastalloc_handle_t handle)
 {
     struct cache *cache = cache_get(&lease->caches);
+    if (cache)
+        begin_slowly(lease, cache);
     for (unsigned attempt = 0; attempt < FREE_ATTEMPTS; attempt++) {
         uint64_t word;
         enum error_code problem = problem_of(lease, handle, &word);
@@ -495,6 +538,20 @@ static bool take_one(const struct lease *lease, struct cache *cache, fastalloc_h
     return false;
 }
 
+bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle)
+{
+    struct cache *cache = cache_find(lease->caches.serial);
+    uint64_t live;
+    if (!cache || cache->count <= cache->low || lease->fills)
+        return false;
+    begin_slowly(lease, cache);
+    uint32_t index = cache_pop(cache);
+    if (!lease_allocate(&lease->words[index], cache->cached, &live))
+        return false;
+    *handle = lease_handle(lease, index, live);
+    return true;
+}
+
 /* Refilled once: what is taken back at once is asked for in turn. */
 static bool allocate_one(struct lease *lease, struct cache *cache, fastalloc_handle_t *handle)
 {
@@ -524,9 +581,11 @@ bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *
     struct cache *cache = cache_get(&lease->caches);
     if (!cache)
         return false;
-    cache->capacity = field32_load(lease->capacity);
-    return count == 1 ? allocate_one(lease, cache, handles)
-                      : allocate_several(lease, cache, count, handles);
+    begin_slowly(lease, cache);
+    bool done = count == 1 ? allocate_one(lease, cache, handles)
+                           : allocate_several(lease, cache, count, handles);
+    open_ways(lease, cache);
+    return done;
 }
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */

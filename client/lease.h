@@ -75,8 +75,15 @@ bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *
 int lease_free_many(struct lease *lease, const fastalloc_handle_t *handles, size_t count,
                     fastalloc_error_t *error);
 
-/* What was freed under our hands, and is CACHED at this word, goes where it belongs. */
-void lease_settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word);
+/*
+ * The same as lease_take() and lease_give(), which come first, of a thread that was revoked. False:
+ * nothing was done.
+ */
+bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle);
+bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle);
+
+/* The slot that was pushed last, and just freed, goes where it belongs: our thread was revoked. */
+void lease_settle_last(struct lease *lease, struct cache *cache);
 
 /* ---- The short paths ------------------------------------------------------------------------- */
 
@@ -93,53 +100,48 @@ static inline uint64_t lease_rotated(fastalloc_handle_t handle)
            handle.tag >> (64 - FASTALLOC_WORD_GENERATION_SHIFT);
 }
 
-/* One object of the thread's cache. False: nothing was done. */
-static inline bool lease_take(const struct lease *lease, fastalloc_handle_t *handle)
+/* One object of a biased thread's cache. False: nothing was done, but for an announcement. */
+static inline __attribute__((always_inline)) bool lease_take(const struct lease *lease,
+                                                             fastalloc_handle_t *handle)
 {
     struct cache *cache = cache_find(lease->caches.serial);
-    if (!LIKELY(cache && cache->count > cache->low && !lease->fills))
+    if (!LIKELY(cache && cache->count > cache->floor))
         return false;
-    uint32_t index = cache_pop(cache);
+    uint32_t index = cache_top(cache);
     uint64_t *word = &lease->words[index], cached = word_load(word);
-    uint64_t live = cached + (SLOT_LIVE - SLOT_CACHED);
     if (!LIKELY((cached & LEASE_STATE_MASK) == cache->cached))
         return false;
-    *handle = lease_handle(lease, index, live);
 
     uint64_t announcement = bias_announcement(slot_generation(cached), index, BIAS_ALLOCATES);
     bool revoked = bias_announce(cache->line, announcement);
-    if (LIKELY(!revoked && word_load(word) == cached)) {
-        bias_store(cache->line, word, live);
-        return true;
-    }
-    bias_withdraw(cache->line);
-    return word_exchange(word, cached, live);
+    if (!LIKELY(!revoked && word_load(word) == cached))
+        return false;
+    uint64_t live = cached + (SLOT_LIVE - SLOT_CACHED);
+    bias_store(word, live);
+    cache_pop(cache);
+    *handle = lease_handle(lease, index, live);
+    return true;
 }
 
-/* One object of our own, to the thread's cache. False: nothing was done. */
-static inline bool lease_give(struct lease *lease, fastalloc_handle_t handle)
+/* One object of a biased thread, to its cache. False: nothing was done, but for an announcement. */
+static inline __attribute__((always_inline)) bool lease_give(struct lease *lease,
+                                                             fastalloc_handle_t handle)
 {
     struct cache *cache = cache_find(lease->caches.serial);
-    if (!LIKELY(cache && !cache_is_full(cache) && handle.pool == lease->id &&
+    if (!LIKELY(cache && cache->count < cache->ceiling && handle.pool == lease->id &&
                 handle.index < cache->capacity))
         return false;
 
     uint64_t announcement = bias_announcement(handle.tag, handle.index, BIAS_FREES);
     bool revoked = bias_announce(cache->line, announcement);
     uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
-    bool ours = (live ^ lease_rotated(handle)) == cache->key &&
-                !__builtin_add_overflow(live, LEASE_FREED, &freed);
-    if (LIKELY(ours && !revoked)) {
-        revoked = bias_store(cache->line, word, freed);
-    } else {
-        bias_withdraw(cache->line);
-        if (!ours || !word_exchange(word, live, freed))
-            return false;
-    }
-    if (LIKELY(!revoked || epoch_load(lease->epoch) == 0))
-        cache_push(cache, handle.index);
-    else
-        lease_settle(lease, cache, handle.index, freed);
+    if (!LIKELY(!revoked && (live ^ lease_rotated(handle)) == cache->key &&
+                !__builtin_add_overflow(live, LEASE_FREED, &freed)))
+        return false;
+    bias_store(word, freed);
+    cache_push(cache, handle.index);
+    if (!LIKELY(!bias_is_revoked(cache->line)))
+        lease_settle_last(lease, cache);
     return true;
 }
 

@@ -135,12 +135,21 @@ int fastalloc_allocate_many(fastalloc_pool_t *pool, size_t count, int64_t timeou
     return allocate_many(pool, count, timeout, handles, error);
 }
 
+__attribute__((noinline)) static int allocate_one(fastalloc_pool_t *pool, int64_t timeout,
+                                                  fastalloc_handle_t *handle,
+                                                  fastalloc_error_t *error)
+{
+    if (pool->lease && lease_take_locked(pool->lease, handle))
+        return 0;
+    return allocate_many(pool, 1, timeout, handle, error);
+}
+
 int fastalloc_allocate(fastalloc_pool_t *pool, int64_t timeout, fastalloc_handle_t *handle,
                        fastalloc_error_t *error)
 {
     if (LIKELY(pool->lease && lease_take(pool->lease, handle)))
         return 0;
-    return allocate_many(pool, 1, timeout, handle, error);
+    return allocate_one(pool, timeout, handle, error);
 }
 
 int fastalloc_try_allocate(fastalloc_pool_t *pool, fastalloc_handle_t *handle,
@@ -148,7 +157,7 @@ int fastalloc_try_allocate(fastalloc_pool_t *pool, fastalloc_handle_t *handle,
 {
     if (LIKELY(pool->lease && lease_take(pool->lease, handle)))
         return 0;
-    return allocate_many(pool, 1, FASTALLOC_NOWAIT, handle, error);
+    return allocate_one(pool, FASTALLOC_NOWAIT, handle, error);
 }
 
 int fastalloc_cancel(fastalloc_pool_t *pool, fastalloc_error_t *error)
@@ -229,6 +238,8 @@ __attribute__((noinline)) static int free_one(fastalloc_pool_t *pool, fastalloc_
                                               fastalloc_error_t *error)
 {
     int result = LEASE_ASK;
+    if (pool->lease && lease_give_locked(pool->lease, handle))
+        return 0;
     if (pool->lease && !connection_is_forked(pool->connection))
         result = lease_free_many(pool->lease, &handle, 1, error);
     return result == LEASE_ASK ? ask_to_free(pool, handle, error) : result;

@@ -72,18 +72,18 @@ static inline bool bias_announce(struct layout_thread *thread, uint64_t announce
 
 static inline void bias_withdraw(struct layout_thread *thread)
 {
-    __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_RELAXED);
+    if (__atomic_load_n(&thread->announced, __ATOMIC_RELAXED) != BIAS_NOTHING)
+        __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_RELAXED);
 }
 
 /*
- * One of its words, after it was announced and found to be the right one. Whether it was revoked
- * meanwhile; if it wasn't, whoever comes then finds it done.
+ * One of its words, after it was announced and found to be the right one. Before what follows, for the
+ * compiler: a look at whether it was revoked meanwhile, and whoever did that didn't find it done.
  */
-static inline bool bias_store(struct layout_thread *thread, uint64_t *word, uint64_t value)
+static inline void bias_store(uint64_t *word, uint64_t value)
 {
     __atomic_store_n(word, value, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
-    return bias_is_revoked(thread);
 }
 
 /* ---- Others ---------------------------------------------------------------------------------- */
