@@ -17,8 +17,11 @@ import msgpack
 
 DEADLINE = 300 if os.environ.get("FASTALLOC_SANITIZE") else 60
 VERSION = 2
-DESCRIPTORS_MAX = 3
+LAYOUT_VERSION = 3
+LEASED = 2
+DESCRIPTORS_MAX = 4
 WITNESS_SIZE = 4096
+THREADS_SIZE = 256 * 64
 
 
 class Refusal(Exception):
@@ -214,22 +217,23 @@ class Pool:
         if reply["descriptors"]:
             self.map(*client.take_descriptors(reply["descriptors"]))
 
-    def map(self, ctl, slots, data):
-        self.writable = is_writable(data)
-        self.descriptors = ctl, slots, data
+    def map(self, *descriptors):
+        """ctl, slots, data; and the bell, if it is a leased pool that is open for writing."""
+        self.descriptors = descriptors
+        self.writable = is_writable(descriptors[2])
         self.map_again()
 
     def map_again(self):
         """Maps all there is by now: the pool may have grown since."""
-        ctl, slots, data = self.descriptors
         self.drop_mappings()
-        self.ctl, self.slots = map_descriptor(ctl, False), map_descriptor(slots, False)
-        self.data = map_descriptor(data, self.writable)
+        self.ctl, self.slots, self.data = (map_descriptor(each) for each in self.descriptors[:3])
         magic, version = struct.unpack_from("<8sI", self.ctl)
-        assert magic == b"fastallo" and version == VERSION
+        assert magic == b"fastallo" and version == LAYOUT_VERSION
+        kind, = struct.unpack_from("<I", self.ctl, 20)
         reserve, = struct.unpack_from("<I", self.ctl, 48)
-        words_offset = (8 * ((reserve + 4095) // 4096) + 63) // 64 * 64
-        # An item of such a view is read by one load of 64 bits.
+        self.threads_offset = (8 * ((reserve + 4095) // 4096) + 63) // 64 * 64
+        words_offset = self.threads_offset + (THREADS_SIZE if kind == LEASED else 0)
+        # An item of such a view is read, and written, at once.
         self.words = memoryview(self.slots)[words_offset:].cast("Q")
 
     def drop_mappings(self):
@@ -298,9 +302,9 @@ def is_writable(descriptor):
     return int(flags, 8) & os.O_ACCMODE == os.O_RDWR
 
 
-def map_descriptor(descriptor, writable):
-    """Maps the whole object, not for children."""
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+def map_descriptor(descriptor):
+    """Maps the whole object, to write if that is allowed, not for children."""
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if is_writable(descriptor) else 0)
     mapping = mmap.mmap(descriptor, os.fstat(descriptor).st_size, mmap.MAP_SHARED, protection)
     mapping.madvise(mmap.MADV_DONTFORK)
     return mapping

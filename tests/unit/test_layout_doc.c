@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * docs/shm-layout.md says what shm/layout.h, shm/slot.h and shm/geometry.h say.
+ * docs/shm-layout.md says what shm/layout.h, shm/slot.h, shm/bias.h and shm/geometry.h say.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "shm/bias.h"
 #include "shm/geometry.h"
 #include "shm/layout.h"
 #include "shm/slot.h"
@@ -31,6 +32,7 @@ struct table {
 #define COUNTER(name) FIELD(struct layout_counters, name)
 #define POLICY(name) FIELD(struct layout_policy, name)
 #define INTENT(name) FIELD(struct layout_intent, name)
+#define THREAD(name) FIELD(struct layout_thread, name)
 #define PAD(type, name) sizeof(((struct type *)0)->name)
 
 static struct row *add_row(struct table *table)
@@ -136,6 +138,13 @@ static void fill_intent(struct table *table)
     INTENT(entry);
 }
 
+static void fill_thread(struct table *table)
+{
+    *table = (struct table){.head = {"offset", "bytes", "`thread`"}};
+    THREAD(announced);
+    THREAD(revoked);
+}
+
 static void add_number(struct table *table, const char *name, int number)
 {
     struct row *row = add_row(table);
@@ -152,6 +161,14 @@ static void fill_flags(struct table *table)
     add_number(table, "PREFAULT", LAYOUT_PREFAULT);
     add_number(table, "LOCK", LAYOUT_LOCK);
     add_number(table, "HUGE", LAYOUT_HUGE);
+}
+
+static void fill_revoked(struct table *table)
+{
+    *table = (struct table){.head = {"revoked", "value", ""}};
+    add_number(table, "BY_DAEMON", BIAS_BY_DAEMON);
+    add_number(table, "BY_MEMBER", BIAS_BY_MEMBER);
+    add_number(table, "SETTLED", BIAS_SETTLED);
 }
 
 static void fill_intents(struct table *table)
@@ -215,6 +232,14 @@ static void fill_holder_bits(struct table *table)
     add_part(table, layout_holder_entry(UINT64_MAX, 0, 0), "generation");
 }
 
+static void fill_announcement(struct table *table)
+{
+    *table = (struct table){.head = {"bits", "of an announcement", ""}};
+    add_part(table, BIAS_ALLOCATES | BIAS_FREES, "what");
+    add_part(table, bias_announcement(0, GEOMETRY_CAPACITY_MAX - 1, 0), "index");
+    add_part(table, bias_announcement(UINT64_MAX, 0, 0), "generation");
+}
+
 static void add_array(struct table *table, const char *name, const char *object, const char *format,
                       size_t offset)
 {
@@ -232,8 +257,10 @@ static void fill_arrays(struct table *table)
     ck_assert_int_eq(geometry_init(&geometry, LAYOUT_LEASED, 64, 0, 1000), GEOMETRY_OK);
     add_array(table, "members", "ctl", "", geometry.members_offset);
     add_array(table, "ledger", "ctl", "", geometry.ledger_offset);
-    add_array(table, "words", "slots",
+    add_array(table, "threads", "slots",
               " * ((`reserve` + 4095) / 4096), rounded up to a multiple of 64", sizeof(uint64_t));
+    add_array(table, "words", "slots", " bytes behind threads; of a brokered pool in their place",
+              geometry.words_offset - geometry.threads_offset);
     add_array(table, "holders", "holders", "", 0);
 }
 
@@ -267,8 +294,9 @@ static bool is_head(const struct table *table, const struct document_row *row)
 }
 
 static void (*const fills[])(struct table *table) = {
-    fill_head,   fill_flags,  fill_policy, fill_intent,      fill_intents,     fill_counters,
-    fill_states, fill_arrays, fill_bits,   fill_ledger_bits, fill_holder_bits, fill_histogram,
+    fill_head,        fill_flags,     fill_policy, fill_intent,       fill_intents,
+    fill_counters,    fill_states,    fill_arrays, fill_bits,         fill_ledger_bits,
+    fill_holder_bits, fill_histogram, fill_thread, fill_announcement, fill_revoked,
 };
 #define TABLES (sizeof(fills) / sizeof(fills[0]))
 
@@ -321,6 +349,12 @@ START_TEST(test_layout_doc_says_the_constants)
     ck_assert_ptr_nonnull(strstr(text, meant));
     snprintf(meant, sizeof(meant), "%u = the pool itself", SLOT_MEMBER_POOL);
     ck_assert_ptr_nonnull(strstr(text, meant));
+    snprintf(meant, sizeof(meant), "%u to %u = a thread", LAYOUT_THREAD_FIRST,
+             LAYOUT_THREAD_FIRST + LAYOUT_THREADS - 1);
+    ck_assert_ptr_nonnull(strstr(text, meant));
+    snprintf(meant, sizeof(meant), "| %u lines of %zu bytes, by member number from %u on",
+             LAYOUT_THREADS, sizeof(struct layout_thread), LAYOUT_THREAD_FIRST);
+    ck_assert_ptr_nonnull(strstr(text, meant));
     snprintf(meant, sizeof(meant), "| `buckets` | %u numbers |", HISTOGRAM_BUCKETS);
     ck_assert_ptr_nonnull(strstr(text, meant));
     snprintf(meant, sizeof(meant), "pages of %u bytes", GEOMETRY_ALIGNMENT_MAX);
@@ -351,6 +385,8 @@ START_TEST(test_layout_doc_leaves_out_no_field)
     ck_assert_uint_eq(sum_of_sizes(fill_policy) + PAD(layout_policy, pad),
                       sizeof(struct layout_policy));
     ck_assert_uint_eq(sum_of_sizes(fill_intent), sizeof(struct layout_intent));
+    ck_assert_uint_eq(sum_of_sizes(fill_thread) + PAD(layout_thread, pad),
+                      sizeof(struct layout_thread));
     ck_assert_uint_eq(sum_of_sizes(fill_histogram), sizeof(struct histogram));
 }
 END_TEST
@@ -400,6 +436,10 @@ START_TEST(test_layout_doc_notices_faults)
     check_noticed("| 16 | 1472 | `buckets` |", "| 16 | 1464 | `buckets` |");
     check_noticed("| 13 | evictable |", "| 14 | evictable |");
     check_noticed("| 13 to 44 | index |", "| 13 to 45 | index |");
+    check_noticed("| 8 | 4 | `revoked` |", "| 8 | 8 | `revoked` |");
+    check_noticed("| 2 to 31 | index |", "| 2 to 33 | index |");
+    check_noticed("| BY_MEMBER | 2 |", "| BY_MEMBER | 3 |");
+    check_noticed("| words | slots | 16384 bytes", "| words | slots | 16320 bytes");
 }
 END_TEST
 
