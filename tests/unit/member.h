@@ -7,6 +7,7 @@
 #define TESTS_UNIT_MEMBER_H
 
 #include "daemon/pool.h"
+#include "shm/bias.h"
 #include "shm/lease.h"
 
 static inline uint64_t member_word(const struct pool *of, uint32_t index)
@@ -79,6 +80,50 @@ static inline bool member_rings(const struct pool *of, uint64_t *told)
     if (!lease_somebody_waits(epoch) || epoch == *told)
         return false;
     *told = epoch;
+    return true;
+}
+
+/* ---- A biased thread ------------------------------------------------------------------------- */
+
+static inline struct layout_thread *member_line(const struct pool *of, uint32_t thread)
+{
+    char *lines = (char *)of->store.slots + of->store.geometry.threads_offset;
+    return (struct layout_thread *)lines + (thread - LAYOUT_THREAD_FIRST);
+}
+
+/*
+ * Says that the thread allocates the slot, or frees it (enum of shm/bias.h). False if the word isn't such, or the
+ * thread was revoked; then it says nothing.
+ */
+static inline bool member_announce(const struct pool *of, uint32_t thread, uint32_t index,
+                                   unsigned what)
+{
+    struct layout_thread *line = member_line(of, thread);
+    uint64_t word = member_word(of, index);
+    if ((word & LEASE_STATE_MASK) !=
+        lease_state(thread, what == BIAS_ALLOCATES ? SLOT_CACHED : SLOT_LIVE))
+        return false;
+    bias_announce(line, bias_announcement(slot_generation(word), index, what));
+    if (!bias_is_revoked(line))
+        return true;
+    bias_announce(line, BIAS_NOTHING);
+    return false;
+}
+
+/* What it has announced. */
+static inline void member_store(struct pool *of, uint32_t index, unsigned what)
+{
+    uint64_t word = member_word(of, index);
+    bias_store(&of->words[index], what == BIAS_ALLOCATES ? word + (SLOT_LIVE - SLOT_CACHED)
+                                                         : lease_freed(word, SLOT_CACHED));
+}
+
+/* Both. */
+static inline bool member_change(struct pool *of, uint32_t thread, uint32_t index, unsigned what)
+{
+    if (!member_announce(of, thread, index, what))
+        return false;
+    member_store(of, index, what);
     return true;
 }
 
