@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Members that write what they like to the words and hint bits of a leased pool. Nothing of it harms the
- * daemon, another pool, or an object whose word was left alone; and the pool is damaged, once.
+ * Members that write what they like to the words, hint bits and threads' lines of a leased pool. Nothing of it
+ * harms the daemon, another pool, or an object whose word was left alone; and the pool is damaged, once.
  *
  * FASTALLOC_SEED and FASTALLOC_STEPS choose the run of the random test; the seed is printed.
  */
@@ -24,6 +24,8 @@ static struct session *carol;
 static struct pool *clean; /* leased too, and left alone */
 static uint8_t live_in_clean[HANDLE_WIRE_SIZE];
 static uint32_t c; /* carol's number in `leased` */
+static uint32_t
+    threads[2]; /* a thread of alice's, one of bob's; SLOT_MEMBER_NONE where there is no barrier */
 
 /* ---- What must hold nevertheless ------------------------------------------------------------- */
 
@@ -116,6 +118,8 @@ static void begin_spoiling(void)
     take(carol, leased, HONEST);
     for (uint32_t i = 0; i < HONEST; i++)
         honest[i] = member_word(leased, i);
+    threads[0] = pool_add_thread(leased, a);
+    threads[1] = pool_add_thread(leased, b);
 }
 
 static void set_up(void)
@@ -145,10 +149,24 @@ static void tear_down(void)
 
 /* ---- Each word, in each kind of slot, before each operation ---------------------------------- */
 
-enum kind { IDLE, FRESH, CACHED, LIVE, LIVE_UNSEEN, RETURNED, SHARED, DETACHED, USED_UP, KINDS };
+enum kind {
+    IDLE,
+    FRESH,
+    CACHED,
+    THREADS, /* CACHED under the number of bob's thread */
+    LIVE,
+    LIVE_UNSEEN,
+    RETURNED,
+    SHARED,
+    DETACHED,
+    USED_UP,
+    KINDS
+};
 
-static const char *const kind_names[] = {"IDLE",     "FRESH",  "CACHED",   "LIVE",   "LIVE_UNSEEN",
-                                         "RETURNED", "SHARED", "DETACHED", "USED_UP"};
+static const char *const kind_names[] = {
+    "IDLE",        "FRESH",    "CACHED", "THREADS",  "LIVE",
+    "LIVE_UNSEEN", "RETURNED", "SHARED", "DETACHED", "USED_UP",
+};
 
 static bool on_one(enum pool_operation operation, uint32_t member, uint32_t index)
 {
@@ -170,9 +188,9 @@ static uint32_t bring_about(enum kind kind)
             slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_NONE, SLOT_IDLE);
     if (kind == IDLE)
         return index;
-    ck_assert_uint_eq(lease(bob, 1), 1);
+    ck_assert_uint_eq(lease_as(bob, kind == THREADS ? threads[1] : 0, 1), 1);
     ck_assert_uint_eq(slots[0], index);
-    if (kind == CACHED)
+    if (kind == CACHED || kind == THREADS)
         return index;
     ck_assert(member_allocate(leased, b, index));
     if (kind == LIVE_UNSEEN)
@@ -193,7 +211,7 @@ static uint32_t bring_about(enum kind kind)
 /* Whether honest members could have made that of it; USED_UP nobody ever looks at again. */
 static bool is_possible(enum kind kind, uint64_t was, uint64_t word)
 {
-    bool bobs = slot_member(word) == b;
+    bool bobs = slot_member(word) == b || (slot_member(word) == threads[1] && threads[1] != 0);
     enum slot_state state = slot_state(word);
     uint64_t generation = slot_generation(word), seen = 2;
     switch (kind) {
@@ -214,11 +232,13 @@ static bool is_possible(enum kind kind, uint64_t was, uint64_t word)
         return generation == SLOT_GENERATION_LAST;
     if (state != SLOT_CACHED && state != SLOT_LIVE && state != SLOT_RETURNED)
         return false;
-    return generation > seen || kind == CACHED || kind == LIVE_UNSEEN || state == SLOT_LIVE;
+    return generation > seen || kind == CACHED || kind == THREADS || kind == LIVE_UNSEEN ||
+           state == SLOT_LIVE;
 }
 
 enum act {
     LEASES,
+    THREAD_LEASES,
     ALLOCATES,
     WAITS_AND_IS_TOLD,
     FREES,
@@ -287,6 +307,9 @@ static void act(enum act what)
     case LEASES:
         leasing_grant(&broker, session_membership(alice, leased->id), 0, SLOTS);
         break;
+    case THREAD_LEASES:
+        leasing_grant(&broker, session_membership(alice, leased->id), threads[0], SLOTS);
+        break;
     case ALLOCATES:
         ck_assert_int_eq(ASK_UNCHECKED(alice, leased, 0, .count = 1), BROKER_DONE);
         break;
@@ -348,6 +371,10 @@ static void spoil(enum kind kind, uint64_t word, enum act what)
     hold(0, index);
     leased->words[index] = word;
     memset(leased->store.slots, 0xff, leased->store.geometry.words_offset);
+    if (kind == THREADS && slot_generation(word) % 2) /* it says that it is in the middle of that */
+        member_line(leased, threads[1])->announced =
+            bias_announcement(slot_generation(word), index,
+                              slot_state(word) == SLOT_CACHED ? BIAS_ALLOCATES : BIAS_FREES);
     act(what);
     if (what == DESTROYS)
         return;
@@ -366,9 +393,10 @@ static void spoil_with_each(enum kind kind)
 {
     static const uint64_t generations[] = {0, 1, 2, 3, UINT64_C(1) << 40, SLOT_GENERATION_LAST};
     for (enum act what = 0; what < ACTS; what++) {
-        const uint32_t members[] = {SLOT_MEMBER_NONE, a, b, SLOT_MEMBER_POOL, 999};
-        for (unsigned i = 0; i < 6 * 5 * 8; i++) {
-            uint64_t word = slot_word(generations[i / 40], members[i / 8 % 5], i % 8);
+        const uint32_t members[] = {SLOT_MEMBER_NONE, a,   b,          SLOT_MEMBER_POOL,
+                                    threads[0],       999, threads[1], SLOT_MEMBER_POOL - 1};
+        for (unsigned i = 0; i < 6 * 8 * 8; i++) {
+            uint64_t word = slot_word(generations[i / 64], members[i / 8 % 8], i % 8);
             spoil(kind, word, what);
         }
         spoil(kind, UINT64_MAX, what);
@@ -402,6 +430,7 @@ END_TEST
 TEST_OF(idle, IDLE)
 TEST_OF(fresh, FRESH)
 TEST_OF(cached, CACHED)
+TEST_OF(threads, THREADS)
 TEST_OF(live, LIVE)
 TEST_OF(live_unseen, LIVE_UNSEEN)
 TEST_OF(returned, RETURNED)
@@ -446,7 +475,8 @@ static struct session *alice_or_bob(void)
 
 static uint64_t any_word(uint32_t index)
 {
-    const uint32_t members[] = {SLOT_MEMBER_NONE, a, b, c, SLOT_MEMBER_POOL, chance(8192)};
+    const uint32_t members[] = {SLOT_MEMBER_NONE, a,          b,          c,
+                                SLOT_MEMBER_POOL, threads[0], threads[1], chance(8192)};
     uint64_t generation = slot_generation(leased->lease.seen[index]);
     const uint64_t generations[] = {generation - 1,     generation,
                                     generation + 1,     generation + chance(9),
@@ -457,8 +487,18 @@ static uint64_t any_word(uint32_t index)
     case 1:
         return any_number();
     default:
-        return slot_word(generations[chance(6)], members[chance(6)], chance(8));
+        return slot_word(generations[chance(6)], members[chance(8)], chance(8));
     }
+}
+
+/* The line of a thread, or of a number that nobody has; what is announced may well be so. */
+static void spoil_line(uint32_t index)
+{
+    struct layout_thread *line = member_line(leased, LAYOUT_THREAD_FIRST + chance(4));
+    uint64_t generation = slot_generation(leased->lease.seen[index]) + chance(2);
+    line->announced =
+        chance(4) ? bias_announcement(generation, index, 1 + chance(2)) : any_number();
+    line->revoked = chance(2) ? chance(8) : chance(UINT32_MAX);
 }
 
 static void spoil_any(void)
@@ -466,6 +506,8 @@ static void spoil_any(void)
     uint64_t *hints = leased->store.slots;
     uint32_t index = any_slot();
     if (chance(3) == 0)
+        spoil_line(index);
+    else if (chance(3) == 0)
         hints[chance((uint32_t)(leased->store.geometry.words_offset / 8))] = any_number();
     else
         leased->words[index] = any_word(index);
@@ -475,7 +517,10 @@ static void spoil_any(void)
 static void act_as_member(void)
 {
     uint32_t index = any_slot(), member = member_of(alice_or_bob(), leased);
-    if (chance(2))
+    uint32_t thread = threads[chance(2)];
+    if (chance(2) && thread != SLOT_MEMBER_NONE)
+        member_change(leased, thread, index, chance(2) ? BIAS_ALLOCATES : BIAS_FREES);
+    else if (chance(2))
         member_allocate(leased, member, index);
     else if (chance(2))
         member_free(leased, member, index);
@@ -523,6 +568,15 @@ static void leave_and_join(void)
     session_join(session, leased, true);
     a = member_of(alice, leased);
     b = member_of(bob, leased);
+    threads[session == bob] = pool_add_thread(leased, member_of(session, leased));
+}
+
+/* To a session, or to its thread. */
+static void lease_any(void)
+{
+    struct session *session = alice_or_bob();
+    leasing_grant(&broker, session_membership(session, leased->id),
+                  chance(2) ? threads[session == bob] : 0, 1 + chance(5));
 }
 
 static void grow_by_one(void)
@@ -585,7 +639,7 @@ static void act_at_random(void)
         break;
     case 9:
     case 10:
-        leasing_grant(&broker, session_membership(alice_or_bob(), leased->id), 0, 1 + chance(5));
+        lease_any();
         break;
     case 11:
     case 12:
@@ -642,6 +696,7 @@ SUITE_MAIN_WITH("leasing_hostile", set_up, tear_down,
                 test_hostile_words_spoil_nothing_but_their_slot_idle,
                 test_hostile_words_spoil_nothing_but_their_slot_fresh,
                 test_hostile_words_spoil_nothing_but_their_slot_cached,
+                test_hostile_words_spoil_nothing_but_their_slot_threads,
                 test_hostile_words_spoil_nothing_but_their_slot_live,
                 test_hostile_words_spoil_nothing_but_their_slot_live_unseen,
                 test_hostile_words_spoil_nothing_but_their_slot_returned,
