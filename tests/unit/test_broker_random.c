@@ -99,7 +99,8 @@ struct model_session {
     struct session *session; /* NULL: there is none */
     void *witness;           /* as the client has it mapped */
     struct membership *memberships[POOLS];
-    uint64_t told[POOLS]; /* the epoch of which it told the daemon, in leased ones */
+    uint32_t threads[POOLS]; /* the number of a thread of its, in leased ones; 0 = it has none */
+    uint64_t told[POOLS];    /* the epoch of which it told the daemon, in those */
     uint32_t uid;
     bool connected;
     bool rang; /* which the daemon hasn't heard yet */
@@ -736,7 +737,7 @@ static void join(void)
     must(membership);
     must(!model->memberships[place] || model->memberships[place] == membership);
     if (!model->memberships[place])
-        model->told[place] = 0;
+        model->told[place] = model->threads[place] = 0;
     model->memberships[place] = membership;
 }
 
@@ -1119,6 +1120,17 @@ static bool find_member(unsigned *place, unsigned *pool)
     return false;
 }
 
+/* That of the session, which may be a new one, or 0. */
+static uint32_t any_thread(unsigned place, unsigned pool)
+{
+    uint32_t *thread = &sessions[place].threads[pool];
+    if (chance(2))
+        return 0;
+    if (*thread == 0)
+        *thread = pool_add_thread(pools[pool].pool, sessions[place].memberships[pool]->member);
+    return *thread;
+}
+
 static void lease(void)
 {
     unsigned place, pool;
@@ -1126,15 +1138,16 @@ static void lease(void)
         return;
     const struct model_pool *model = &pools[pool];
     const struct membership *membership = sessions[place].memberships[pool];
-    uint32_t count = 1 + chance(ASKED);
-    struct bytes slots = leasing_grant(&broker, membership, 0, count);
+    uint32_t count = 1 + chance(ASKED), thread = any_thread(place, pool);
+    struct bytes slots = leasing_grant(&broker, membership, thread, count);
     must(slots.size <= count * sizeof(uint32_t));
     must(slots.size == 0 || epoch_load(&model->pool->ctl->waiters) == 0);
     for (size_t i = 0; i < slots.size; i += sizeof(uint32_t)) {
         uint32_t index = slots.data[i]; /* the others are 0 */
         must(index < model->capacity && !model->slots[index].live);
-        must(member_word(model->pool, index) ==
-             slot_word(model->slots[index].generation, membership->member, SLOT_CACHED));
+        must(member_word(model->pool, index) == slot_word(model->slots[index].generation,
+                                                          thread ? thread : membership->member,
+                                                          SLOT_CACHED));
     }
     const struct quota *quota = &model->pool->accounts[membership->member]->quota;
     must(model->session_slots == 0 || quota->used <= model->session_slots);
@@ -1158,16 +1171,39 @@ static void take_cached(unsigned place, unsigned pool, uint32_t index)
     tag_object(pool, index);
 }
 
+/* By the session, or by its thread, plainly if that isn't revoked. */
+static bool allocate_word(unsigned place, unsigned pool, uint32_t index)
+{
+    struct pool *of = pools[pool].pool;
+    uint32_t thread = sessions[place].threads[pool];
+    return (thread != 0 && (member_change(of, thread, index, BIAS_ALLOCATES) ||
+                            member_allocate(of, thread, index))) ||
+           member_allocate(of, sessions[place].memberships[pool]->member, index);
+}
+
+/* Nobody is in the middle of anything here, so others needn't revoke the thread whose object it is. */
+static void free_word(unsigned place, unsigned pool, uint32_t index)
+{
+    struct pool *of = pools[pool].pool;
+    uint32_t thread = sessions[place].threads[pool];
+    uint32_t member = sessions[place].memberships[pool]->member;
+    bool own = thread != 0 && slot_member(member_word(of, index)) == thread;
+    if (own && member_change(of, thread, index, BIAS_FREES))
+        member_after_free(of, index);
+    else
+        must(member_free(of, own ? thread : member, index));
+}
+
 /* Only while the pool is roomy: else it asks the daemon, behind those who wait. */
 static void allocate_cached(unsigned place, unsigned pool)
 {
     struct model_pool *model = &pools[pool];
-    uint32_t member = sessions[place].memberships[pool]->member, first = chance(model->capacity);
+    uint32_t first = chance(model->capacity);
     if (epoch_load(&model->pool->ctl->waiters) != 0)
         return;
     for (uint32_t i = 0; i < model->capacity; i++) {
         uint32_t index = (first + i) % model->capacity;
-        if (!member_allocate(model->pool, member, index))
+        if (!allocate_word(place, pool, index))
             continue;
         take_cached(place, pool, index);
         return;
@@ -1177,14 +1213,14 @@ static void allocate_cached(unsigned place, unsigned pool)
 static void free_directly(unsigned place, unsigned pool)
 {
     struct model_pool *model = &pools[pool];
-    uint32_t member = sessions[place].memberships[pool]->member, index = chance(model->capacity);
+    uint32_t index = chance(model->capacity);
     const struct model_slot *slot = &model->slots[index];
     if (!slot->live || slot->shared || (model->flags & LAYOUT_ZERO_FREE) ||
         ((model->flags & LAYOUT_OWNER_FREES) && slot->holder != (int)place))
         return;
     freed[chance(FREED)] =
         handle_make(model->pool->id, index, model->pool->nonce, slot->generation);
-    must(member_free(model->pool, member, index));
+    free_word(place, pool, index);
     model_free(pool, index);
     sessions[place].rang |= member_rings(model->pool, &sessions[place].told[pool]);
 }
@@ -1192,9 +1228,12 @@ static void free_directly(unsigned place, unsigned pool)
 /* A thread of it ends, which had everything of it cached. */
 static void give_cache_back(unsigned place, unsigned pool)
 {
-    uint32_t member = sessions[place].memberships[pool]->member;
-    for (uint32_t i = 0; i < pools[pool].capacity; i++)
-        member_give_back(pools[pool].pool, member, i);
+    const struct model_session *model = &sessions[place];
+    for (uint32_t i = 0; i < pools[pool].capacity; i++) {
+        member_give_back(pools[pool].pool, model->memberships[pool]->member, i);
+        if (model->threads[pool] != 0)
+            member_give_back(pools[pool].pool, model->threads[pool], i);
+    }
 }
 
 static void act_as_member(void)
