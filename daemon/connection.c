@@ -66,7 +66,7 @@ static void stop_serving(struct connection *connection)
 static void stop_listening(struct connection *connection)
 {
     if (connection->listens)
-        uv_close((uv_handle_t *)&connection->bell, on_handle_closed);
+        server_forget_bell(connection->server, connection->caller.bell);
     connection->listens = false;
     close_descriptor(&connection->caller.bell);
 }
@@ -240,13 +240,9 @@ static bool has_carriers(struct connection *connection)
     return connection->uncollected > 0;
 }
 
-static void on_bell(uv_poll_t *handle, int status, int events)
+void connection_rung(struct connection *connection)
 {
-    struct connection *connection = handle->data;
-    uint64_t rings;
-    (void)status;
-    (void)events;
-    if (read(connection->caller.bell, &rings, sizeof(rings)) < 0 || !connection->caller.session)
+    if (!connection->caller.session)
         return;
     server_tell_time(connection->server);
     leasing_ring(connection->server->broker, connection->caller.session);
@@ -256,14 +252,9 @@ static void on_bell(uv_poll_t *handle, int status, int events)
 /* For as long as the session lives, with or without its socket. */
 static void listen_to_bell(struct connection *connection)
 {
-    if (connection->listens || connection->caller.bell < 0)
-        return;
-    if (uv_poll_init(&connection->server->loop, &connection->bell, connection->caller.bell) < 0)
-        return;
-    connection->bell.data = connection;
-    connection->listens = true;
-    connection->open_handles++;
-    uv_poll_start(&connection->bell, UV_READABLE, on_bell);
+    if (!connection->listens && connection->caller.bell >= 0)
+        connection->listens =
+            server_add_bell(connection->server, connection, connection->caller.bell) == 0;
 }
 
 /* False if the request has to stay where it is, for PAUSE_CARRIERS. */

@@ -43,7 +43,6 @@ struct connection {
     struct caller caller;
     uv_poll_t socket;
     uv_poll_t process;
-    uv_poll_t bell;        /* of caller.bell */
     uv_timer_t look;       /* again, while requests wait */
     int socket_fd;         /* -1: gone */
     int pidfd;             /* -1: none, or the process is gone */
@@ -51,7 +50,7 @@ struct connection {
     unsigned open_handles; /* libuv's */
     bool released;         /* goes with the last of them */
     bool served;           /* the socket is polled */
-    bool listens;          /* the bell is */
+    bool listens;          /* the server listens to the bell */
     bool doomed;           /* cut off; waits for the loop to come round */
     enum pause pause;      /* whether requests wait */
     uint64_t look_ms;      /* what the timer was set to */
@@ -77,6 +76,9 @@ void connection_close(struct connection *connection);
  * `soon` as in server_look_again().
  */
 void connection_recheck(struct connection *connection, bool soon);
+
+/* Its process has rung the bell. */
+void connection_rung(struct connection *connection);
 
 /* Looks whether descriptors that were sent have been received meanwhile. */
 void connection_collect(struct connection *connection);

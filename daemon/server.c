@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #define CONNECTIONS_MAX (REGISTRY_SESSIONS + 64u)
 #define ACCEPT_AGAIN_MS 100u
 #define FULL_MS 1000u
+#define BELLS_AT_ONCE 64
 #define NS_PER_MS 1000000
 
 /* ---- Listening ------------------------------------------------------------------------------- */
@@ -214,6 +216,36 @@ void server_collect(struct server *server)
         connection_collect(connection);
 }
 
+/* ---- Bells ----------------------------------------------------------------------------------- */
+
+/*
+ * Bells are never read: a member shares its bell's open file description, and could have a read block
+ * for ever by making it a blocking one and taking the count back. Each write is an edge, whatever the
+ * count was before it.
+ */
+int server_add_bell(struct server *server, struct connection *connection, int bell)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = connection};
+    return epoll_ctl(server->bells_fd, EPOLL_CTL_ADD, bell, &event) < 0 ? -errno : 0;
+}
+
+/* By itself it would be forgotten only once the members have closed it, too. */
+void server_forget_bell(const struct server *server, int bell)
+{
+    epoll_ctl(server->bells_fd, EPOLL_CTL_DEL, bell, NULL);
+}
+
+static void on_bells(uv_poll_t *handle, int status, int events)
+{
+    struct server *server = handle->data;
+    struct epoll_event rung[BELLS_AT_ONCE];
+    (void)status;
+    (void)events;
+    int count = epoll_wait(server->bells_fd, rung, BELLS_AT_ONCE, 0);
+    for (int i = 0; i < count; i++)
+        connection_rung(rung[i].data.ptr);
+}
+
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
 /* libuv's request for one. */
@@ -316,6 +348,9 @@ static int init_handles(struct server *server)
     uv_signal_t *signals[] = {&server->terminate, &server->interrupt};
     int status = uv_poll_init(&server->loop, &server->listener, server->listen_fd);
     server->listener.data = server;
+    if (status == 0)
+        status = uv_poll_init(&server->loop, &server->bells, server->bells_fd);
+    server->bells.data = server;
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]) && status == 0; i++) {
         status = uv_signal_init(&server->loop, signals[i]);
         signals[i]->data = server;
@@ -333,6 +368,7 @@ static int finish(struct server *server)
     uv_run(&server->loop, UV_RUN_DEFAULT);
     int status = uv_loop_close(&server->loop);
     decoder_deinit(&server->decoder);
+    close(server->bells_fd);
     return status;
 }
 
@@ -353,9 +389,12 @@ static int init(struct server *server, struct broker *broker, const char *instan
     int status = decoder_init(&server->decoder);
     if (status < 0)
         return status;
-    status = uv_loop_init(&server->loop);
+    server->bells_fd = epoll_create1(EPOLL_CLOEXEC);
+    status = server->bells_fd < 0 ? -errno : uv_loop_init(&server->loop);
     if (status < 0) {
         decoder_deinit(&server->decoder);
+        if (server->bells_fd >= 0)
+            close(server->bells_fd);
         return status;
     }
     status = init_handles(server);
@@ -375,6 +414,7 @@ int server_run(struct server *server, struct broker *broker, const char *instanc
     uv_signal_start(&server->terminate, on_signal, SIGTERM);
     uv_signal_start(&server->interrupt, on_signal, SIGINT);
     server_hold_signals(false);
+    uv_poll_start(&server->bells, UV_READABLE, on_bells);
     set_accepting(server, true);
     watch_idle(server);
     notify_ready();

@@ -25,6 +25,7 @@ struct connection;
 struct server {
     uv_loop_t loop;
     uv_poll_t listener;
+    uv_poll_t bells; /* of bells_fd */
     uv_signal_t terminate;
     uv_signal_t interrupt;
     uv_timer_t deadline; /* of the request that times out next */
@@ -32,6 +33,7 @@ struct server {
     uv_timer_t idle;
     uv_timer_t again; /* until connections are accepted once more */
     int listen_fd;
+    int bells_fd; /* an epoll instance, of the bells that are listened to */
     bool accepting;
     bool full;        /* it was logged that there is no room for more connections */
     uint64_t full_at; /* ms of the loop's clock, when that was last so */
@@ -63,6 +65,13 @@ int server_run(struct server *server, struct broker *broker, const char *instanc
 /* What the connections tell the server. */
 void server_connection_added(struct server *server, struct connection *connection);
 void server_connection_removed(struct server *server, struct connection *connection);
+
+/*
+ * Calls connection_rung() each time the bell is rung, until it is forgotten, which it must be before it
+ * is closed. 0 or a negated errno.
+ */
+int server_add_bell(struct server *server, struct connection *connection, int bell);
+void server_forget_bell(const struct server *server, int bell);
 
 /*
  * The session of a connection that is gone still lives. The server calls connection_recheck() after

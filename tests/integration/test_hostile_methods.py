@@ -2,6 +2,7 @@
 range, lists that are too long, handles of others. After each the daemon is as it was.
 """
 
+import fcntl
 import os
 
 from hostile_case import BATCH_MAX, HOLDS_MAX, HostileCase
@@ -388,6 +389,25 @@ class TestWords(HostileCase):
         for size in (0, 1, 4096, 1 << 30):
             with self.subTest(size=size):
                 self.check(lambda words: (os.ftruncate(words, 0), os.ftruncate(words, size)))
+
+    def ring(self, client, bell):
+        os.write(bell, (1).to_bytes(8, "little"))
+        client.call("ping")
+
+    def test_bell_that_blocks_who_reads_it(self):
+        """Its flags and its count are the daemon's, too, which so never reads it."""
+        client, _, descriptors = self.open()
+        bell = descriptors[3]
+        flags = fcntl.fcntl(bell, fcntl.F_GETFL)
+        for _ in range(100):
+            fcntl.fcntl(bell, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)
+            self.ring(client, bell)
+            self.ring(client, bell)
+            fcntl.fcntl(bell, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+            self.assertEqual(int.from_bytes(os.read(bell, 8), "little"), 2)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        client.call("pool.destroy", name="evil", force=True)
 
     def test_words_of_one_kind(self):
         for byte in (0, 1, 2, 3, 4, 5, 255):
