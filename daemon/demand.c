@@ -179,6 +179,7 @@ static bool grant(struct broker *broker, struct pool *pool, const struct demand 
                   broker->now, handles);
     reply->handles = (struct bytes){handles, (size_t)demand->count * HANDLE_WIRE_SIZE};
     pool->exhausted = false;
+    leasing_keep_reserve(broker, pool);
     broker_arm_pool(broker, pool);
     leasing_tell(broker, pool);
     return true;

@@ -139,6 +139,14 @@ bool leasing_gather(struct broker *broker, struct pool *pool, enum priority prio
     return pool_room(pool, priority) >= count;
 }
 
+void leasing_keep_reserve(struct broker *broker, struct pool *pool)
+{
+    uint32_t idle = ledger_count(&pool->ledger, SLOT_MEMBER_NONE);
+    if (pool_is_leased(pool) && !pool_is_tight(pool) &&
+        idle < pool_reserved(pool, PRIORITY_BEST_EFFORT))
+        pool_tighten(pool, false, broker->now);
+}
+
 void leasing_ring(struct broker *broker, const struct session *session)
 {
     struct membership *membership;

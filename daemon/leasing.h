@@ -23,6 +23,12 @@ struct bytes leasing_grant(struct broker *broker, const struct membership *membe
 bool leasing_gather(struct broker *broker, struct pool *pool, enum priority priority,
                     uint32_t count, bool waits);
 
+/*
+ * Slots were granted, perhaps of the reserve: then what is cached fills it up again, and until it is
+ * full nothing is cached.
+ */
+void leasing_keep_reserve(struct broker *broker, struct pool *pool);
+
 /* The session's process freed slots in a pool in which somebody waits. */
 void leasing_ring(struct broker *broker, const struct session *session);
 

@@ -84,9 +84,9 @@ START_TEST(test_leasing_grants_no_reserved_slot_and_critical_requests_get_them)
 {
     USE(.capacity = SLOTS, .reserve_critical = 3, .reserve_normal = 2);
     ck_assert_uint_eq(lease_all(alice), SLOTS - 5);
+    ck_assert_uint_eq(pool_room(leased, PRIORITY_CRITICAL), 5);
     GETS(bob, leased, 0, .count = 2);
     GETS(bob, leased, 0, .count = 3, .priority = CRITICAL);
-    ck_assert_uint_eq(pool_cached(leased), SLOTS - 5); /* nothing had to be taken back */
     GETS(bob, leased, 0, .count = SLOTS - 5, .priority = CRITICAL);
     REFUSES(ERROR_POOL_EXHAUSTED, bob, leased, 0, .count = 1, .priority = CRITICAL);
 }
@@ -216,6 +216,65 @@ START_TEST(test_leasing_gathers_nothing_while_there_is_room)
     ck_assert_int_eq(state_of(slots[0]), SLOT_RETURNED);
     ck_assert_int_eq(state_of(slots[1]), SLOT_CACHED);
     ck_assert(member_hinted(leased, slots[0]));
+}
+END_TEST
+
+/* ---- Reserves -------------------------------------------------------------------------------- */
+
+/* 10 of 20 are kept for critical requests; alice allocated the others. */
+static void begin_reserve(void)
+{
+    USE(.capacity = 20, .reserve_critical = 10);
+    ck_assert_uint_eq(lease_all(alice), 10);
+    allocate(a, 0, 10);
+}
+
+START_TEST(test_leasing_frees_fill_up_the_reserve)
+{
+    begin_reserve();
+    GETS(bob, leased, 0, .count = 5, .priority = CRITICAL);
+    for (uint32_t i = 0; i < 5; i++) {
+        ck_assert(!free_quietly(alice, slots[i]));
+        ck_assert(!member_allocate(leased, a, slots[i]));
+    }
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, leased, 0, .count = 1);
+    GETS(bob, leased, 0, .count = 10, .priority = CRITICAL);
+}
+END_TEST
+
+START_TEST(test_leasing_frees_fill_up_the_reserve_after_who_waited)
+{
+    begin_reserve();
+    WAITS(bob, leased, 1, .count = 12, .timeout = FOREVER, .priority = CRITICAL);
+    for (uint32_t i = 0; i < 10; i++)
+        free_aloud(alice, slots[i]);
+    check_answer(0, "bob", 1, ERROR_NONE);
+    ck_assert_uint_eq(pool_cached(leased), 0);
+    GETS(bob, leased, 0, .count = 8, .priority = CRITICAL);
+}
+END_TEST
+
+START_TEST(test_leasing_caches_fill_up_the_reserve)
+{
+    USE(.capacity = 20, .reserve_critical = 10);
+    ck_assert_uint_eq(lease_all(alice), 10);
+    GETS(bob, leased, 0, .count = 5, .priority = CRITICAL);
+    ck_assert_uint_eq(pool_room(leased, PRIORITY_CRITICAL), 15);
+    ck_assert(!pool_is_tight(leased));
+}
+END_TEST
+
+START_TEST(test_leasing_members_cache_again_once_the_reserve_is_full)
+{
+    begin_reserve();
+    ck_assert(!pool_is_tight(leased));
+    GETS(bob, leased, 0, .count = 1, .priority = CRITICAL);
+    ck_assert(pool_is_tight(leased));
+    free_quietly(alice, slots[0]);
+    ck_assert_uint_eq(lease(alice, 1), 0);
+    free_quietly(alice, slots[1]);
+    ck_assert_uint_eq(lease(alice, 1), 1);
+    ck_assert(!pool_is_tight(leased));
 }
 END_TEST
 
@@ -1549,7 +1608,11 @@ SUITE_MAIN_WITH(
     test_leasing_exactly_what_is_not_live_can_be_had_at_once,
     test_leasing_takes_back_from_its_own_cache_too,
     test_leasing_what_was_freed_by_whomever_can_be_had_again,
-    test_leasing_gathers_nothing_while_there_is_room, test_leasing_harvests_the_blocks_with_hints,
+    test_leasing_gathers_nothing_while_there_is_room, test_leasing_frees_fill_up_the_reserve,
+    test_leasing_frees_fill_up_the_reserve_after_who_waited,
+    test_leasing_caches_fill_up_the_reserve,
+    test_leasing_members_cache_again_once_the_reserve_is_full,
+    test_leasing_harvests_the_blocks_with_hints,
     test_leasing_harvests_beyond_the_first_word_of_hints,
     test_leasing_refuses_until_the_hint_is_there, test_leasing_harvest_leaves_what_is_cached,
     test_leasing_thread_gives_its_cache_back,
