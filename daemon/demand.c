@@ -319,6 +319,8 @@ static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
     struct pool *pool = wanted->pool;
     struct error why; /* a kilobyte, of which nothing is needed unless something fails */
     why.code = ERROR_NONE;
+    if (!is_possible(pool, demand))
+        return refuse(broker, pool, demand, &why, error);
     bool queued = is_queued(broker, pool, demand);
     enum room room = !queued                ? make_room(broker, pool, demand, true, &why)
                      : pool->growing.active ? ROOM_SOON
@@ -327,7 +329,7 @@ static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
     if (room == ROOM_YES &&
         grant(broker, pool, demand, &wanted->slots, broker->handles, reply, &why))
         return BROKER_DONE;
-    if (room == ROOM_YES || !is_possible(pool, demand) || (timeout == 0 && room != ROOM_SOON))
+    if (room == ROOM_YES || (timeout == 0 && room != ROOM_SOON))
         return refuse(broker, pool, demand, &why, error);
     wanted->growth_only = timeout == 0;
     if (wanted->growth_only && !queued &&

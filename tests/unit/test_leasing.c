@@ -219,6 +219,25 @@ START_TEST(test_leasing_gathers_nothing_while_there_is_room)
 }
 END_TEST
 
+static void check_gathers_nothing(uint32_t count, uint32_t priority)
+{
+    REFUSES(ERROR_POOL_EXHAUSTED, bob, leased, 0, .count = count, .priority = priority);
+    REFUSES(ERROR_POOL_EXHAUSTED, bob, leased, 0, .count = count, .priority = priority,
+            .timeout = FOREVER);
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert_int_eq(state_of(slots[i]), SLOT_CACHED);
+    ck_assert(!pool_is_tight(leased));
+}
+
+START_TEST(test_leasing_gathers_nothing_for_what_there_can_never_be)
+{
+    USE(.capacity = SLOTS, .reserve_critical = 3);
+    ck_assert_uint_eq(lease(alice, 2), 2);
+    check_gathers_nothing(SLOTS + 1, CRITICAL);
+    check_gathers_nothing(SLOTS - 2, NORMAL);
+}
+END_TEST
+
 /* ---- Reserves -------------------------------------------------------------------------------- */
 
 /* 10 of 20 are kept for critical requests; alice allocated the others. */
@@ -1608,8 +1627,9 @@ SUITE_MAIN_WITH(
     test_leasing_exactly_what_is_not_live_can_be_had_at_once,
     test_leasing_takes_back_from_its_own_cache_too,
     test_leasing_what_was_freed_by_whomever_can_be_had_again,
-    test_leasing_gathers_nothing_while_there_is_room, test_leasing_frees_fill_up_the_reserve,
-    test_leasing_frees_fill_up_the_reserve_after_who_waited,
+    test_leasing_gathers_nothing_while_there_is_room,
+    test_leasing_gathers_nothing_for_what_there_can_never_be,
+    test_leasing_frees_fill_up_the_reserve, test_leasing_frees_fill_up_the_reserve_after_who_waited,
     test_leasing_caches_fill_up_the_reserve,
     test_leasing_members_cache_again_once_the_reserve_is_full,
     test_leasing_harvests_the_blocks_with_hints,
