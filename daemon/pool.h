@@ -85,6 +85,7 @@ struct lease {
     uint64_t number;                             /* the epoch's last */
     bool tight;
     bool waiting;    /* as the epoch says */
+    uint32_t owed;   /* times that it is asked before it is roomy again */
     uint32_t damage; /* words that couldn't be */
 };
 
@@ -249,7 +250,10 @@ uint32_t pool_cached(const struct pool *pool);
  * then takes back what members freed, and, when it becomes tight, what they have cached.
  */
 void pool_tighten(struct pool *pool, bool waiting, int64_t now);
-/* The pool is roomy again, if it was tight, nobody waits any more, and it has room. */
+/*
+ * It was asked for something: it is roomy again, if it was tight, nobody waits any more, and it has had
+ * room for as long as becoming tight was worth.
+ */
 void pool_relax(struct pool *pool);
 bool pool_is_tight(const struct pool *pool);
 

@@ -11,7 +11,10 @@
 #include "daemon/tally.h"
 #include "shm/lease.h"
 
-/* The pool is roomy with one in so many slots free: what becoming tight costs is paid by as many. */
+/*
+ * The pool is roomy with one in so many slots free, once it was asked as many times: that pays for what
+ * becoming tight costs, even if all of them are refused.
+ */
 #define ROOMY_SHARE 1024u
 
 bool pool_is_leased(const struct pool *pool)
@@ -326,19 +329,23 @@ void pool_tighten(struct pool *pool, bool waiting, int64_t now)
         pool->lease.number++;
         publish(pool, true, waiting);
     }
-    if (!was_tight)
-        pool_harvest_all(pool, now);
-    else
+    if (was_tight) {
         pool_harvest(pool, now);
+        return;
+    }
+    pool->lease.owed = pool_capacity(pool) / ROOMY_SHARE;
+    pool_harvest_all(pool, now);
 }
 
 void pool_relax(struct pool *pool)
 {
-    if (!pool->lease.tight || pool->waiters.count > 0)
+    struct lease *lease = &pool->lease;
+    lease->owed -= lease->owed > 0;
+    if (!lease->tight || pool->waiters.count > 0)
         return;
     uint32_t room = pool_room(pool, PRIORITY_BEST_EFFORT);
-    if (room > 0 && room >= pool_capacity(pool) / ROOMY_SHARE)
+    if (lease->owed == 0 && room > 0 && room >= pool_capacity(pool) / ROOMY_SHARE)
         publish(pool, false, false);
-    else if (pool->lease.waiting)
+    else if (lease->waiting)
         publish(pool, true, false);
 }

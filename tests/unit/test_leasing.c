@@ -412,6 +412,41 @@ START_TEST(test_leasing_becomes_tight_when_it_refuses_and_roomy_again)
 }
 END_TEST
 
+#define OWED 8u
+
+/* All but so many slots are bob's. */
+static void fill_thousands(uint32_t left)
+{
+    USE(.capacity = OWED * 1024);
+    for (uint32_t i = 0; i < OWED * 1024; i += PROTOCOL_BATCH_MAX)
+        take(bob, leased, PROTOCOL_BATCH_MAX);
+    ck_assert(pool_operate(leased, POOL_FREE, b, held, left, broker.now, &error));
+}
+
+/* There is room, but not for that much. */
+START_TEST(test_leasing_looks_at_all_slots_once_for_many_that_are_refused)
+{
+    fill_thousands(OWED);
+    for (uint32_t i = 1; i <= OWED; i++) {
+        REFUSES(ERROR_POOL_EXHAUSTED, alice, leased, 0, .count = OWED + 1);
+        ck_assert_uint_eq(leased->lease.number, 1);
+        ck_assert(pool_is_tight(leased) == (i < OWED));
+    }
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, leased, 0, .count = OWED + 1);
+    ck_assert_uint_eq(leased->lease.number, 2);
+}
+END_TEST
+
+START_TEST(test_leasing_grants_once_becoming_tight_was_worth_it)
+{
+    fill_thousands(2 * OWED);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, leased, 0, .count = 2 * OWED + 1);
+    for (uint32_t i = 2; i < OWED; i++)
+        ck_assert_uint_eq(lease(alice, 1), 0);
+    ck_assert_uint_eq(lease(alice, 1), 1);
+}
+END_TEST
+
 START_TEST(test_leasing_tells_members_while_somebody_waits)
 {
     take(bob, leased, SLOTS);
@@ -1637,6 +1672,8 @@ SUITE_MAIN_WITH(
     test_leasing_refuses_until_the_hint_is_there, test_leasing_harvest_leaves_what_is_cached,
     test_leasing_thread_gives_its_cache_back,
     test_leasing_becomes_tight_when_it_refuses_and_roomy_again,
+    test_leasing_looks_at_all_slots_once_for_many_that_are_refused,
+    test_leasing_grants_once_becoming_tight_was_worth_it,
     test_leasing_tells_members_while_somebody_waits,
     test_leasing_has_a_new_number_each_time_somebody_told, test_leasing_is_told_once_of_each_number,
     test_leasing_who_waits_later_is_told_of_by_another_number,
