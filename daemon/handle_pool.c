@@ -234,7 +234,7 @@ bool on_pool_list(const struct call *call, const struct pool_list_request *reque
         pool = call_find_pool(call, request->name);
         if (!pool)
             return false;
-        leasing_look(call->broker, pool);
+        leasing_glance(call->broker, pool);
         fill_pool_info(pool, &infos[0]);
         reply->pools.count = 1;
         return true;

@@ -16,7 +16,7 @@ bool on_stats(const struct call *call, const struct stats_request *request,
     struct pool *pool = call_find_pool(call, request->name);
     if (!pool)
         return false;
-    leasing_look(call->broker, pool);
+    leasing_glance(call->broker, pool);
     const struct layout_counters *counters = &pool->ctl->counters;
     int64_t now = call->broker->now;
     *reply = (struct stats_reply){
@@ -69,7 +69,7 @@ bool on_holders(const struct call *call, const struct holders_request *request,
     struct pool *pool = call_find_pool(call, request->name);
     if (!pool)
         return false;
-    leasing_recall(call->broker, pool);
+    leasing_glance(call->broker, pool);
     uint32_t count = notice_holders(call->broker, pool, holders, PROTOCOL_LIST_MAX);
     reply->holders = (struct list){holders, count};
     return true;

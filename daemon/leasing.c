@@ -39,15 +39,14 @@ void leasing_look(struct broker *broker, struct pool *pool)
     if (!pool_is_leased(pool))
         return;
     pool_sweep(pool, broker->now);
+    pool->glance_at = broker->now + (int64_t)pool_capacity(pool) * LEASING_GLANCE_NS;
     leasing_settle(broker, pool);
 }
 
-void leasing_recall(struct broker *broker, struct pool *pool)
+void leasing_glance(struct broker *broker, struct pool *pool)
 {
-    if (!pool_is_leased(pool))
-        return;
-    pool_harvest_all(pool, broker->now);
-    leasing_settle(broker, pool);
+    if (pool_capacity(pool) <= LEASING_GLANCE_FREE || broker->now >= pool->glance_at)
+        leasing_look(broker, pool);
 }
 
 static void on_look(void *context, struct deadline *deadline)

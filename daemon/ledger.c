@@ -95,6 +95,7 @@ uint32_t ledger_grant(struct ledger *ledger, uint64_t entry)
         ledger->fresh++;
     else
         chain_remove(&ledger->chains[SLOT_MEMBER_NONE], ledger->links, index);
+    ledger->held++;
     hand_out(ledger, index, entry);
     return index;
 }
@@ -109,7 +110,9 @@ void ledger_move(struct ledger *ledger, uint32_t index, uint64_t entry)
 
 void ledger_retire(struct ledger *ledger, uint32_t index)
 {
-    chain_remove(&ledger->chains[ledger_holder(ledger, index)], ledger->links, index);
+    uint32_t holder = ledger_holder(ledger, index);
+    ledger->held -= holder != SLOT_MEMBER_NONE;
+    chain_remove(&ledger->chains[holder], ledger->links, index);
     field_store(&ledger->entries[index], 0);
     ledger->links[index] = (struct chain_link){index, index}; /* in no chain */
 }
@@ -152,4 +155,5 @@ void ledger_check(const struct ledger *ledger)
     for (uint32_t i = ledger->fresh; i < ledger->capacity; i++)
         assert(ledger_entry(ledger, i) == 0);
     assert(listed + retired == ledger->fresh);
+    assert(listed - ledger->chains[SLOT_MEMBER_NONE].count == ledger->held);
 }

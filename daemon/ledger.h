@@ -25,6 +25,7 @@ struct ledger {
     uint64_t *entries; /* in ctl, not owned */
     uint32_t capacity;
     uint32_t fresh; /* from here on none was ever granted */
+    uint32_t held;  /* by whomever */
     uint32_t chain_count;
     struct chain_link *links; /* one for each slot */
     struct chain *chains;     /* one for each member number that was ever used */

@@ -299,12 +299,7 @@ void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t no
 
 uint32_t pool_cached(const struct pool *pool)
 {
-    uint32_t cached = 0;
-    for (uint32_t index = 0; pool_is_leased(pool) && index < pool->ledger.fresh; index++) {
-        enum slot_state state = slot_state(pool->lease.seen[index]);
-        cached += state == SLOT_CACHED || state == SLOT_RETURNED;
-    }
-    return cached;
+    return pool_is_leased(pool) ? pool->ledger.held - pool_usage(pool) : 0;
 }
 
 /* ---- The epoch ------------------------------------------------------------------------------- */

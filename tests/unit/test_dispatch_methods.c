@@ -445,6 +445,24 @@ START_TEST(test_holders_are_listed)
 }
 END_TEST
 
+/* Anybody may ask, as often as he likes. */
+START_TEST(test_holders_of_a_leased_pool_keep_what_they_have_cached)
+{
+    check_reply(CALL(&alice, POOL_OPEN, pool_open, .name = "leased", .create = true, .write = true,
+                     .kind = LAYOUT_LEASED, .object_size = 8, .capacity = 8));
+    uint32_t leased = answer.reply.pool_open.pool;
+    check_reply(CALL(&alice, LEASE, lease, .pool = leased, .count = 2));
+    for (int i = 0; i < 2; i++) {
+        check_reply(CALL(&stranger, HOLDERS, holders, .name = "leased"));
+        const struct holder_info *infos = answer.reply.holders.holders.items;
+        ck_assert_uint_eq(infos[0].slots, 2);
+        check_reply(CALL(&stranger, STATS, stats, .name = "leased"));
+        ck_assert_uint_eq(answer.reply.stats.cached, 2);
+        ck_assert_uint_eq(answer.reply.stats.current_usage, 0);
+    }
+}
+END_TEST
+
 START_TEST(test_a_refusal_names_the_holders)
 {
     open_to_write(&bob);
@@ -501,5 +519,5 @@ SUITE_MAIN_WITH("dispatch_methods", dispatch_set_up, dispatch_tear_down,
                 test_release_of_the_last_hold_serves_who_waits,
                 test_an_object_that_was_adopted_can_be_held_for_too_long_again,
                 test_stats_tell_waits_holds_and_the_average, test_stats_reset_begins_anew,
-                test_holders_are_listed, test_a_refusal_names_the_holders,
-                test_events_are_told_at_once_or_later)
+                test_holders_are_listed, test_holders_of_a_leased_pool_keep_what_they_have_cached,
+                test_a_refusal_names_the_holders, test_events_are_told_at_once_or_later)

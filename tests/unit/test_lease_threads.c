@@ -432,7 +432,7 @@ static void *run_loop(void *looks)
             continue;
         pthread_mutex_lock(&loop);
         if (turn % 4 != 0)
-            leasing_recall(&broker, pool);
+            broker_trim(&broker, pool);
         else
             leasing_look(&broker, pool);
         if (turn % 64 == 0)

@@ -1361,6 +1361,44 @@ START_TEST(test_leasing_object_that_took_the_place_of_another_is_new)
 }
 END_TEST
 
+static uint32_t glanced_usage(void)
+{
+    leasing_glance(&broker, leased);
+    broker_check(&broker);
+    return pool_usage(leased);
+}
+
+START_TEST(test_leasing_glances_at_many_slots_now_and_then)
+{
+    const uint32_t many = LEASING_GLANCE_FREE + 1;
+    USE(.capacity = many);
+    lease(alice, 1);
+    ck_assert_uint_eq(glanced_usage(), 0);
+    allocate(a, 0, 1);
+    pass_to((int64_t)many * LEASING_GLANCE_NS - 1);
+    ck_assert_uint_eq(glanced_usage(), 0);
+    pass_to((int64_t)many * LEASING_GLANCE_NS);
+    ck_assert_uint_eq(glanced_usage(), 1);
+    free_quietly(alice, slots[0]);
+    ck_assert_uint_eq(glanced_usage(), 1);
+    leasing_look(&broker, leased);
+    ck_assert_uint_eq(pool_usage(leased), 0);
+}
+END_TEST
+
+START_TEST(test_leasing_glances_at_few_slots_each_time)
+{
+    USE(.capacity = LEASING_GLANCE_FREE);
+    lease(alice, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        allocate(a, 0, 1);
+        ck_assert_uint_eq(glanced_usage(), 1);
+        free_quietly(alice, slots[0]);
+        ck_assert_uint_eq(glanced_usage(), 0);
+    }
+}
+END_TEST
+
 START_TEST(test_leasing_looks_by_itself_only_while_somebody_has_it_mapped)
 {
     lease(alice, 1);
@@ -1710,6 +1748,7 @@ SUITE_MAIN_WITH(
     test_leasing_retired_slot_serves_nobody_who_waits, test_leasing_totals_are_exact_after_a_sweep,
     test_leasing_usage_and_ages_are_what_sweeps_saw,
     test_leasing_object_that_took_the_place_of_another_is_new,
+    test_leasing_glances_at_many_slots_now_and_then, test_leasing_glances_at_few_slots_each_time,
     test_leasing_looks_by_itself_only_while_somebody_has_it_mapped,
     test_leasing_looks_less_often_while_nothing_is_new, test_leasing_look_finds_what_nobody_told_of,
     test_leasing_pool_can_be_destroyed_under_its_members,
