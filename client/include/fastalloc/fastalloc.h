@@ -28,10 +28,10 @@
  *   Errors.   Each call that can fail takes a fastalloc_error_t *, which may be NULL: the caller's,
  *             filled in on failure, untouched on success.
  *   Times.    Nanoseconds, as int64_t: FASTALLOC_NOWAIT, FASTALLOC_FOREVER (any negative), or how
- *             long, as in 20 * FASTALLOC_MILLISECOND. A wait never ends early. Every call is a
- *             request to the daemon, NOWAIT too (but for most in leased pools): should the daemon
- *             hang, it fails with FASTALLOC_ERR_NO_REPLY once its own time and the connection's
- *             reply_limit are over.
+ *             long, as in 20 * FASTALLOC_MILLISECOND. A wait never ends early. In a brokered pool
+ *             to allocate and to free are requests to the daemon, NOWAIT too; in a leased one few
+ *             of them are (enum fastalloc_kind). Should the daemon hang, a request fails with
+ *             FASTALLOC_ERR_NO_REPLY once its own time and the connection's reply_limit are over.
  *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT
  *             macro, so that programs built today go on working with later versions of the library.
  *             The macros are for automatic variables. Without its size an error is left as it is.
