@@ -4,11 +4,13 @@
 #include "command.h"
 #include "json.h"
 #include "listing.h"
+#include "pool_options.h"
 
 static const struct table_column columns[] = {
-    {"POOL", TABLE_LEFT},       {"TYPE", TABLE_LEFT},    {"SIZE", TABLE_RIGHT},
-    {"CAPACITY", TABLE_RIGHT},  {"IN USE", TABLE_RIGHT}, {"%", TABLE_RIGHT},
-    {"PROCESSES", TABLE_RIGHT}, {"MEMORY", TABLE_RIGHT}, {"MODE", TABLE_LEFT},
+    {"POOL", TABLE_LEFT},  {"TYPE", TABLE_LEFT},       {"KIND", TABLE_LEFT},
+    {"SIZE", TABLE_RIGHT}, {"CAPACITY", TABLE_RIGHT},  {"IN USE", TABLE_RIGHT},
+    {"%", TABLE_RIGHT},    {"PROCESSES", TABLE_RIGHT}, {"MEMORY", TABLE_RIGHT},
+    {"MODE", TABLE_LEFT},
 };
 
 static void add_to_table(struct table *table, const fastalloc_pool_info_t *info)
@@ -17,6 +19,7 @@ static void add_to_table(struct table *table, const fastalloc_pool_info_t *info)
 
     table_add(table, "%s", info->name);
     table_add(table, "%s", info->type[0] ? info->type : "-");
+    table_add(table, "%s", kind_name(info->kind));
     table_add_size(table, info->object_size);
     table_add_number(table, info->capacity);
     table_add_number(table, info->allocated);

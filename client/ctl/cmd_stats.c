@@ -28,7 +28,7 @@ static void add(struct walk *walk, const fastalloc_pool_info_t *info,
     if (walk->list)
         json_append(walk->list, stats_to_json(info->name, info->capacity_max, stats));
     else
-        stats_table_add(&walk->table, info->name, stats);
+        stats_table_add(&walk->table, info, stats);
 }
 
 /* A pool that was destroyed since it was listed is left out. */
@@ -148,8 +148,9 @@ const struct command command_stats = {
     .description =
         "With --json the share of the capacity that is in use and that of the requests that were\n"
         "granted are ratios, 0 to 1, and times are in ns; for people they are in percent and in\n"
-        "readable units. \"Reclaimed\" are slots whose process ended without freeing them. p50 and\n"
-        "p99 are exact to a quarter.\n",
+        "readable units. \"Cached\" slots are granted to members of a leased pool, which may allocate\n"
+        "them; in a brokered one (\"-\") there are none. \"Reclaimed\" are slots whose process ended\n"
+        "without freeing them. p50 and p99 are exact to a quarter.\n",
     .options = options,
     .run = run,
 };

@@ -4,10 +4,10 @@
 #include "text.h"
 
 static const struct table_column columns[] = {
-    {"POOL", TABLE_LEFT},       {"CAPACITY", TABLE_RIGHT}, {"IN USE", TABLE_RIGHT},
-    {"%", TABLE_RIGHT},         {"PEAK", TABLE_RIGHT},     {"ALLOCATED", TABLE_RIGHT},
-    {"FREED", TABLE_RIGHT},     {"FAILED", TABLE_RIGHT},   {"HIT %", TABLE_RIGHT},
-    {"RECLAIMED", TABLE_RIGHT}, {"WAITING", TABLE_RIGHT},
+    {"POOL", TABLE_LEFT},       {"CAPACITY", TABLE_RIGHT},  {"IN USE", TABLE_RIGHT},
+    {"%", TABLE_RIGHT},         {"CACHED", TABLE_RIGHT},    {"PEAK", TABLE_RIGHT},
+    {"ALLOCATED", TABLE_RIGHT}, {"FREED", TABLE_RIGHT},     {"FAILED", TABLE_RIGHT},
+    {"HIT %", TABLE_RIGHT},     {"RECLAIMED", TABLE_RIGHT}, {"WAITING", TABLE_RIGHT},
 };
 
 static const struct table_column page_columns[] = {
@@ -21,12 +21,17 @@ void stats_table_init(struct table *table)
     table_init(table, columns, sizeof(columns) / sizeof(columns[0]));
 }
 
-void stats_table_add(struct table *table, const char *pool, const fastalloc_stats_t *stats)
+void stats_table_add(struct table *table, const fastalloc_pool_info_t *info,
+                     const fastalloc_stats_t *stats)
 {
-    table_add(table, "%s", pool);
+    table_add(table, "%s", info->name);
     table_add_number(table, stats->capacity);
     table_add_number(table, stats->current_usage);
     table_add(table, "%.0f", fastalloc_stats_utilization_rate(stats) * 100);
+    if (info->kind == FASTALLOC_LEASED)
+        table_add_number(table, stats->cached);
+    else
+        table_add(table, "-");
     table_add_number(table, stats->peak_usage);
     table_add_number(table, stats->total_allocations);
     table_add_number(table, stats->total_deallocations);

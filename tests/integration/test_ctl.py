@@ -65,10 +65,11 @@ class TestPools(WithDaemon):
 
     def test_list_is_an_aligned_table(self):
         self.create("a")
-        self.create("a-longer-name", "--type", "t")
+        self.create("a-longer-name", "--type", "t", "--leased")
         lines = self.run_ctl("pool", "list").out.splitlines()
         self.assertEqual(len(lines), 3)
-        self.assertEqual(lines[0].split()[:4], ["POOL", "TYPE", "SIZE", "CAPACITY"])
+        self.assertEqual(lines[0].split()[:5], ["POOL", "TYPE", "KIND", "SIZE", "CAPACITY"])
+        self.assertEqual([line.split()[2] for line in lines[1:]], ["brokered", "leased"])
         for column in ("SIZE", "CAPACITY", "MEMORY"):
             end = lines[0].index(column) + len(column)
             for line in lines[1:]:

@@ -60,7 +60,14 @@ class TestStats(WatchCase):
             self.assertRegex(page, rf"(?m)^  {line}$")
         header, row = self.text("stats").splitlines()
         self.assertIn("HIT %", header)
-        self.assertEqual(row.split(), ["small", "10", "6", "60", "9", "9", "3", "1", "90", "0", "0"])
+        self.assertEqual(row.split(),
+                         ["small", "10", "6", "60", "-", "9", "9", "3", "1", "90", "0", "0"])
+
+    def test_what_members_have_cached_is_told(self):
+        pool = self.small("--leased")
+        pool.client.call("lease", pool=pool.number, count=2)
+        row = self.text("stats").splitlines()[1]
+        self.assertEqual(row.split()[:6], ["small", "10", "0", "0", "2", "0"])
 
     def test_times_are_in_readable_units(self):
         pool = self.small()
