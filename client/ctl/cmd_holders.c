@@ -87,6 +87,7 @@ const struct command command_holders = {
     .summary = "Show who holds most of a pool, and for how long",
     .description =
         "Most first. \"For\" is how long what the session holds longest is held, be it with others.\n"
-        "\"Detached\" is what outlived its session. In JSON the share of the capacity is a ratio.\n",
+        "\"Detached\" is what outlived its session. What members of a leased pool have cached is taken\n"
+        "back, and held by nobody. In JSON the share of the capacity is a ratio.\n",
     .run = run,
 };

@@ -7,7 +7,7 @@
 
 static const struct table_column columns[] = {
     {"SESSION", TABLE_RIGHT}, {"NAME", TABLE_LEFT},   {"PID", TABLE_RIGHT},
-    {"UID", TABLE_RIGHT},     {"POOLS", TABLE_RIGHT}, {"IN USE", TABLE_RIGHT},
+    {"UID", TABLE_RIGHT},     {"POOLS", TABLE_RIGHT}, {"GRANTED", TABLE_RIGHT},
     {"WAITING", TABLE_RIGHT}, {"STATE", TABLE_LEFT},
 };
 
@@ -56,6 +56,8 @@ const struct command command_sessions = {
     .summary = "List the processes that are connected, this one included",
     .description =
         "\"Lost\" is a session whose connection is gone while its process still has pools mapped:\n"
-        "what it allocated stays allocated until that process ends. The pid is for people only.\n",
+        "what it allocated stays allocated until that process ends. The pid is for people only.\n"
+        "\"Granted\" are the slots that it has allocated in all pools, and those that it has cached\n"
+        "in leased ones; `holders POOL` has the former alone.\n",
     .run = run,
 };

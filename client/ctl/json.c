@@ -124,7 +124,7 @@ json_t *session_to_json(const fastalloc_session_info_t *info)
     json_set(object, "connected", json_boolean(info->connected));
     json_set_number(object, "pools", info->pools);
     json_set_number(object, "waiting", info->waiting);
-    json_set_number(object, "allocated", info->allocated);
+    json_set_number(object, "granted", info->allocated);
     return object;
 }
 

@@ -28,7 +28,7 @@ STATS_FIELDS = {"pool", "capacity", "capacity_max", "current_usage", "available"
                 "evictions", "watermarks", "waiters", "total_waits", "wait_p50", "wait_p99",
                 "wait_max", "held_long", "total_held_long", "hold_p50", "hold_p99", "hold_max",
                 "age"}
-SESSION_FIELDS = {"id", "name", "pid", "uid", "connected", "pools", "waiting", "allocated"}
+SESSION_FIELDS = {"id", "name", "pid", "uid", "connected", "pools", "waiting", "granted"}
 
 
 class TestPools(WithDaemon):

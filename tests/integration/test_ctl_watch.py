@@ -132,6 +132,16 @@ class TestHolders(WatchCase):
         self.assertEqual([(holder["session"], holder["slots"]) for holder in holders], [(0, 3)])
         self.assertRegex(self.text("holders", "small"), r"(?m)^ +-  \(detached\) +- +- +3 +30 ")
 
+    def test_sessions_are_granted_what_they_have_cached_too(self):
+        pool = self.small("--leased")
+        pool.allocate(count=3)
+        pool.client.call("lease", pool=pool.number, count=1)
+        self.assertEqual(self.ok("sessions")["sessions"][0]["granted"], 4)
+        header, row, _ = self.text("sessions").splitlines()
+        self.assertEqual((header.split()[5], row.split()[5]), ("GRANTED", "4"))
+        self.assertEqual(self.ok("holders", "small")["holders"][0]["slots"], 3)
+        self.assertEqual(self.ok("sessions")["sessions"][0]["granted"], 3)
+
     def test_nobody_is_told(self):
         self.small()
         self.assertEqual(self.text("holders", "small"), "Nobody holds a slot of it.\n")

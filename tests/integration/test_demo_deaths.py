@@ -270,7 +270,7 @@ class TestDeaths(DemoCase):
         sessions = self.run_ctl("sessions", "--json").json()["sessions"]
         names = {session["name"]: session for session in sessions}
         self.assertEqual(names["demo-reader-1"]["pid"], pids["demo-reader-1"])
-        self.assertGreater(names["demo-writer"]["allocated"] + names["demo-reader-1"]["allocated"],
+        self.assertGreater(names["demo-writer"]["granted"] + names["demo-reader-1"]["granted"],
                            1)
 
         self.assert_status(self.run_ctl("pool", "destroy", name, "--force"), OK)
