@@ -26,11 +26,21 @@ static enum advice_action action_for(const fastalloc_pool_info_t *info, uint64_t
     return capacity <= info->reserve ? ADVICE_GROW_RAISE : ADVICE_REPLACE;
 }
 
+static enum advice_verdict verdict_on(const fastalloc_pool_info_t *info, uint64_t capacity)
+{
+    uint64_t reach = grows(info) ? info->capacity_max : info->capacity;
+
+    if (capacity > reach)
+        return ADVICE_TOO_SMALL;
+    if (info->capacity / 2 <= capacity)
+        return ADVICE_RIGHT;
+    return info->kind == FASTALLOC_LEASED ? ADVICE_UNKNOWN : ADVICE_TOO_LARGE;
+}
+
 struct advice advice_on(const fastalloc_pool_info_t *info, const fastalloc_stats_t *stats,
                         uint64_t needed, uint64_t margin)
 {
     struct advice advice = {0, ADVICE_UNKNOWN, ADVICE_NOTHING};
-    uint64_t reach = grows(info) ? info->capacity_max : info->capacity;
 
     if (stats->peak_usage == 0 && needed == 0)
         return advice;
@@ -39,15 +49,13 @@ struct advice advice_on(const fastalloc_pool_info_t *info, const fastalloc_stats
     uint64_t least = info->reserve_critical + info->reserve_normal + (needed > 0 ? needed : 1);
     if (advice.capacity < least)
         advice.capacity = least < CAPACITY_MAX ? least : CAPACITY_MAX;
-    if (advice.capacity > reach) {
-        advice.verdict = ADVICE_TOO_SMALL;
+    advice.verdict = verdict_on(info, advice.capacity);
+    if (advice.verdict == ADVICE_TOO_SMALL)
         advice.action = action_for(info, advice.capacity);
-    } else if (info->capacity / 2 > advice.capacity) {
-        advice.verdict = ADVICE_TOO_LARGE;
+    else if (advice.verdict == ADVICE_TOO_LARGE)
         advice.action = ADVICE_REPLACE;
-    } else {
-        advice.verdict = ADVICE_RIGHT;
-    }
+    else if (advice.verdict == ADVICE_UNKNOWN)
+        advice.capacity = 0;
     return advice;
 }
 

@@ -11,7 +11,7 @@
 #define ADVICE_MARGIN_MAX 1000 /* percent */
 
 enum advice_verdict {
-    ADVICE_UNKNOWN, /* nothing was observed */
+    ADVICE_UNKNOWN, /* nothing was observed, or in a leased pool not enough */
     ADVICE_TOO_SMALL,
     ADVICE_RIGHT,
     ADVICE_TOO_LARGE, /* more than twice what is advised */
@@ -33,7 +33,8 @@ struct advice {
 
 /*
  * `needed` is the most slots that would have been in use if no request had been refused, as far as
- * is known; 0: none was. `margin` in percent.
+ * is known; 0: none was. `margin` in percent. The peak of a leased pool is the most that looks at
+ * it saw: the pool may be too small by that, never too large.
  */
 struct advice advice_on(const fastalloc_pool_info_t *info, const fastalloc_stats_t *stats,
                         uint64_t needed, uint64_t margin);

@@ -159,6 +159,8 @@ static void write_create(FILE *file, const struct study *study)
     if (info->capacity_max > info->capacity)
         write_number(file, "--max", capacity > info->capacity_max ? capacity : info->capacity_max,
                      "");
+    if (info->kind == FASTALLOC_LEASED)
+        fputs(" --leased", file);
     write_text_option(file, "--type", info->type);
     fprintf(file, " --mode %04o", info->mode & 0777);
     if (info->mode & 070)
@@ -204,11 +206,14 @@ static void write_json(const struct study *study)
     json_set_number(object, "advised", study->advice.capacity);
     json_set_number(object, "capacity", study->info.capacity);
     json_set_number(object, "capacity_max", study->info.capacity_max);
+    json_set_string(object, "kind", kind_name(study->info.kind));
     json_set_string(object, "growth", growth_text(&study->info));
     json_set_number(object, "margin", study->margin);
     json_set_number(object, "age", stats->age);
     json_set_number(object, "peak_usage", stats->peak_usage);
     json_set(object, "average_usage", json_real(stats->average_usage));
+    json_set_number(object, "total_allocations", stats->total_allocations);
+    json_set_number(object, "cached", stats->cached);
     json_set_number(object, "needed", study->needed);
     json_set_number(object, "allocation_failures", stats->allocation_failures);
     json_set_number(object, "total_waits", stats->total_waits);
@@ -228,6 +233,23 @@ static void add_line(struct table *table, const char *label, uint64_t number, co
     table_add(table, "%s", note);
 }
 
+/* Members of a leased pool may have had what they have cached in use, between two looks. */
+static void add_usage(struct table *table, const struct study *study)
+{
+    const fastalloc_stats_t *stats = &study->stats;
+    bool leased = study->info.kind == FASTALLOC_LEASED;
+    char note[96];
+
+    snprintf(note, sizeof(note), "in use at once%s; %.1f on average",
+             leased ? ", of what was seen now and then" : "", stats->average_usage);
+    add_line(table, "peak", stats->peak_usage, note);
+    if (!leased)
+        return;
+    add_line(table, "granted", stats->current_usage + stats->cached,
+             "now: in use, or cached by members");
+    add_line(table, "allocated", stats->total_allocations, "in all");
+}
+
 static void write_basis(const struct study *study)
 {
     const fastalloc_stats_t *stats = &study->stats;
@@ -237,8 +259,7 @@ static void write_basis(const struct study *study)
 
     printf("\nBased on the last %s:\n", text_duration(stats->age, number));
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
-    snprintf(note, sizeof(note), "in use at once; %.1f on average", stats->average_usage);
-    add_line(&table, "peak", stats->peak_usage, note);
+    add_usage(&table, study);
     add_line(&table, "refused", stats->allocation_failures,
              stats->allocation_failures == 1 ? "request: exhausted or timed out"
                                              : "requests: exhausted or timed out");
@@ -262,7 +283,10 @@ static const char *verdict_text(const struct study *study)
     case ADVICE_TOO_LARGE:
         return "too large: more than twice what is advised";
     default:
-        return "of a right size as far as is known: nothing was allocated yet";
+        return study->stats.total_allocations == 0
+                   ? "of a right size as far as is known: nothing was allocated yet"
+                   : "not too small as far as is known: the usage of leased pools is seen only now "
+                     "and then";
     }
 }
 
@@ -339,7 +363,9 @@ const struct command command_advise = {
     .description =
         "Advises the peak of usage and 20 % more, and no less than what was refused for. A pool\n"
         "is too small if it has less and won't grow to it by itself, and too large if it has more\n"
-        "than twice as much. Have it observed under its usual load; `stats --reset` begins anew.\n",
+        "than twice as much. Have it observed under its usual load; `stats --reset` begins anew.\n"
+        "The usage of leased pools is seen only now and then: it may have been more than its peak,\n"
+        "so they are never called too large.\n",
     .options = options,
     .run = run,
 };

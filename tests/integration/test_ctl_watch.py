@@ -14,9 +14,9 @@ from ctl_case import CTL, DEADLINE, OK, WithDaemon
 HOLDER_FIELDS = {"session", "name", "pid", "uid", "connected", "slots", "share", "oldest"}
 EVENT_FIELDS = {"number", "time", "date", "kind", "pool", "id", "capacity", "allocated", "count",
                 "session"}
-ADVICE_FIELDS = {"pool", "verdict", "advised", "capacity", "capacity_max", "growth", "margin",
-                 "age", "peak_usage", "average_usage", "needed", "allocation_failures",
-                 "total_waits", "wait_p99", "growth_count", "command"}
+ADVICE_FIELDS = {"pool", "verdict", "advised", "capacity", "capacity_max", "kind", "growth", "margin",
+                 "age", "peak_usage", "average_usage", "total_allocations", "cached", "needed",
+                 "allocation_failures", "total_waits", "wait_p99", "growth_count", "command"}
 
 
 class WatchCase(WithDaemon):
@@ -364,6 +364,28 @@ class TestAdvise(WatchCase):
         advice["command"] = advice["command"].replace("FILE", str(template))
         self.run_next(advice)
         self.assertEqual(self.ok("pool", "show", "small-2")["template_size"], 5)
+
+    def test_leased_pools_are_seen_now_and_then(self):
+        pool = self.small("--leased")
+        pool.allocate(count=2)
+        pool.client.call("lease", pool=pool.number, count=1)
+        advice = self.advise("small")
+        self.assertEqual((advice["verdict"], advice["advised"], advice["command"]),
+                         ("unknown", 0, None))
+        self.assertEqual((advice["kind"], advice["total_allocations"], advice["cached"]),
+                         ("leased", 2, 1))
+        out = self.text("advise", "small")
+        self.assertNotIn("nothing was allocated", out)
+        self.assertRegex(out, r"\APool small is not too small as far as is known: ")
+        self.assertRegex(out, r"(?m)^  peak +2  in use at once, of what was seen now and then; ")
+        self.assertRegex(out, r"(?m)^  granted +3  now: ")
+
+    def test_leased_pools_are_replaced_by_such(self):
+        self.small("--leased").allocate(count=10)
+        advice = self.advise("small", "--margin", "1000")
+        self.assertIn(" --leased ", advice["command"])
+        self.run_next(advice)
+        self.assertEqual(self.ok("pool", "show", "small-2")["kind"], "leased")
 
     def test_margin_is_chosen(self):
         self.small().allocate(count=5)

@@ -101,6 +101,20 @@ START_TEST(test_too_large_is_more_than_twice)
 }
 END_TEST
 
+START_TEST(test_leased_pool_is_never_too_large)
+{
+    set(100, 6);
+    info.kind = FASTALLOC_LEASED;
+    check(0, 20, 0, ADVICE_UNKNOWN, ADVICE_NOTHING);
+    check(40, 20, 0, ADVICE_UNKNOWN, ADVICE_NOTHING);
+    check(50, 20, 50, ADVICE_RIGHT, ADVICE_NOTHING);
+    check(101, 20, 101, ADVICE_TOO_SMALL, ADVICE_GROW_RAISE);
+    set(100, 84);
+    info.kind = FASTALLOC_LEASED;
+    check(0, 20, 101, ADVICE_TOO_SMALL, ADVICE_GROW_RAISE);
+}
+END_TEST
+
 START_TEST(test_no_advice_is_beyond_any_pool)
 {
     set(UINT32_MAX, UINT32_MAX);
@@ -114,4 +128,5 @@ END_TEST
 SUITE_MAIN("ctl_advice", test_nothing_observed_is_no_advice, test_margin_is_rounded_up,
            test_no_less_is_advised_than_was_refused_for, test_no_less_is_advised_than_is_reserved,
            test_too_small_is_what_lacks_the_margin, test_pool_that_grows_by_itself_is_right,
-           test_too_large_is_more_than_twice, test_no_advice_is_beyond_any_pool)
+           test_too_large_is_more_than_twice, test_leased_pool_is_never_too_large,
+           test_no_advice_is_beyond_any_pool)
