@@ -26,6 +26,15 @@ static enum advice_action action_for(const fastalloc_pool_info_t *info, uint64_t
     return capacity <= info->reserve ? ADVICE_GROW_RAISE : ADVICE_REPLACE;
 }
 
+uint64_t advice_reserve(const fastalloc_pool_info_t *info, uint64_t capacity, uint64_t slots)
+{
+    if (slots > capacity)
+        return 0;
+    if (slots + info->reserve_critical > capacity)
+        return info->reserve_critical;
+    return info->reserve_critical + info->reserve_normal;
+}
+
 static enum advice_verdict verdict_on(const fastalloc_pool_info_t *info, uint64_t capacity)
 {
     uint64_t reach = grows(info) ? info->capacity_max : info->capacity;
@@ -45,8 +54,9 @@ struct advice advice_on(const fastalloc_pool_info_t *info, const fastalloc_stats
     if (stats->peak_usage == 0 && needed == 0)
         return advice;
     advice.capacity = add_margin(stats->peak_usage, margin);
-    /* Who was refused may have been of those who don't get what is reserved. */
-    uint64_t least = info->reserve_critical + info->reserve_normal + (needed > 0 ? needed : 1);
+    uint64_t least = info->reserve_critical + info->reserve_normal + 1;
+    if (least < needed)
+        least = needed;
     if (advice.capacity < least)
         advice.capacity = least < CAPACITY_MAX ? least : CAPACITY_MAX;
     advice.verdict = verdict_on(info, advice.capacity);

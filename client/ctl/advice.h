@@ -32,9 +32,16 @@ struct advice {
 };
 
 /*
+ * Slots of the pool, when it had `capacity` of them, that were kept from a request: `slots` are what
+ * was in use and what it asked for. Its priority isn't known: it is taken to be the highest at
+ * which it was refused.
+ */
+uint64_t advice_reserve(const fastalloc_pool_info_t *info, uint64_t capacity, uint64_t slots);
+
+/*
  * `needed` is the most slots that would have been in use if no request had been refused, as far as
- * is known; 0: none was. `margin` in percent. The peak of a leased pool is the most that looks at
- * it saw: the pool may be too small by that, never too large.
+ * is known, and what was kept in reserve then; 0: none was. `margin` in percent. The peak of a
+ * leased pool is the most that looks at it saw: the pool may be too small by that, never too large.
  */
 struct advice advice_on(const fastalloc_pool_info_t *info, const fastalloc_stats_t *stats,
                         uint64_t needed, uint64_t margin);

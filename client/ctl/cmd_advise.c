@@ -39,18 +39,24 @@ struct study {
     uint64_t margin;
     uint64_t since;  /* ns of CLOCK_MONOTONIC: when the statistics begin */
     uint64_t needed; /* slots, had what was refused been granted; 0: nothing is known */
+    uint64_t used;   /* of these, in use then */
+    uint64_t asked;  /* and asked for; the rest was kept in reserve */
     struct advice advice;
     char *command; /* to run next, or NULL */
 };
 
 /* ---- Observation ----------------------------------------------------------------------------- */
 
-/* Where slots were free, they were kept in reserve: they are needed beside. */
-static uint64_t slots_needed(const fastalloc_pool_info_t *info, const fastalloc_event_t *event)
+static void note_refusal(struct study *study, const fastalloc_event_t *event)
 {
     uint64_t slots = event->allocated + event->count;
+    uint64_t needed = slots + advice_reserve(&study->info, event->capacity, slots);
 
-    return slots > event->capacity ? slots : slots + info->reserve_critical + info->reserve_normal;
+    if (needed <= study->needed)
+        return;
+    study->needed = needed;
+    study->used = event->allocated;
+    study->asked = event->count;
 }
 
 /* Events of a pool of the same name that was there before are another pool's. */
@@ -59,9 +65,8 @@ static int visit(const fastalloc_event_t *event, void *context)
     struct study *study = context;
     bool refused = strcmp(event->kind, "exhausted") == 0;
 
-    if (refused && event->pool == study->info.id && event->time >= study->since &&
-        slots_needed(&study->info, event) > study->needed)
-        study->needed = slots_needed(&study->info, event);
+    if (refused && event->pool == study->info.id && event->time >= study->since)
+        note_refusal(study, event);
     return 0;
 }
 
@@ -250,6 +255,26 @@ static void add_usage(struct table *table, const struct study *study)
     add_line(table, "allocated", stats->total_allocations, "in all");
 }
 
+static void add_refusals(struct table *table, const struct study *study)
+{
+    uint64_t failures = study->stats.allocation_failures;
+    char used[TEXT_NUMBER_SIZE];
+    char asked[TEXT_NUMBER_SIZE];
+    char kept[TEXT_NUMBER_SIZE];
+    char note[160];
+
+    add_line(table, "refused", failures,
+             failures == 1 ? "request: exhausted or timed out"
+                           : "requests: exhausted or timed out");
+    if (study->needed == 0)
+        return;
+    snprintf(note, sizeof(note),
+             "slots, for one of these not to be refused: %s in use, %s asked for, %s in reserve",
+             text_number(study->used, used), text_number(study->asked, asked),
+             text_number(study->needed - study->used - study->asked, kept));
+    add_line(table, "needed", study->needed, note);
+}
+
 static void write_basis(const struct study *study)
 {
     const fastalloc_stats_t *stats = &study->stats;
@@ -260,11 +285,7 @@ static void write_basis(const struct study *study)
     printf("\nBased on the last %s:\n", text_duration(stats->age, number));
     table_init(&table, columns, sizeof(columns) / sizeof(columns[0]));
     add_usage(&table, study);
-    add_line(&table, "refused", stats->allocation_failures,
-             stats->allocation_failures == 1 ? "request: exhausted or timed out"
-                                             : "requests: exhausted or timed out");
-    if (study->needed)
-        add_line(&table, "needed", study->needed, "slots, for one of these not to be refused");
+    add_refusals(&table, study);
     snprintf(note, sizeof(note), "request%s; p99 %s", stats->total_waits == 1 ? "" : "s",
              text_duration(stats->wait_p99, number));
     add_line(&table, "waited", stats->total_waits, note);

@@ -311,9 +311,21 @@ class TestAdvise(WatchCase):
         pool.allocate(count=6)
         self.exhaust(pool)
         advice = self.advise("small")
-        self.assertEqual((advice["verdict"], advice["needed"]), ("too-small", 11))
+        self.assertEqual((advice["verdict"], advice["needed"], advice["advised"]),
+                         ("too-small", 11, 11))
+        self.assertRegex(self.text("advise", "small"), r"(?m)^  needed +11  slots, .*: "
+                                                       r"6 in use, 1 asked for, 4 in reserve$")
         self.run_next(advice)
         pool.allocate()
+
+    def test_reserves_are_needed_once(self):
+        pool = self.small("--reserve-critical", "2", "--reserve-normal", "3")
+        pool.allocate(count=5)
+        self.exhaust(pool, priority=2)
+        self.assertEqual((self.advise("small")["needed"], self.advise("small")["advised"]), (11, 11))
+        pool.allocate(count=3)
+        self.exhaust(pool)
+        self.assertEqual((self.advise("small")["needed"], self.advise("small")["advised"]), (11, 11))
 
     def test_within_its_maximum_it_only_grows(self):
         self.small("--max", "50").allocate(count=10)

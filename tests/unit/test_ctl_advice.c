@@ -65,7 +65,20 @@ START_TEST(test_no_less_is_advised_than_is_reserved)
     info.reserve_critical = 20;
     info.reserve_normal = 15;
     check(0, 20, 36, ADVICE_TOO_LARGE, ADVICE_REPLACE);
-    check(90, 20, 125, ADVICE_TOO_SMALL, ADVICE_GROW_RAISE);
+    check(90, 20, 90, ADVICE_RIGHT, ADVICE_NOTHING);
+}
+END_TEST
+
+START_TEST(test_reserves_are_needed_as_far_as_they_were_kept)
+{
+    set(100, 90);
+    info.reserve_critical = 10;
+    info.reserve_normal = 20;
+    ck_assert_uint_eq(advice_reserve(&info, 100, 71), 30);
+    ck_assert_uint_eq(advice_reserve(&info, 100, 90), 30);
+    ck_assert_uint_eq(advice_reserve(&info, 100, 91), 10);
+    ck_assert_uint_eq(advice_reserve(&info, 100, 100), 10);
+    ck_assert_uint_eq(advice_reserve(&info, 100, 101), 0);
 }
 END_TEST
 
@@ -127,6 +140,7 @@ END_TEST
 
 SUITE_MAIN("ctl_advice", test_nothing_observed_is_no_advice, test_margin_is_rounded_up,
            test_no_less_is_advised_than_was_refused_for, test_no_less_is_advised_than_is_reserved,
+           test_reserves_are_needed_as_far_as_they_were_kept,
            test_too_small_is_what_lacks_the_margin, test_pool_that_grows_by_itself_is_right,
            test_too_large_is_more_than_twice, test_leased_pool_is_never_too_large,
            test_no_advice_is_beyond_any_pool)
