@@ -83,7 +83,7 @@ static int ask_to_allocate(fastalloc_pool_t *pool, const fastalloc_allocate_opti
         .timeout = options->timeout,
         .error = error,
     };
-    return connection_call(pool->connection, &call);
+    return pool_call(pool, &call);
 }
 
 __attribute__((noinline)) static int allocate(fastalloc_pool_t *pool,
@@ -170,7 +170,7 @@ int fastalloc_cancel(fastalloc_pool_t *pool, fastalloc_error_t *error)
         .reply = &reply,
         .error = error,
     };
-    return connection_call(pool->connection, &call);
+    return pool_call(pool, &call);
 }
 
 /* ---- Freeing, and handing on ----------------------------------------------------------------- */
@@ -212,7 +212,7 @@ static int send_wire(fastalloc_pool_t *pool, enum method method, const uint8_t *
         .take = take_count,
         .error = error,
     };
-    return connection_call(pool->connection, &call);
+    return pool_call(pool, &call);
 }
 
 static int send_handles(fastalloc_pool_t *pool, enum method method,

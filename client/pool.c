@@ -54,6 +54,23 @@ void pool_delete_all(struct fastalloc_pool *pools, bool forked)
     }
 }
 
+/* ---- Destroyed ones -------------------------------------------------------------------------- */
+
+int pool_raise_destroyed(const struct fastalloc_pool *pool, fastalloc_error_t *error)
+{
+    fastalloc_error_t fields = {.code = FASTALLOC_ERR_POOL_DESTROYED};
+    memcpy(fields.pool, pool->name, sizeof(fields.pool));
+    return error_raise_with(error, &fields, "pool '%s' was destroyed; close it", pool->name);
+}
+
+int pool_call(const struct fastalloc_pool *pool, struct call *call)
+{
+    int result = connection_call(pool->connection, call);
+    if (result == FASTALLOC_ERR_NOT_A_MEMBER && pool_is_destroyed(pool))
+        return pool_raise_destroyed(pool, call->error);
+    return result;
+}
+
 /* ---- Opening --------------------------------------------------------------------------------- */
 
 /* What came with the reply to an open and must outlive it. */

@@ -45,6 +45,15 @@ static inline bool pool_is_destroyed(const struct fastalloc_pool *pool)
     return field32_load(&ctl->version) == 0;
 }
 
+/* FASTALLOC_ERR_POOL_DESTROYED. */
+int pool_raise_destroyed(const struct fastalloc_pool *pool, fastalloc_error_t *error);
+
+/*
+ * connection_call() for a request that names the pool by its number. The daemon knows none of that
+ * number once the pool is destroyed: then this says so.
+ */
+int pool_call(const struct fastalloc_pool *pool, struct call *call);
+
 /* Deletes a whole list, without a word to the daemon. In a forked child nothing is unmapped. */
 void pool_delete_all(struct fastalloc_pool *pools, bool forked);
 

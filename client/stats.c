@@ -60,13 +60,6 @@ static fastalloc_stats_t stats_of(const struct layout_counters *counters, uint32
     };
 }
 
-static int raise_destroyed(const fastalloc_pool_t *pool, fastalloc_error_t *error)
-{
-    fastalloc_error_t fields = {.code = FASTALLOC_ERR_POOL_DESTROYED};
-    memcpy(fields.pool, pool->name, sizeof(fields.pool));
-    return error_raise_with(error, &fields, "pool '%s' was destroyed; close it", pool->name);
-}
-
 int fastalloc_stats(const fastalloc_pool_t *pool, fastalloc_stats_t *stats,
                     fastalloc_error_t *error)
 {
@@ -75,7 +68,7 @@ int fastalloc_stats(const fastalloc_pool_t *pool, fastalloc_stats_t *stats,
         return connection_raise_forked(error);
     const struct layout_ctl *ctl = ctl_of(pool);
     if (pool_is_destroyed(pool))
-        return raise_destroyed(pool, error);
+        return pool_raise_destroyed(pool, error);
     if (!counters_read(&ctl->counters, &counters))
         return error_raise(error, -EAGAIN,
                            "the statistics of pool '%s' were being changed all the time: the "

@@ -457,6 +457,21 @@ START_TEST(test_processes_killed_in_the_middle_of_it_leave_nothing_that_is_held)
 }
 END_TEST
 
+START_TEST(test_a_pool_that_was_destroyed_is_said_to_be_whatever_is_done)
+{
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    ck_assert_int_eq(act(stage.pool, 'a', NULL), 0);
+    ck_assert_int_eq(fastalloc_pool_destroy(stage.connection, STAGE_POOL, true, NULL), 0);
+    for (const char *what = "afodr-"; *what; what++)
+        ck_assert_int_eq(act(stage.pool, *what, &error), FASTALLOC_ERR_POOL_DESTROYED);
+    ck_assert_int_eq(fastalloc_cancel(stage.pool, &error), FASTALLOC_ERR_POOL_DESTROYED);
+    ck_assert_str_eq(error.pool, STAGE_POOL);
+    fastalloc_close(stage.pool);
+    stage.pool = test_daemon_pool(stage.connection, STAGE_POOL, 64, STAGE_CAPACITY);
+    share_something();
+}
+END_TEST
+
 static int run_suite(void)
 {
     const TTest *const tests[] = {
@@ -472,6 +487,7 @@ static int run_suite(void)
         test_all_holds_of_the_dead_are_given_up,
         test_a_detached_object_that_is_retained_outlives_who_retained_it,
         test_where_only_the_owner_frees_others_wait_until_it_lets_go,
+        test_a_pool_that_was_destroyed_is_said_to_be_whatever_is_done,
         test_holders_are_listed_most_first_and_those_who_only_retain_as_well,
         test_what_is_detached_is_held_by_the_pool_itself,
         test_processes_killed_in_the_middle_of_it_leave_nothing_that_is_held,

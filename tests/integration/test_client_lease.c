@@ -338,10 +338,11 @@ START_TEST(test_a_destroyed_pool_is_gone_for_its_members)
                      FASTALLOC_ERR_POOL_IN_USE);
     ck_assert_int_eq(fastalloc_pool_destroy(connection, "objects", true, NULL), 0);
     ck_assert_ptr_null(fastalloc_get(pool, handle));
-    ck_assert_int_eq(fastalloc_try_allocate(pool, &other, &error), FASTALLOC_ERR_NOT_A_MEMBER);
+    ck_assert_int_eq(fastalloc_try_allocate(pool, &other, &error), FASTALLOC_ERR_POOL_DESTROYED);
     ck_assert_int_eq(fastalloc_allocate_many(pool, 2, 0, &other, &error),
-                     FASTALLOC_ERR_NOT_A_MEMBER);
-    ck_assert_int_eq(fastalloc_free(pool, handle, &error), FASTALLOC_ERR_NOT_A_MEMBER);
+                     FASTALLOC_ERR_POOL_DESTROYED);
+    ck_assert_int_eq(fastalloc_free(pool, handle, &error), FASTALLOC_ERR_POOL_DESTROYED);
+    ck_assert_str_eq(error.pool, "objects");
     fastalloc_close(pool);
     expect_room(open_leased("objects", 64), 64, 0);
 }

@@ -320,7 +320,8 @@ START_TEST(test_a_pool_in_use_is_destroyed_only_by_force)
 
     ck_assert_int_eq(fastalloc_pool_destroy(connection, "particles", true, NULL), 0);
     ck_assert_ptr_null(fastalloc_get(pool, handle));
-    ck_assert_int_lt(fastalloc_try_allocate(pool, &handle, NULL), 0);
+    ck_assert_int_eq(fastalloc_try_allocate(pool, &handle, &error), FASTALLOC_ERR_POOL_DESTROYED);
+    ck_assert_str_eq(error.pool, "particles");
     fastalloc_close(pool);
 }
 END_TEST

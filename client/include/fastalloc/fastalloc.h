@@ -124,7 +124,7 @@ enum fastalloc_result {
     FASTALLOC_ERR_POOL_IN_USE = -10022,    /* [pool, allocated, members] */
     FASTALLOC_ERR_POOL_DESTROYED = -10023, /* while this call waited, or before [pool] */
 
-    /* The session hasn't opened the pool, or for reading only, or it was destroyed. [pool] */
+    /* The session hasn't opened the pool, or for reading only. [pool] */
     FASTALLOC_ERR_NOT_A_MEMBER = -10024,
 
     /* The pool exists, but `field` of it is something else than is asked for. [pool, field] */
@@ -451,7 +451,7 @@ fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_options
 /*
  * Ends the waits of all threads of this connection for slots of this pool: their calls fail with
  * FASTALLOC_ERR_CANCELLED. Calls that begin later, or whose request isn't with the daemon yet,
- * aren't concerned. FASTALLOC_ERR_NOT_A_MEMBER.
+ * aren't concerned. FASTALLOC_ERR_POOL_DESTROYED.
  */
 FASTALLOC_PUBLIC int fastalloc_cancel(fastalloc_pool_t *pool, fastalloc_error_t *error);
 
@@ -467,7 +467,8 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_try_allocate(fastalloc_pool_
  *
  * FASTALLOC_ERR_STALE_HANDLE, FASTALLOC_ERR_WRONG_POOL, FASTALLOC_ERR_DUPLICATE_HANDLE,
  * FASTALLOC_ERR_OBJECT_SHARED, FASTALLOC_ERR_NOT_HOLDER, FASTALLOC_ERR_NOT_A_MEMBER,
- * FASTALLOC_ERR_LIMIT_EXCEEDED (count), FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
+ * FASTALLOC_ERR_POOL_DESTROYED, FASTALLOC_ERR_LIMIT_EXCEEDED (count),
+ * FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
  */
 FASTALLOC_PUBLIC int fastalloc_free(fastalloc_pool_t *pool, fastalloc_handle_t handle,
                                     fastalloc_error_t *error);
@@ -491,7 +492,8 @@ FASTALLOC_PUBLIC int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc
  * FASTALLOC_ERR_OBJECT_SHARED (adopt, detach: others hold it too), FASTALLOC_ERR_NOT_HOLDER,
  * FASTALLOC_ERR_NOT_PERMITTED (detach), FASTALLOC_ERR_QUOTA_EXCEEDED (adopt, retain),
  * FASTALLOC_ERR_SHARED_MEMORY_FULL and FASTALLOC_ERR_LIMIT_EXCEEDED (retain),
- * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_INVALID_ARGUMENT (a count of 0).
+ * FASTALLOC_ERR_NOT_A_MEMBER, FASTALLOC_ERR_POOL_DESTROYED, FASTALLOC_ERR_INVALID_ARGUMENT (a
+ * count of 0).
  */
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_adopt(fastalloc_pool_t *pool,
                                                           const fastalloc_handle_t *handles,
