@@ -21,6 +21,18 @@
 #define P50 0.5
 #define P99 0.99
 
+/* ---- By request ------------------------------------------------------------------------------ */
+
+static int ask(fastalloc_connection_t *connection, const char *name, struct stats_reply *reply,
+               fastalloc_error_t *error)
+{
+    struct stats_request request;
+    struct call call = {
+        .method = METHOD_STATS, .request = &request, .reply = reply, .error = error};
+    int result = name_copy(request.name, name, "name", error);
+    return result < 0 ? result : connection_call(connection, &call);
+}
+
 /* ---- Of an open pool ------------------------------------------------------------------------- */
 
 static const struct layout_ctl *ctl_of(const fastalloc_pool_t *pool)
@@ -80,12 +92,21 @@ int fastalloc_stats(const fastalloc_pool_t *pool, fastalloc_stats_t *stats,
     return 0;
 }
 
+/* What stands in a leased pool is as of the daemon's last look. To be asked makes it look. */
+static void have_looked_at(const fastalloc_pool_t *pool)
+{
+    struct stats_reply reply;
+    if (ctl_of(pool)->kind == LAYOUT_LEASED)
+        (void)ask(pool->connection, pool->name, &reply, NULL);
+}
+
 void fastalloc_check_left(const fastalloc_pool_t *pool, uint64_t least, bool aborts,
                           const char *file, int line)
 {
     CANCEL_DISABLED;
     if (connection_is_forked(pool->connection))
         return;
+    have_looked_at(pool);
     const struct layout_ctl *ctl = ctl_of(pool);
     uint64_t usage = counter_load(&ctl->counters.current_usage);
     uint64_t capacity = field32_load(&ctl->capacity);
@@ -104,13 +125,8 @@ void fastalloc_check_left(const fastalloc_pool_t *pool, uint64_t least, bool abo
 int fastalloc_pool_stats(fastalloc_connection_t *connection, const char *name,
                          fastalloc_stats_t *stats, fastalloc_error_t *error)
 {
-    struct stats_request request;
     struct stats_reply reply = {.pool = 0};
-    struct call call = {
-        .method = METHOD_STATS, .request = &request, .reply = &reply, .error = error};
-    int result = name_copy(request.name, name, "name", error);
-    if (result == 0)
-        result = connection_call(connection, &call);
+    int result = ask(connection, name, &reply, error);
     if (result < 0)
         return result;
 

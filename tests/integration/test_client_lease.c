@@ -5,6 +5,7 @@
  */
 #include <fastalloc/admin.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -327,6 +328,39 @@ START_TEST(test_objects_cannot_be_evictable)
     ck_assert_int_eq(fastalloc_allocate_with(pool, &options, &handle, &error),
                      FASTALLOC_ERR_INVALID_ARGUMENT);
     ck_assert_str_eq(error.field, "evictable");
+}
+END_TEST
+
+/* What fastalloc_check_left() says; "" if there are so many. */
+static const char *complaint(fastalloc_pool_t *pool, uint64_t least)
+{
+    static char text[256];
+    int says[2], own = dup(STDERR_FILENO);
+    ck_assert_int_eq(pipe2(says, O_CLOEXEC), 0);
+    dup2(says[1], STDERR_FILENO);
+    fastalloc_check_left(pool, least, false, "file.c", 1);
+    dup2(own, STDERR_FILENO);
+    close(own);
+    close(says[1]);
+    ssize_t size = read(says[0], text, sizeof(text) - 1);
+    ck_assert_int_ge(size, 0);
+    text[size] = '\0';
+    close(says[0]);
+    return text;
+}
+
+START_TEST(test_what_is_left_is_as_of_now)
+{
+    fastalloc_handle_t handles[52];
+    fastalloc_pool_t *pool = open_leased("objects", 64);
+    for (int i = 0; i < 52; i++)
+        handles[i] = take(pool);
+    ck_assert_str_eq(complaint(pool, 12), "");
+    ck_assert_str_eq(complaint(pool, 13),
+                     "file.c:1: pool 'objects' has 12 of 64 slots left, fewer than 13\n");
+    for (int i = 0; i < 52; i++)
+        give(pool, handles[i]);
+    ck_assert_str_eq(complaint(pool, 64), "");
 }
 END_TEST
 
@@ -793,6 +827,7 @@ int main(void)
         test_bad_handles_are_refused_in_the_words_of_the_daemon,
         test_a_batch_with_one_bad_handle_frees_none,
         test_objects_cannot_be_evictable,
+        test_what_is_left_is_as_of_now,
         test_a_destroyed_pool_is_gone_for_its_members,
         test_a_cache_of_a_daemon_that_died_is_used_up_and_then_told_of,
         test_objects_begin_with_template_and_zeroes_wherever_they_come_from,

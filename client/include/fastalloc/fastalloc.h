@@ -280,8 +280,9 @@ enum fastalloc_zero {
  *             retains one of the same handles at the same time: then the rest is freed, and the
  *             error says which handle was too late.
  *   Figures.  Statistics, usage and events are as of the last time that the daemon looked at all
- *             slots: when it is asked for them by name, when a request finds no room, and now and
- *             then. Totals are exact then; usage, peak and times are those that it saw.
+ *             slots: when it is asked for them by name, when a request finds no room, and by itself
+ *             every second while they change, else after 2, 4, ... 64 seconds. Totals are exact
+ *             then; usage, peak and times are those that it saw.
  *   Charges.  Cached slots count against session_slots and user_slots, and are given up before these
  *             refuse anything.
  *   Threads.  Each has a cache of its own in each pool, 40 KiB of memory at most. The slots in it are
@@ -579,7 +580,8 @@ static inline double fastalloc_stats_hit_rate(const fastalloc_stats_t *stats)
 /*
  * The statistics of an open pool, read where they stand, without a round trip; all of one moment,
  * but for the capacity, which may have grown since. Of a leased pool they are as of the last time
- * that the daemon looked: fastalloc_pool_stats() has it look.
+ * that the daemon looked: up to a second ago, or longer after a quiet time (enum fastalloc_kind).
+ * fastalloc_pool_stats() has it look.
  *
  * -EAGAIN if the daemon died while it changed them, or changes them all the time,
  * FASTALLOC_ERR_POOL_DESTROYED.
@@ -589,7 +591,8 @@ fastalloc_stats(const fastalloc_pool_t *pool, fastalloc_stats_t *stats, fastallo
 
 /*
  * For development: says on stderr when fewer than `least` slots of an open pool are left, and
- * aborts if asked to. With NDEBUG neither does anything.
+ * aborts if asked to. In a leased pool each is a request to the daemon, which has a look; elsewhere
+ * it is read where it stands. With NDEBUG neither does anything.
  */
 #ifdef NDEBUG
 #define FASTALLOC_WARN_UNLESS_LEFT(pool, least) ((void)0)
