@@ -478,7 +478,8 @@ FASTALLOC_PUBLIC int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc
 
 /*
  * Who holds an object. At first that is the session which allocated it: when that ends, however it
- * does, the object is freed. These pass it on; `count` handles, all or none.
+ * does, the object is freed. These pass it on; `count` handles, all or none. Each call is a request
+ * to the daemon, in leased pools too.
  *
  * adopt    The caller holds it instead of the one who did; so a consumer takes over what a producer
  *          made. With owner_frees the other has to detach it first.
