@@ -457,6 +457,15 @@ START_TEST(test_processes_killed_in_the_middle_of_it_leave_nothing_that_is_held)
 }
 END_TEST
 
+START_TEST(test_who_has_all_the_holds_may_free)
+{
+    for (const char *what = "arrf"; *what; what++)
+        ck_assert_int_eq(act(stage.pool, *what, NULL), 0);
+    ck_assert_ptr_null(fastalloc_get(stage.pool, meeting->handles[0]));
+    ck_assert_int_eq(act(stage.pool, '-', NULL), FASTALLOC_ERR_STALE_HANDLE);
+}
+END_TEST
+
 START_TEST(test_a_pool_that_was_destroyed_is_said_to_be_whatever_is_done)
 {
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
@@ -487,6 +496,7 @@ static int run_suite(void)
         test_all_holds_of_the_dead_are_given_up,
         test_a_detached_object_that_is_retained_outlives_who_retained_it,
         test_where_only_the_owner_frees_others_wait_until_it_lets_go,
+        test_who_has_all_the_holds_may_free,
         test_a_pool_that_was_destroyed_is_said_to_be_whatever_is_done,
         test_holders_are_listed_most_first_and_those_who_only_retain_as_well,
         test_what_is_detached_is_held_by_the_pool_itself,

@@ -486,7 +486,8 @@ FASTALLOC_PUBLIC int fastalloc_free_many(fastalloc_pool_t *pool, const fastalloc
  * detach   The pool itself holds it, and it outlives its session, until somebody adopts or frees
  *          it (with owner_frees: adopts). Not in pools with quotas.
  * retain   The caller holds it as well as whoever does. It stays until the last hold is given up,
- *          by fastalloc_release() or by the end of its session, and nobody can free it meanwhile.
+ *          by fastalloc_release() or by the end of its session, and nobody else can free it
+ *          meanwhile. A session whose holds are all there are can, with fastalloc_free().
  * release  Gives up one hold of the caller's own; one that it retained twice is to be released
  *          twice. The last one frees the object.
  *
