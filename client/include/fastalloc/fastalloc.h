@@ -397,7 +397,8 @@ FASTALLOC_PUBLIC uint64_t fastalloc_pool_capacity(const fastalloc_pool_t *pool);
 /*
  * Allocates one object, or `count` of them, all or none. When the pool has no room it grows, if it
  * may, else the call waits, in the daemon's queue and in turn, for as long as `timeout` says. A
- * growth that is under way is waited for with FASTALLOC_NOWAIT too.
+ * growth that is under way is waited for with FASTALLOC_NOWAIT too; a quota isn't waited for with
+ * any timeout: what would exceed it is refused at once.
  *
  * FASTALLOC_ERR_POOL_EXHAUSTED (FASTALLOC_NOWAIT, or more than the pool ever has),
  * FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED (instead, from a pool that grows), FASTALLOC_ERR_TIMEOUT,
