@@ -149,8 +149,8 @@ enum fastalloc_result {
     FASTALLOC_ERR_OBJECT_SHARED = -10045, /* others hold it: release it instead [pool, position] */
     FASTALLOC_ERR_NOT_HOLDER = -10046,    /* another session holds it [pool, position] */
 
-    /* A pool that grows has come to its maximum. [pool, current, requested, max,
-       allocated, waiters, reserved, holders] */
+    /* A pool that grows has come to its maximum: its capacity is `current`, and would have to be
+       `requested`. [pool, current, requested, max, allocated, waiters, reserved, holders] */
     FASTALLOC_ERR_MAX_CAPACITY_EXCEEDED = -10047,
     /* Of a session or a user, in a pool or in all. [pool, field, requested, allocated, max] */
     FASTALLOC_ERR_QUOTA_EXCEEDED = -10048,
@@ -172,8 +172,9 @@ FASTALLOC_PUBLIC const char *fastalloc_result_name(int result);
 /*
  * What went wrong. `message` is one line: what failed, where, why, and what to do next. Fields that
  * the code doesn't have are zero. Sizes are in bytes; capacity, current, allocated, reserved and
- * requested (by an allocation) in slots. `reserved` slots are free, but kept for requests that are
- * more important. `holders` says in words which sessions hold most of the pool.
+ * requested (by an allocation, unless the code says otherwise) in slots. `reserved` slots are free,
+ * but kept for requests that are more important. `holders` says in words which sessions hold most
+ * of the pool.
  */
 typedef struct fastalloc_error {
     size_t size;
