@@ -211,6 +211,17 @@ static bool refuse_text(const struct layout_ctl *ctl, const char *field, const c
     return refuse_difference(ctl, field, error);
 }
 
+static const char *kind_name(uint32_t kind)
+{
+    return kind == LAYOUT_LEASED ? "leased" : "brokered";
+}
+
+static bool same_kind(const struct layout_ctl *ctl, uint32_t asked, struct error *error)
+{
+    return asked == 0 || asked == ctl->kind ||
+           refuse_text(ctl, "kind", kind_name(asked), kind_name(ctl->kind), error);
+}
+
 /* There is more than one text for a policy, the empty one among them. */
 static bool same_growth(const struct layout_ctl *ctl, const char *asked, struct error *error)
 {
@@ -285,7 +296,7 @@ bool pool_config_matches(const struct pool_config *asked, const struct layout_ct
                                ctl->alignment, error);
     if (asked->type[0] != '\0' && strcmp(asked->type, ctl->type) != 0)
         return refuse_type(ctl, asked->type, error);
-    return same_number(ctl, "kind", asked->kind, ctl->kind, error) &&
+    return same_kind(ctl, asked->kind, error) &&
            same_number(ctl, "capacity", asked->capacity, policy->capacity_first, error) &&
            enough_capacity(asked, ctl, error) && same_growth(ctl, asked->growth, error) &&
            same_number(ctl, "grow_ahead", asked->grow_ahead, policy->grow_ahead, error) &&

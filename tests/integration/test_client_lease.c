@@ -128,6 +128,7 @@ START_TEST(test_a_pool_is_of_the_kind_it_was_made_as)
     ck_assert_int_eq(fastalloc_open(connection, "leased", &options, &same, &error),
                      FASTALLOC_ERR_CONFIG_MISMATCH);
     ck_assert_str_eq(error.field, "kind");
+    ck_assert_ptr_nonnull(strstr(error.message, "exists with kind 'leased', not 'brokered';"));
 
     options = leased(16);
     options.kind = 0;
