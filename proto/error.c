@@ -55,9 +55,11 @@ struct error *error_set_handle(struct error *error, enum error_code code, const 
                              ? "is none (all zero): nothing was allocated"
                              : reasons[code];
     char text[FASTALLOC_HANDLE_TEXT_SIZE];
+    char place[48] = ""; /* the first one may be the only one */
     handle_format(handle, text);
-    error_set(error, code, "pool '%s': handle %s (number %" PRIu32 " of the request) %s", pool,
-              text, position, reason);
+    if (position > 0)
+        snprintf(place, sizeof(place), " (number %" PRIu32 " of the request)", position);
+    error_set(error, code, "pool '%s': handle %s%s %s", pool, text, place, reason);
     snprintf(error->pool, sizeof(error->pool), "%s", pool);
     error->position = position;
     return error;

@@ -200,6 +200,21 @@ START_TEST(test_error_sends_no_field_that_is_not_its_own)
 }
 END_TEST
 
+START_TEST(test_error_of_a_handle_says_where_it_stands_unless_it_is_first)
+{
+    const fastalloc_handle_t handle = {7, 3, 0x2c1e000000000001};
+    struct error error;
+
+    error_set_handle(&error, ERROR_WRONG_POOL, "frames", 0, handle);
+    ck_assert_str_eq(error.message, "pool 'frames': handle 7:3:2c1e000000000001 belongs to another "
+                                    "pool; use it there");
+    error_set_handle(&error, ERROR_WRONG_POOL, "frames", 2, handle);
+    ck_assert_str_eq(error.message, "pool 'frames': handle 7:3:2c1e000000000001 (number 2 of the "
+                                    "request) belongs to another pool; use it there");
+    ck_assert_uint_eq(error.position, 2);
+}
+END_TEST
+
 SUITE_MAIN("error", test_error_numbers_are_unique_and_not_zero,
            test_error_names_are_those_of_the_list,
            test_error_of_another_number_has_no_name_and_no_fields,
@@ -208,4 +223,5 @@ SUITE_MAIN("error", test_error_numbers_are_unique_and_not_zero,
            test_error_fields_are_each_used_by_some_error, test_error_set_clears_what_was_there,
            test_error_set_cuts_a_long_message, test_error_set_cuts_between_characters,
            test_error_round_trips_with_all_its_fields,
-           test_error_sends_no_field_that_is_not_its_own)
+           test_error_sends_no_field_that_is_not_its_own,
+           test_error_of_a_handle_says_where_it_stands_unless_it_is_first)
