@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -251,6 +252,27 @@ bool on_pool_list(const struct call *call, const struct pool_list_request *reque
     return true;
 }
 
+/* What stands in the way, and what to do about that. */
+static bool refuse_in_use(const struct call *call, const struct pool *pool, uint32_t others)
+{
+    uint32_t usage = pool_usage(pool);
+    char slots[48] = "", sessions[48] = "";
+    if (usage > 0)
+        snprintf(slots, sizeof(slots), "%" PRIu32 " slot%s allocated", usage,
+                 usage == 1 ? "" : "s");
+    if (others > 0)
+        snprintf(sessions, sizeof(sessions), "open in %" PRIu32 " other session%s", others,
+                 others == 1 ? "" : "s");
+    struct error *error = error_set(&call->answer->error, ERROR_POOL_IN_USE,
+                                    "pool '%s' is in use: %s%s%s; %s, or force it", pool->ctl->name,
+                                    slots, usage > 0 && others > 0 ? ", " : "", sessions,
+                                    others > 0 ? "let them close it" : "free what is");
+    name_copy(error->pool, pool->ctl->name);
+    error->allocated = usage;
+    error->members = others;
+    return false;
+}
+
 bool on_pool_destroy(const struct call *call, const struct pool_destroy_request *request,
                      struct pool_destroy_reply *reply)
 {
@@ -260,18 +282,8 @@ bool on_pool_destroy(const struct call *call, const struct pool_destroy_request 
     leasing_look(call->broker, pool);
     const struct membership *own = session_membership(call->caller->session, pool->id);
     uint32_t others = pool->member_count - (own != NULL);
-    if (!request->force && (pool_usage(pool) > 0 || others > 0)) {
-        struct error *error =
-            error_set(&call->answer->error, ERROR_POOL_IN_USE,
-                      "pool '%s' is in use: %" PRIu32 " slot%s allocated, open in %" PRIu32
-                      " other session%s; let them close it, or force it",
-                      request->name, pool_usage(pool), pool_usage(pool) == 1 ? "" : "s", others,
-                      others == 1 ? "" : "s");
-        name_copy(error->pool, request->name);
-        error->allocated = pool_usage(pool);
-        error->members = others;
-        return false;
-    }
+    if (!request->force && (pool_usage(pool) > 0 || others > 0))
+        return refuse_in_use(call, pool, others);
     reply->freed = broker_destroy_pool(call->broker, pool);
     return true;
 }

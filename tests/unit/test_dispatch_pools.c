@@ -355,7 +355,8 @@ START_TEST(test_pool_destroy_refuses_while_others_have_it_open)
     check_error(CALL(&alice, POOL_DESTROY, pool_destroy, .name = "frames"), ERROR_POOL_IN_USE);
     ck_assert_uint_eq(error->members, 1);
     ck_assert_uint_eq(error->allocated, 0);
-    ck_assert_ptr_nonnull(strstr(error->message, "0 slots allocated, open in 1 other session; "));
+    ck_assert_str_eq(error->message, "pool 'frames' is in use: open in 1 other session; let them "
+                                     "close it, or force it");
     check_reply(CALL(&bob, POOL_CLOSE, pool_close, .pool = pool));
     check_reply(CALL(&alice, POOL_DESTROY, pool_destroy, .name = "frames"));
     ck_assert_uint_eq(alice.session->membership_count, 0);
@@ -367,6 +368,8 @@ START_TEST(test_pool_destroy_refuses_while_slots_are_allocated)
     open_to_write(&bob);
     check_reply(CALL(&bob, ALLOCATE, allocate, .pool = pool, .request = 1, .count = 2));
     check_error(CALL(&bob, POOL_DESTROY, pool_destroy, .name = "frames"), ERROR_POOL_IN_USE);
+    ck_assert_str_eq(error->message, "pool 'frames' is in use: 2 slots allocated; free what is, or "
+                                     "force it");
     ck_assert_str_eq(error->pool, "frames");
     ck_assert_uint_eq(error->allocated, 2);
     ck_assert_uint_eq(error->members, 0);
