@@ -5,6 +5,8 @@
  * object, but for many at once now and then.
  *
  *     usage: pipeline [COUNT]
+ *
+ * The ring is in ring.h, beside this file.
  */
 #include <err.h>
 #include <sched.h>
