@@ -12,6 +12,7 @@ FIRST_THREAD, THREADS = 7935, 256
 THREAD_SIZE = 64
 ALLOCATES, FREES = 1, 2
 BY_DAEMON = 1
+REVOKED = 7 # the bits; above is how often the number was given out
 SYS_MEMBARRIER, REGISTER_GLOBAL_EXPEDITED = 324, 1 << 2
 
 
@@ -27,7 +28,7 @@ class Thread:
         self.line = pool.threads_offset + THREAD_SIZE * (number - FIRST_THREAD)
 
     def revoked(self):
-        return struct.unpack_from("<I", self.pool.slots, self.line + 8)[0]
+        return struct.unpack_from("<I", self.pool.slots, self.line + 8)[0] & REVOKED
 
     def announce(self, generation, index, what):
         struct.pack_into("<Q", self.pool.slots, self.line,
