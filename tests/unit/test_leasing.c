@@ -1663,6 +1663,91 @@ START_TEST(test_leasing_cached_slot_is_taken_back_or_allocated)
 }
 END_TEST
 
+/* ---- Between the daemon's instructions: threads that store plainly */
+
+static uint32_t biased; /* alice's */
+static bool begun;      /* it was stopped before its store */
+
+/* Its slot is `raced`. False where the system has no barrier. */
+static bool begin_biased(bool live)
+{
+    USE(.capacity = 1);
+    biased = pool_add_thread(leased, a);
+    if (biased == SLOT_MEMBER_NONE)
+        return false;
+    ck_assert_uint_eq(lease_as(alice, biased, 1), 1);
+    raced = slots[0];
+    ck_assert(!live || member_change(leased, biased, raced, BIAS_ALLOCATES));
+    hold(0, raced);
+    return true;
+}
+
+static void thread_allocates(void)
+{
+    allocated = member_change(leased, biased, raced, BIAS_ALLOCATES) ||
+                member_allocate(leased, biased, raced);
+}
+
+static void thread_begins_to_allocate(void)
+{
+    begun = member_announce(leased, biased, raced, BIAS_ALLOCATES);
+}
+
+/* Whatever the daemon has done since. */
+static void check_begun_has_it(int room)
+{
+    if (begun)
+        member_store(leased, raced, BIAS_ALLOCATES);
+    if (begun != (room == 0) ||
+        begun != (member_word(leased, raced) == slot_word(1, biased, SLOT_LIVE)))
+        ck_abort_msg("begun %d, room %d", begun, room);
+}
+
+START_TEST(test_leasing_slot_of_a_biased_thread_is_taken_back_or_allocated)
+{
+    if (!begin_biased(false))
+        return;
+    ck_assert_uint_gt(act_everywhere(tighten, thread_allocates, check_one_has_it, 41), 2);
+}
+END_TEST
+
+START_TEST(test_leasing_slot_that_a_biased_thread_begins_to_allocate_is_its_own)
+{
+    if (!begin_biased(false))
+        return;
+    ck_assert_uint_gt(act_everywhere(tighten, thread_begins_to_allocate, check_begun_has_it, 41),
+                      2);
+}
+END_TEST
+
+static int adopt(void)
+{
+    return pool_operate(leased, POOL_ADOPT, b, held, 1, broker.now, &error);
+}
+
+static void thread_begins_to_free(void)
+{
+    begun = member_announce(leased, biased, raced, BIAS_FREES);
+}
+
+/* Either it is bob's, or it was as good as freed before. */
+static void check_begun_frees(int adopted)
+{
+    if (begun)
+        member_store(leased, raced, BIAS_FREES);
+    uint64_t freed = slot_word(2, biased, SLOT_CACHED), bobs = slot_word(1, b, SLOT_LIVE);
+    if (begun == (adopted != 0) || member_word(leased, raced) != (begun ? freed : bobs))
+        ck_abort_msg("begun %d, adopted %d", begun, adopted);
+}
+
+START_TEST(test_leasing_object_of_a_biased_thread_is_freed_by_it_or_had_by_others)
+{
+    if (!begin_biased(true))
+        return;
+    ck_assert_uint_gt(act_everywhere(adopt, thread_begins_to_free, check_begun_frees, 1), 2);
+}
+END_TEST
+
 static int reclaim(void)
 {
     pool_leave(leased, b, broker.now);
@@ -1757,4 +1842,7 @@ SUITE_MAIN_WITH(
     test_leasing_free_is_seen_or_told_in_a_pool_that_is_tight_already,
     test_leasing_free_is_seen_or_told_whenever_somebody_waits_anew,
     test_leasing_hint_is_seen_or_stays, test_leasing_cached_slot_is_taken_back_or_allocated,
+    test_leasing_slot_of_a_biased_thread_is_taken_back_or_allocated,
+    test_leasing_slot_that_a_biased_thread_begins_to_allocate_is_its_own,
+    test_leasing_object_of_a_biased_thread_is_freed_by_it_or_had_by_others,
     test_leasing_member_leaves_whatever_others_free_meanwhile)
