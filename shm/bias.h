@@ -62,10 +62,13 @@ static inline bool bias_is_revoked(const struct layout_thread *thread)
     return __atomic_load_n(&thread->revoked, __ATOMIC_ACQUIRE) & BIAS_REVOKED;
 }
 
-/* Whether it is revoked; if it isn't, the announcement holds. In this order, for the compiler. */
+/*
+ * Whether it is revoked; if it isn't, the announcement holds. In this order, for the compiler; and after
+ * the word that was announced before, since this tells that it is done.
+ */
 static inline bool bias_announce(struct layout_thread *thread, uint64_t announcement)
 {
-    __atomic_store_n(&thread->announced, announcement, __ATOMIC_RELAXED);
+    __atomic_store_n(&thread->announced, announcement, __ATOMIC_RELEASE);
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     return bias_is_revoked(thread);
 }
