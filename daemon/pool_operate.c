@@ -87,12 +87,12 @@ static bool share_live(struct pool *pool, uint32_t index, uint32_t with, uint64_
 /* ---- Operations on handles ------------------------------------------------------------------- */
 
 /*
- * One operation, on one slot whose handle is good: whether the member may, and how it is done. If a
- * member of a leased pool has just freed the object, it was done in good time before that.
+ * One operation, on one slot whose handle is good: whether the member may, and how it is done; which
+ * is false if a member of a leased pool has just freed the object.
  */
 struct operation {
     enum error_code (*problem)(const struct pool *pool, uint32_t index, uint32_t member);
-    void (*apply)(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+    bool (*apply)(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
                   int64_t now);
 };
 
@@ -119,16 +119,14 @@ static enum error_code free_problem(const struct pool *pool, uint32_t index, uin
     return only_owner(pool) && !holds(pool, index, member) ? ERROR_NOT_HOLDER : ERROR_NONE;
 }
 
-static void apply_free(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+static bool apply_free(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
                        int64_t now)
 {
-    if (!is_shared(pool, index)) {
-        pool_free_live(pool, index, generation, now);
-        return;
-    }
+    if (!is_shared(pool, index))
+        return pool_free_live(pool, index, generation, now);
     for (uint32_t holds = holders_clear(&pool->holders, index); holds > 0; holds--)
         pool_discharge(pool, member);
-    pool_take_back(pool, index, generation, now);
+    return pool_take_back(pool, index, generation, now);
 }
 
 static enum error_code release_problem(const struct pool *pool, uint32_t index, uint32_t member)
@@ -136,17 +134,14 @@ static enum error_code release_problem(const struct pool *pool, uint32_t index, 
     return holds(pool, index, member) ? ERROR_NONE : ERROR_NOT_HOLDER;
 }
 
-static void apply_release(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+static bool apply_release(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
                           int64_t now)
 {
-    if (!is_shared(pool, index)) {
-        pool_free_live(pool, index, generation, now);
-        return;
-    }
+    if (!is_shared(pool, index))
+        return pool_free_live(pool, index, generation, now);
     holders_remove(&pool->holders, index, member);
     pool_discharge(pool, member);
-    if (holders_count(&pool->holders, index) == 0)
-        pool_take_back(pool, index, generation, now);
+    return holders_count(&pool->holders, index) > 0 || pool_take_back(pool, index, generation, now);
 }
 
 static enum error_code no_problem(const struct pool *pool, uint32_t index, uint32_t member)
@@ -157,14 +152,18 @@ static enum error_code no_problem(const struct pool *pool, uint32_t index, uint3
     return ERROR_NONE;
 }
 
-static void apply_retain(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+static bool apply_retain(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
                          int64_t now)
 {
     (void)now;
-    if (is_shared(pool, index))
+    if (is_shared(pool, index)) {
         holders_add(&pool->holders, index, generation, member);
-    else if (!share_live(pool, index, member, generation))
-        pool_discharge(pool, member);
+        return true;
+    }
+    if (share_live(pool, index, member, generation))
+        return true;
+    pool_discharge(pool, member);
+    return false;
 }
 
 /* Where only the owner may free, he has to let go first. */
@@ -187,15 +186,18 @@ static void recharge(struct pool *pool, uint32_t member)
     charge_take(&account->held.user, &account->user->quotas[USER_SLOTS], 1);
 }
 
-static void apply_adopt(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+static bool apply_adopt(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
                         int64_t now)
 {
     if (is_shared(pool, index)) {
         holders_move(&pool->holders, index, SLOT_MEMBER_POOL, member);
-    } else if (!move_live(pool, index, member, generation, now)) {
-        pool_discharge(pool, member);
-        recharge(pool, ledger_holder(&pool->ledger, index));
+        return true;
     }
+    if (move_live(pool, index, member, generation, now))
+        return true;
+    pool_discharge(pool, member);
+    recharge(pool, ledger_holder(&pool->ledger, index));
+    return false;
 }
 
 static enum error_code detach_problem(const struct pool *pool, uint32_t index, uint32_t member)
@@ -207,16 +209,19 @@ static enum error_code detach_problem(const struct pool *pool, uint32_t index, u
     return only_owner(pool) ? ERROR_NOT_HOLDER : ERROR_NONE;
 }
 
-static void apply_detach(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
+static bool apply_detach(struct pool *pool, uint32_t index, uint32_t member, uint64_t generation,
                          int64_t now)
 {
     uint32_t holder = ledger_holder(&pool->ledger, index);
     if (is_shared(pool, index)) {
         holders_move(&pool->holders, index, member, SLOT_MEMBER_POOL);
         pool_discharge(pool, member);
-    } else if (move_live(pool, index, SLOT_MEMBER_POOL, generation, now)) {
-        pool_discharge(pool, holder);
+        return true;
     }
+    if (!move_live(pool, index, SLOT_MEMBER_POOL, generation, now))
+        return false;
+    pool_discharge(pool, holder);
+    return true;
 }
 
 static const struct operation operations[] = {
@@ -391,6 +396,22 @@ static bool prepare(struct pool *pool, enum pool_operation operation, uint32_t m
            take_means(pool, operation, member, handles, count, charge, error);
 }
 
+/* All that can be done yet. False: not all of it, since somebody has freed an object meanwhile. */
+static bool apply_all(struct pool *pool, enum pool_operation operation, uint32_t member,
+                      const uint8_t *handles, uint32_t count, int64_t now, struct error *error)
+{
+    bool done = true;
+    for (uint32_t i = 0; i < count; i++) {
+        fastalloc_handle_t handle = handle_from_wire(handles + (size_t)i * HANDLE_WIRE_SIZE);
+        if (operations[operation].apply(pool, handle.index, member, handle_generation(handle), now))
+            continue;
+        if (done)
+            error_set_handle(error, ERROR_STALE_HANDLE, pool->ctl->name, i, handle);
+        done = false;
+    }
+    return done;
+}
+
 bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error)
 {
@@ -402,14 +423,11 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
         pool_harvest_all(pool, now);
         done = prepare(pool, operation, member, handles, count, &charge, now, error);
     }
-    if (done)
+    if (done) {
         pool_charge_holder(pool, member, &charge);
-    for (uint32_t i = 0; done && i < count; i++) {
-        fastalloc_handle_t handle = handle_from_wire(handles + (size_t)i * HANDLE_WIRE_SIZE);
-        operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
+        error->code = ERROR_NONE;
+        done = apply_all(pool, operation, member, handles, count, now, error);
     }
     slots_charge_deinit(&charge);
-    if (done)
-        error->code = ERROR_NONE;
     return done;
 }

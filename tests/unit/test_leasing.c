@@ -960,7 +960,10 @@ START_TEST(test_leasing_operation_on_what_a_member_freed_is_refused)
 }
 END_TEST
 
-/* Of two objects of bob's one is freed just before the word is changed: the other isn't harmed. */
+/*
+ * Of two objects of bob's one is freed just before the word is changed: that is said, and the other
+ * isn't harmed.
+ */
 static void race(enum pool_operation operation, bool own)
 {
     USE(.capacity = SLOTS);
@@ -969,7 +972,9 @@ static void race(enum pool_operation operation, bool own)
     hold(0, raced);
     hold(1, other);
     comes_between = own ? bob_frees : alice_frees;
-    ck_assert(pool_operate(leased, operation, member, held, 2, broker.now, &error));
+    ck_assert(!pool_operate(leased, operation, member, held, 2, broker.now, &error));
+    ck_assert_int_eq(error.code, ERROR_STALE_HANDLE);
+    ck_assert_uint_eq(error.position, 0);
     ck_assert(!comes_between);
     demand_serve(&broker, leased);
     broker_check(&broker);
@@ -1007,7 +1012,8 @@ START_TEST(test_leasing_operation_on_what_is_detached_may_lose_too)
         raced = bring_about(WAS_DETACHED);
         hold(0, raced);
         comes_between = alice_frees;
-        ck_assert(pool_operate(leased, operations[i], b, held, 1, broker.now, &error));
+        ck_assert(!pool_operate(leased, operations[i], b, held, 1, broker.now, &error));
+        ck_assert_int_eq(error.code, ERROR_STALE_HANDLE);
         ck_assert(!comes_between);
         broker_check(&broker);
         ck_assert_uint_eq(member_word(leased, raced),

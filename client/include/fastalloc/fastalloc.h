@@ -277,9 +277,9 @@ enum fastalloc_zero {
  *             allocated. A faulty one can free or damage objects of others in this pool, or write
  *             into slots that aren't its own. It can't harm other pools, nor the daemon, which takes
  *             damaged slots out of use and says so (fastalloc_pool_info_t, event "damaged").
- *   Batches.  fastalloc_free_many() frees all or none, unless another thread or process frees or
- *             retains one of the same handles at the same time: then the rest is freed, and the
- *             error says which handle was too late.
+ *   Batches.  What fastalloc_free_many(), fastalloc_retain() and their like do they do to all handles
+ *             or none, unless another thread or process frees or retains one of them at the same time:
+ *             then it is done to the rest, and the error says which handle was too late.
  *   Figures.  Statistics, usage and events are as of the last time that the daemon looked at all
  *             slots: when it is asked for them by name, when a request finds no room, and by itself
  *             every second while they change, else after 2, 4, ... 64 seconds. Totals are exact
