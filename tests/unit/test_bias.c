@@ -485,7 +485,7 @@ static uint32_t thread_with_objects(uint32_t count)
 START_TEST(test_bias_request_on_an_object_revokes_its_thread_once)
 {
     for (size_t i = 0; i < OPERATIONS; i++) {
-        USE(.capacity = 4 * SLOTS);
+        USE(.capacity = UINT64_C(4) * SLOTS);
         uint32_t thread = thread_with_objects(4);
         ck_assert(request(operations[i], 3));
         ck_assert_uint_eq(barriers, 1);
@@ -502,7 +502,7 @@ END_TEST
 
 START_TEST(test_bias_request_revokes_each_thread_of_the_batch)
 {
-    USE(.capacity = 4 * SLOTS);
+    USE(.capacity = UINT64_C(4) * SLOTS);
     uint32_t indices[4], threads[3];
     for (uint32_t i = 0; i < 3; i++) {
         threads[i] = thread_with(1);
