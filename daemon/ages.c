@@ -48,12 +48,20 @@ int64_t ages_end(struct ages *ages, uint32_t index, int64_t now)
     return now - ages->since[index];
 }
 
+static int64_t due(const struct ages *ages, uint32_t index)
+{
+    int64_t since = ages->since[index];
+    return ages->limit > AGES_NEVER - since ? AGES_NEVER : since + ages->limit;
+}
+
 int64_t ages_next(const struct ages *ages)
 {
-    if (ages->limit == 0 || ages->next == CHAIN_END)
-        return AGES_NEVER;
-    int64_t since = ages->since[ages->next];
-    return ages->limit > AGES_NEVER - since ? AGES_NEVER : since + ages->limit;
+    return ages->limit == 0 || ages->next == CHAIN_END ? AGES_NEVER : due(ages, ages->next);
+}
+
+bool ages_is_due(const struct ages *ages, uint32_t index, int64_t now)
+{
+    return ages->limit > 0 && due(ages, index) <= now;
 }
 
 uint32_t ages_count(struct ages *ages, int64_t now, uint32_t *first)

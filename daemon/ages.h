@@ -9,6 +9,7 @@
 #ifndef DAEMON_AGES_H
 #define DAEMON_AGES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/chain.h"
@@ -38,6 +39,8 @@ int64_t ages_end(struct ages *ages, uint32_t index, int64_t now);
 
 /* When the next object will have been held for too long; AGES_NEVER. */
 int64_t ages_next(const struct ages *ages);
+/* Whether the slot, which is held, is for too long by now. */
+bool ages_is_due(const struct ages *ages, uint32_t index, int64_t now);
 /* Counts those that are by now. Returns how many became so; *first is the longest held of them. */
 uint32_t ages_count(struct ages *ages, int64_t now, uint32_t *first);
 

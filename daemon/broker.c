@@ -241,6 +241,7 @@ static void on_long_held(void *context, struct deadline *deadline)
     struct pool *pool = (struct pool *)((char *)deadline - offsetof(struct pool, long_held));
     struct layout_counters *counters = &pool->ctl->counters;
     uint32_t first;
+    leasing_check_held(broker, pool);
     uint32_t count = ages_count(&pool->ages, broker->now, &first);
     if (count > 0) {
         uint32_t holder = ledger_holder(&pool->ledger, first);

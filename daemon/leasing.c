@@ -49,6 +49,14 @@ void leasing_glance(struct broker *broker, struct pool *pool)
         leasing_look(broker, pool);
 }
 
+void leasing_check_held(struct broker *broker, struct pool *pool)
+{
+    if (!pool_is_leased(pool))
+        return;
+    pool_check_held(pool, broker->now);
+    leasing_tell(broker, pool);
+}
+
 static void on_look(void *context, struct deadline *deadline)
 {
     struct broker *broker = context;

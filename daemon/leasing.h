@@ -48,6 +48,9 @@ void leasing_look(struct broker *broker, struct pool *pool);
  */
 void leasing_glance(struct broker *broker, struct pool *pool);
 
+/* Before some are counted as held for too long: members may have freed them since they were seen. */
+void leasing_check_held(struct broker *broker, struct pool *pool);
+
 /* Says what was seen of the pool: its usage, its damage. */
 void leasing_tell(struct broker *broker, struct pool *pool);
 

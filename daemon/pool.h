@@ -262,6 +262,8 @@ bool pool_is_tight(const struct pool *pool);
 void pool_harvest(struct pool *pool, int64_t now);
 /* Takes back all that members returned, and all that they have cached. */
 void pool_harvest_all(struct pool *pool, int64_t now);
+/* Looks at the words of those that are about to be counted as held for too long, each of them once. */
+void pool_check_held(struct pool *pool, int64_t now);
 /* Looks at all words, and counts what happened since. Returns whether anything did. */
 bool pool_sweep(struct pool *pool, int64_t now);
 

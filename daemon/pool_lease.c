@@ -280,6 +280,16 @@ bool pool_sweep(struct pool *pool, int64_t now)
     return counters->total_allocations + counters->total_deallocations != before;
 }
 
+void pool_check_held(struct pool *pool, int64_t now)
+{
+    const struct ages *ages = &pool->ages;
+    for (uint32_t index = ages->next, next; index != CHAIN_END && ages_is_due(ages, index, now);
+         index = next) {
+        next = ages->links[index].next;
+        pool_check_word(pool, index, now);
+    }
+}
+
 /* Others may yet return what it held, once: then it is looked at anew. */
 void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t now)
 {

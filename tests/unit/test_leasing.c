@@ -1367,6 +1367,47 @@ START_TEST(test_leasing_object_that_took_the_place_of_another_is_new)
 }
 END_TEST
 
+static void check_held_long(uint32_t now, uint32_t ever)
+{
+    const struct layout_counters *counters = &leased->ctl->counters;
+    ck_assert_uint_eq(counters->held_long, now);
+    ck_assert_uint_eq(counters->total_held_long, ever);
+}
+
+/* One of four is: one is in alice's cache again, one bob freed, one she freed and allocated anew. */
+START_TEST(test_leasing_held_for_too_long_is_what_still_is)
+{
+    USE(.capacity = SLOTS, .hold_limit = 10 * SECOND);
+    ck_assert_uint_eq(lease(alice, 4), 4);
+    allocate(a, 0, 4);
+    leasing_look(&broker, leased);
+    free_quietly(alice, slots[0]);
+    free_quietly(bob, slots[1]);
+    free_quietly(alice, slots[2]);
+    allocate(a, 2, 1);
+    pass_to(10 * SECOND - 1);
+    check_held_long(0, 0);
+    pass_to(10 * SECOND);
+    check_held_long(1, 1);
+    ck_assert_uint_eq(pool_usage(leased), 2);
+    pass_to(20 * SECOND);
+    check_held_long(2, 2);
+}
+END_TEST
+
+START_TEST(test_leasing_word_of_what_is_held_for_too_long_may_be_damaged)
+{
+    USE(.capacity = SLOTS, .hold_limit = 10 * SECOND);
+    lease(alice, 1);
+    allocate(a, 0, 1);
+    leasing_look(&broker, leased);
+    word_replace(&leased->words[slots[0]], slot_word(1, b, SLOT_LIVE));
+    pass_to(10 * SECOND);
+    check_held_long(0, 0);
+    ck_assert(leased->damaged);
+}
+END_TEST
+
 static uint32_t glanced_usage(void)
 {
     leasing_glance(&broker, leased);
@@ -1839,6 +1880,8 @@ SUITE_MAIN_WITH(
     test_leasing_retired_slot_serves_nobody_who_waits, test_leasing_totals_are_exact_after_a_sweep,
     test_leasing_usage_and_ages_are_what_sweeps_saw,
     test_leasing_object_that_took_the_place_of_another_is_new,
+    test_leasing_held_for_too_long_is_what_still_is,
+    test_leasing_word_of_what_is_held_for_too_long_may_be_damaged,
     test_leasing_glances_at_many_slots_now_and_then, test_leasing_glances_at_few_slots_each_time,
     test_leasing_looks_by_itself_only_while_somebody_has_it_mapped,
     test_leasing_looks_less_often_while_nothing_is_new, test_leasing_look_finds_what_nobody_told_of,
