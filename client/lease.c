@@ -83,7 +83,10 @@ static void open_ways(const struct lease *lease, struct cache *cache)
     cache->ceiling = revoked || !lease->frees ? 0 : LEASE_MAX;
 }
 
-/* One ended in the middle: what it announced it hasn't done; and there may be more slots by now. */
+/*
+ * One ended in the middle: what it announced is withdrawn, now that it was done otherwise, or can't be.
+ * (Not before that: to others it is the thread's to do.) And there may be more slots by now.
+ */
 static void begin_slowly(const struct lease *lease, struct cache *cache)
 {
     bias_withdraw(cache->line);
@@ -345,13 +348,14 @@ bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle)
     struct cache *cache = cache_find(lease->caches.serial);
     if (!cache || handle.pool != lease->id || handle.index >= field32_load(lease->capacity))
         return false;
-    begin_slowly(lease, cache);
     uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
-    if ((live ^ lease_rotated(handle)) != cache->key ||
-        __builtin_add_overflow(live, LEASE_FREED, &freed) || !word_exchange(word, live, freed))
-        return false;
-    keep(lease, cache, handle.index, freed);
-    return true;
+    bool given = (live ^ lease_rotated(handle)) == cache->key &&
+                 !__builtin_add_overflow(live, LEASE_FREED, &freed) &&
+                 word_exchange(word, live, freed);
+    begin_slowly(lease, cache);
+    if (given)
+        keep(lease, cache, handle.index, freed);
+    return given;
 }
 
 void lease_settle_last(struct lease *lease, struct cache *cache)
@@ -502,7 +506,9 @@ int lease_free_many(struct lease *lease, const fastalloc_handle_t *handles, size
         return result;
     for (size_t i = 0; i < count; i++) {
         enum error_code problem =
-            lease_give(lease, handles[i]) ? ERROR_NONE : free_one(lease, handles[i]);
+            lease_give(lease, handles[i]) || lease_give_locked(lease, handles[i])
+                ? ERROR_NONE
+                : free_one(lease, handles[i]);
         if (problem != ERROR_NONE && result == 0)
             result = raise_handle(lease, problem, i, handles[i], error);
     }
@@ -544,12 +550,12 @@ bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle)
     uint64_t live;
     if (!cache || cache->count <= cache->low || lease->fills)
         return false;
-    begin_slowly(lease, cache);
     uint32_t index = cache_pop(cache);
-    if (!lease_allocate(&lease->words[index], cache->cached, &live))
-        return false;
-    *handle = lease_handle(lease, index, live);
-    return true;
+    bool taken = lease_allocate(&lease->words[index], cache->cached, &live);
+    begin_slowly(lease, cache);
+    if (taken)
+        *handle = lease_handle(lease, index, live);
+    return taken;
 }
 
 /* Refilled once: what is taken back at once is asked for in turn. */
@@ -675,7 +681,7 @@ int lease_init(struct lease *lease, struct fastalloc_pool *pool, uint32_t member
     lease->fills = pool->content_size > 0 || mapping->flags & LAYOUT_ZERO_ALLOCATE;
     lease->frees = !(mapping->flags & LAYOUT_ZERO_FREE);
     lease->owner_frees = mapping->flags & LAYOUT_OWNER_FREES;
-    lease->biased = bias_register() && bias_barrier();
+    lease->biased = lease->frees && bias_register() && bias_barrier();
     lease->id = pool->id;
     lease->nonce = mapping->identity << 48;
     lease->capacity = &ctl->capacity;

@@ -76,8 +76,8 @@ int lease_free_many(struct lease *lease, const fastalloc_handle_t *handles, size
                     fastalloc_error_t *error);
 
 /*
- * The same as lease_take() and lease_give(), which come first, of a thread that was revoked. False:
- * nothing was done.
+ * The same as lease_take() and lease_give(), which come first, of a thread that was revoked: it does
+ * what these announced. False: nothing was done.
  */
 bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle);
 bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle);
