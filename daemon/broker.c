@@ -263,15 +263,27 @@ static int64_t quiet_until(const struct pool *pool)
     return after > DEADLINE_NEVER - since ? DEADLINE_NEVER : since + after;
 }
 
+/* The same with what members of a leased pool did meanwhile. Not too soon again, if they were busy. */
+static int64_t look_whether_quiet(struct broker *broker, struct pool *pool)
+{
+    leasing_look(broker, pool);
+    int64_t until = quiet_until(pool), earliest = broker->now + leasing_pause(pool);
+    return until > broker->now && until < earliest ? earliest : until;
+}
+
 static void on_trim(void *context, struct deadline *deadline)
 {
     struct broker *broker = context;
     struct pool *pool = (struct pool *)((char *)deadline - offsetof(struct pool, trim));
-    if (quiet_until(pool) <= broker->now) {
+    int64_t until = quiet_until(pool);
+    if (until <= broker->now)
+        until = look_whether_quiet(broker, pool);
+    if (until <= broker->now) {
         pool->trimmed_at = broker->now;
         broker_trim(broker, pool);
+        until = quiet_until(pool);
     }
-    deadline_set(&broker->deadlines, deadline, quiet_until(pool));
+    deadline_set(&broker->deadlines, deadline, until);
 }
 
 uint64_t broker_trim(struct broker *broker, struct pool *pool)

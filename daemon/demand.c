@@ -24,12 +24,12 @@ struct demand {
 
 /* ---- Room ------------------------------------------------------------------------------------ */
 
-enum room { ROOM_YES, ROOM_SOON, ROOM_NO };
+enum room { ROOM_YES, ROOM_SOON, ROOM_NO, ROOM_NEVER };
 
-/* The capacity that leaves room for it, as things are now, with what is reserved still free. */
-static uint64_t needed_capacity(const struct pool *pool, const struct demand *demand)
+/* The capacity that leaves room for it where so many are idle, with what is reserved still free. */
+static uint64_t needed_capacity(const struct pool *pool, const struct demand *demand, uint32_t idle)
 {
-    uint32_t used = pool_capacity(pool) - ledger_count(&pool->ledger, SLOT_MEMBER_NONE);
+    uint32_t used = pool_capacity(pool) - idle;
     return (uint64_t)used + pool_reserved(pool, demand->priority) + demand->count;
 }
 
@@ -38,7 +38,7 @@ static enum room grow(struct broker *broker, struct pool *pool, const struct dem
                       struct error *why)
 {
     uint32_t capacity = pool_capacity(pool);
-    uint64_t needed = needed_capacity(pool, demand);
+    uint64_t needed = needed_capacity(pool, demand, ledger_count(&pool->ledger, SLOT_MEMBER_NONE));
     if (pool->growing.active)
         return ROOM_SOON;
     if (needed > pool_capacity_max(pool))
@@ -84,7 +84,7 @@ static enum room make_room(struct broker *broker, struct pool *pool, const struc
 }
 
 /* Whether there could ever be enough, as the pool is now. */
-static bool is_possible(const struct pool *pool, const struct demand *demand)
+static bool can_ever_fit(const struct pool *pool, const struct demand *demand)
 {
     uint64_t most =
         pool->growth.kind == GROWTH_NONE ? pool_capacity(pool) : pool_capacity_max(pool);
@@ -93,26 +93,32 @@ static bool is_possible(const struct pool *pool, const struct demand *demand)
 
 /* ---- Refusing -------------------------------------------------------------------------------- */
 
+/* For people: what members have cached isn't taken back for what there can never be. */
+static uint32_t idle_or_cached(const struct pool *pool)
+{
+    return ledger_count(&pool->ledger, SLOT_MEMBER_NONE) + pool_cached(pool);
+}
+
 static void fill_fields(const struct broker *broker, struct error *error, const struct pool *pool,
                         const struct demand *demand)
 {
+    uint32_t idle = idle_or_cached(pool), reserved = pool_reserved(pool, demand->priority);
     name_copy(error->pool, pool->ctl->name);
     notice_describe_holders(broker, pool, error->holders);
     error->capacity = pool_capacity(pool);
     error->allocated = pool_usage(pool);
     error->requested = demand->count;
     error->waiters = pool->waiters.count;
-    error->reserved =
-        ledger_count(&pool->ledger, SLOT_MEMBER_NONE) - pool_room(pool, demand->priority);
+    error->reserved = idle < reserved ? idle : reserved;
 }
 
 static const char *advise(const struct pool *pool, const struct demand *demand)
 {
     uint32_t idle = pool_capacity(pool) - pool_usage(pool);
-    if (!is_possible(pool, demand) && pool_reserved(pool, demand->priority) > 0)
+    if (!can_ever_fit(pool, demand) && pool_reserved(pool, demand->priority) > 0)
         return "beside its reserve it never has that many; give the request a higher priority, or "
                "have its maximum raised";
-    if (!is_possible(pool, demand))
+    if (!can_ever_fit(pool, demand))
         return "it never has that many to give; ask for fewer, or have its maximum raised";
     if (idle >= demand->count && pool_room(pool, demand->priority) < demand->count)
         return "what is left is reserved for more important requests";
@@ -124,7 +130,7 @@ static void set_exhausted(const struct broker *broker, struct error *error, cons
                           const struct demand *demand)
 {
     uint32_t capacity = pool_capacity(pool), usage = pool_usage(pool);
-    uint64_t needed = needed_capacity(pool, demand);
+    uint64_t needed = needed_capacity(pool, demand, idle_or_cached(pool));
     bool grows = pool->growth.kind != GROWTH_NONE && needed > pool_capacity_max(pool);
     error_set(error, grows ? ERROR_MAX_CAPACITY_EXCEEDED : ERROR_POOL_EXHAUSTED,
               "pool '%s' is exhausted%s: %" PRIu32 " of %" PRIu32 " slots allocated, %" PRIu32
@@ -311,6 +317,24 @@ static bool is_queued(struct broker *broker, struct pool *pool, const struct dem
     return waitqueue_is_ahead(&pool->waiters, demand->priority);
 }
 
+static enum room find_room(struct broker *broker, struct pool *pool, const struct demand *demand,
+                           struct error *why)
+{
+    bool queued = is_queued(broker, pool, demand);
+    if (!can_ever_fit(pool, demand)) {
+        leasing_peek(broker, pool);
+        return ROOM_NEVER;
+    }
+    if (queued)
+        return pool->growing.active ? ROOM_SOON : ROOM_NO;
+    enum room room = make_room(broker, pool, demand, true, why);
+    /* It will wait for the growth, which members didn't know when they were looked at. */
+    if (room == ROOM_SOON && !demand->waits &&
+        leasing_gather(broker, pool, demand->priority, demand->count, true))
+        return ROOM_YES;
+    return room;
+}
+
 /* With the slots charged; whoever isn't granted any gives the charge back. */
 static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
                                   const struct demand *demand, int64_t timeout,
@@ -319,23 +343,15 @@ static enum broker_outcome decide(struct broker *broker, struct waiter *wanted,
     struct pool *pool = wanted->pool;
     struct error why; /* a kilobyte, of which nothing is needed unless something fails */
     why.code = ERROR_NONE;
-    if (!is_possible(pool, demand))
-        return refuse(broker, pool, demand, &why, error);
-    bool queued = is_queued(broker, pool, demand);
-    enum room room = !queued                ? make_room(broker, pool, demand, true, &why)
-                     : pool->growing.active ? ROOM_SOON
-                                            : ROOM_NO;
+    enum room room = find_room(broker, pool, demand, &why);
+    bool may_wait = room == ROOM_SOON || (room == ROOM_NO && demand->waits);
 
     if (room == ROOM_YES &&
         grant(broker, pool, demand, &wanted->slots, broker->handles, reply, &why))
         return BROKER_DONE;
-    if (room == ROOM_YES || (timeout == 0 && room != ROOM_SOON))
+    if (!may_wait)
         return refuse(broker, pool, demand, &why, error);
-    wanted->growth_only = timeout == 0;
-    if (wanted->growth_only && !queued &&
-        leasing_gather(broker, pool, demand->priority, demand->count, true) &&
-        grant(broker, pool, demand, &wanted->slots, broker->handles, reply, &why))
-        return BROKER_DONE;
+    wanted->growth_only = !demand->waits;
     return wait_for_room(broker, wanted, timeout, error);
 }
 
@@ -354,14 +370,10 @@ static bool charge(struct broker *broker, struct pool *pool, const struct demand
     return true;
 }
 
-enum broker_outcome demand_request(struct broker *broker, struct session *session,
-                                   const struct membership *membership,
-                                   const struct allocate_request *request, uint32_t msgid,
-                                   struct allocate_reply *reply, struct error *error)
+static struct demand demand_from(const struct membership *membership,
+                                 const struct allocate_request *request)
 {
-    struct pool *pool = membership->pool;
-    uint32_t capacity = pool_capacity(pool);
-    struct demand demand = {
+    return (struct demand){
         .member = membership->member,
         .count = request->count ? request->count : 1,
         .priority = priority_of(request),
@@ -369,6 +381,43 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
         .waits = request->timeout != 0,
         .request = request->request,
     };
+}
+
+static bool allow_evictable(struct pool *pool, struct error *error)
+{
+    if (pool_is_leased(pool)) {
+        error_set(error, ERROR_INVALID_ARGUMENT,
+                  "pool '%s' is leased, its objects can't be evictable; make it brokered, or leave "
+                  "that out",
+                  pool->ctl->name);
+        name_copy(error->field, "evictable");
+        return false;
+    }
+    if (pool_allow_evictable(pool) == 0)
+        return true;
+    error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for evictable objects");
+    return false;
+}
+
+/* What a decision may have changed for others; the pool had that capacity before. */
+static void follow_up(struct broker *broker, struct pool *pool, enum broker_outcome outcome,
+                      uint32_t capacity)
+{
+    bool grown = outcome == BROKER_DONE && growing_look_ahead(broker, pool);
+    if (grown || pool_capacity(pool) > capacity)
+        demand_serve(broker, pool); /* less important ones */
+    pool_relax(pool);
+    leasing_settle(broker, pool); /* whom this one overtook, or took back the slots for */
+}
+
+enum broker_outcome demand_request(struct broker *broker, struct session *session,
+                                   const struct membership *membership,
+                                   const struct allocate_request *request, uint32_t msgid,
+                                   struct allocate_reply *reply, struct error *error)
+{
+    struct pool *pool = membership->pool;
+    uint32_t capacity = pool_capacity(pool);
+    struct demand demand = demand_from(membership, request);
     struct waiter wanted = {
         .since = broker->now,
         .pool = pool,
@@ -380,18 +429,8 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
         .request = demand.request,
         .msgid = msgid,
     };
-    if (demand.evictable && pool_is_leased(pool)) {
-        error_set(error, ERROR_INVALID_ARGUMENT,
-                  "pool '%s' is leased, its objects can't be evictable; make it brokered, or leave "
-                  "that out",
-                  pool->ctl->name);
-        name_copy(error->field, "evictable");
+    if (demand.evictable && !allow_evictable(pool, error))
         return BROKER_REFUSED;
-    }
-    if (demand.evictable && pool_allow_evictable(pool) < 0) {
-        error_set(error, ERROR_OUT_OF_MEMORY, "the daemon has no memory for evictable objects");
-        return BROKER_REFUSED;
-    }
     if (!charge(broker, pool, &demand, &wanted.slots, error)) {
         leasing_settle(broker, pool);
         return BROKER_REFUSED;
@@ -399,11 +438,7 @@ enum broker_outcome demand_request(struct broker *broker, struct session *sessio
     enum broker_outcome outcome = decide(broker, &wanted, &demand, request->timeout, reply, error);
     if (outcome == BROKER_REFUSED)
         slots_charge_deinit(&wanted.slots);
-    bool grown = outcome == BROKER_DONE && growing_look_ahead(broker, pool);
-    if (grown || pool_capacity(pool) > capacity)
-        demand_serve(broker, pool); /* less important ones */
-    pool_relax(pool);
-    leasing_settle(broker, pool); /* whom this one overtook, or took back the slots for */
+    follow_up(broker, pool, outcome, capacity);
     return outcome;
 }
 

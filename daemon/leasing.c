@@ -34,19 +34,36 @@ void leasing_settle(struct broker *broker, struct pool *pool)
     broker_arm_pool(broker, pool);
 }
 
+int64_t leasing_pause(const struct pool *pool)
+{
+    return pool_is_leased(pool) ? (int64_t)pool_capacity(pool) * LEASING_GLANCE_NS : 0;
+}
+
+static void sweep(const struct broker *broker, struct pool *pool)
+{
+    pool_sweep(pool, broker->now);
+    pool->glance_at = broker->now + leasing_pause(pool);
+}
+
 void leasing_look(struct broker *broker, struct pool *pool)
 {
     if (!pool_is_leased(pool))
         return;
-    pool_sweep(pool, broker->now);
-    pool->glance_at = broker->now + (int64_t)pool_capacity(pool) * LEASING_GLANCE_NS;
+    sweep(broker, pool);
     leasing_settle(broker, pool);
+}
+
+void leasing_peek(const struct broker *broker, struct pool *pool)
+{
+    if (pool_is_leased(pool) &&
+        (pool_capacity(pool) <= LEASING_GLANCE_FREE || broker->now >= pool->glance_at))
+        sweep(broker, pool);
 }
 
 void leasing_glance(struct broker *broker, struct pool *pool)
 {
-    if (pool_capacity(pool) <= LEASING_GLANCE_FREE || broker->now >= pool->glance_at)
-        leasing_look(broker, pool);
+    leasing_peek(broker, pool);
+    leasing_settle(broker, pool);
 }
 
 void leasing_check_held(struct broker *broker, struct pool *pool)

@@ -42,11 +42,16 @@ void leasing_ring(struct broker *broker, const struct session *session);
 /* Brings the pool's numbers up to now. */
 void leasing_look(struct broker *broker, struct pool *pool);
 
+/* Nanoseconds between looks at its words, so that these take a tenth of the time. */
+int64_t leasing_pause(const struct pool *pool);
+
 /*
  * The same for who may ask for them without any right to the pool: not if it has many slots and was
  * looked at just before.
  */
 void leasing_glance(struct broker *broker, struct pool *pool);
+/* The same for who settles by himself. */
+void leasing_peek(const struct broker *broker, struct pool *pool);
 
 /* Before some are counted as held for too long: members may have freed them since they were seen. */
 void leasing_check_held(struct broker *broker, struct pool *pool);

@@ -224,8 +224,9 @@ static void check_gathers_nothing(uint32_t count, uint32_t priority)
     REFUSES(ERROR_POOL_EXHAUSTED, bob, leased, 0, .count = count, .priority = priority);
     REFUSES(ERROR_POOL_EXHAUSTED, bob, leased, 0, .count = count, .priority = priority,
             .timeout = FOREVER);
-    for (uint32_t i = 0; i < 2; i++)
-        ck_assert_int_eq(state_of(slots[i]), SLOT_CACHED);
+    ck_assert_int_eq(state_of(slots[1]), SLOT_CACHED);
+    ck_assert_uint_eq(error.allocated, 1);
+    ck_assert_uint_eq(error.reserved, priority == CRITICAL ? 0 : 3);
     ck_assert(!pool_is_tight(leased));
 }
 
@@ -233,8 +234,15 @@ START_TEST(test_leasing_gathers_nothing_for_what_there_can_never_be)
 {
     USE(.capacity = SLOTS, .reserve_critical = 3);
     ck_assert_uint_eq(lease(alice, 2), 2);
+    allocate(a, 0, 1);
     check_gathers_nothing(SLOTS + 1, CRITICAL);
     check_gathers_nothing(SLOTS - 2, NORMAL);
+    USE(.capacity = SLOTS, .capacity_max = SLOTS + 1, .growth = "linear:1");
+    ck_assert_uint_eq(lease(alice, 2), 2);
+    allocate(a, 0, 1);
+    REFUSES(ERROR_MAX_CAPACITY_EXCEEDED, bob, leased, 0, .count = SLOTS + 2);
+    ck_assert_uint_eq(error.requested, SLOTS + 3);
+    ck_assert_int_eq(state_of(slots[1]), SLOT_CACHED);
 }
 END_TEST
 
@@ -1222,6 +1230,38 @@ static void check_used_up(uint32_t index)
     ck_assert(!leased->damaged);
 }
 
+/* Members that allocate and free by themselves are as little quiet as those that ask. */
+START_TEST(test_leasing_busy_pool_is_not_trimmed)
+{
+    const int64_t step = SECOND / 100, end = 5 * SECOND;
+    USE(.capacity = SLOTS, .trim_after = SECOND / 2);
+    ck_assert_uint_eq(lease(alice, 4), 4);
+    for (int64_t at = step; at <= end; at += step) {
+        allocate(a, 0, 4);
+        for (uint32_t i = 0; i < 4; i++)
+            ck_assert(member_free(leased, a, slots[i]));
+        pass_to(at);
+    }
+    ck_assert_uint_eq(pool_cached(leased), 4);
+    pass_to(end + SECOND / 2);
+    pass_to(end + SECOND);
+    ck_assert_uint_eq(pool_cached(leased), 0);
+    ck_assert_int_ge(leased->trimmed_at, end);
+}
+END_TEST
+
+/* However soon it is to be trimmed, looking at it takes but a part of the time. */
+START_TEST(test_leasing_busy_pool_is_looked_at_now_and_then)
+{
+    USE(.capacity = SLOTS, .trim_after = 1);
+    ck_assert_uint_eq(lease(alice, 1), 1);
+    allocate(a, 0, 1);
+    pass_to(1);
+    ck_assert_uint_eq(pool_usage(leased), 1);
+    ck_assert_int_ge(leased->trim.at, 1 + (int64_t)SLOTS * LEASING_GLANCE_NS);
+}
+END_TEST
+
 START_TEST(test_leasing_slot_whose_generations_are_used_up_is_out_of_use)
 {
     enum { OWN, FOREIGN, REQUEST, DEATH, ENDS };
@@ -1874,7 +1914,8 @@ SUITE_MAIN_WITH(
     test_leasing_quota_lets_hold_and_adopt_once_caches_are_taken_back,
     test_leasing_quota_may_find_that_the_object_is_gone, test_leasing_pool_grows_once_all_is_live,
     test_leasing_pool_grows_ahead_of_grants, test_leasing_pool_that_is_grown_serves_who_waits,
-    test_leasing_trim_takes_back_what_is_cached,
+    test_leasing_trim_takes_back_what_is_cached, test_leasing_busy_pool_is_not_trimmed,
+    test_leasing_busy_pool_is_looked_at_now_and_then,
     test_leasing_slot_whose_generations_are_used_up_is_out_of_use,
     test_leasing_slot_that_was_only_cached_is_not_used_up,
     test_leasing_retired_slot_serves_nobody_who_waits, test_leasing_totals_are_exact_after_a_sweep,
