@@ -30,6 +30,17 @@ static uint64_t freed_until(uint64_t word)
     return slot_generation(word) - SLOT_GENERATION_FIRST + (slot_state(word) == SLOT_RETIRED);
 }
 
+/*
+ * The object that was seen is gone. If others came and went in its slot since, it may have been
+ * freed at any moment since that look: then nothing is known of how long it was held.
+ */
+static void end_age(struct pool *pool, uint32_t index, uint64_t freed, int64_t now)
+{
+    int64_t held = pool_end_age(pool, index, now);
+    if (freed == 1)
+        tally_handed_on(&pool->ctl->counters, held);
+}
+
 struct seen pool_see(struct pool *pool, uint32_t index, uint64_t word, int64_t now)
 {
     uint64_t before = pool->lease.seen[index];
@@ -38,7 +49,7 @@ struct seen pool_see(struct pool *pool, uint32_t index, uint64_t word, int64_t n
     seen.allocated = seen.freed + is - was;
     pool->lease.seen[index] = word;
     if (was && seen.freed > 0)
-        tally_handed_on(&pool->ctl->counters, pool_end_age(pool, index, now));
+        end_age(pool, index, seen.freed, now);
     if (is && seen.allocated > 0)
         ages_begin(&pool->ages, index, now);
     return seen;

@@ -88,6 +88,7 @@ const struct command command_holders = {
     .description =
         "Most first. \"For\" is how long what the session holds longest is held, be it with others.\n"
         "\"Detached\" is what outlived its session. What members of a leased pool have cached is taken\n"
-        "back, and held by nobody. In JSON the share of the capacity is a ratio.\n",
+        "back, and held by nobody; \"for\" is the time since the daemon first saw it held. In JSON the\n"
+        "share of the capacity is a ratio.\n",
     .run = run,
 };

@@ -150,7 +150,8 @@ const struct command command_stats = {
         "granted are ratios, 0 to 1, and times are in ns; for people they are in percent and in\n"
         "readable units. \"Cached\" slots are granted to members of a leased pool, which may allocate\n"
         "them; in a brokered one (\"-\") there are none. \"Reclaimed\" are slots whose process ended\n"
-        "without freeing them. p50 and p99 are exact to a quarter.\n",
+        "without freeing them. p50 and p99 are exact to a quarter. How long objects of a leased pool\n"
+        "were held is the time between those looks of the daemon that saw them.\n",
     .options = options,
     .run = run,
 };

@@ -1386,6 +1386,27 @@ START_TEST(test_leasing_usage_and_ages_are_what_sweeps_saw)
 }
 END_TEST
 
+START_TEST(test_leasing_tells_no_time_of_what_came_and_went_between_looks)
+{
+    const struct layout_counters *counters = &leased->ctl->counters;
+    lease(alice, 1);
+    allocate(a, 0, 1);
+    leasing_look(&broker, leased);
+    pass_to(SECOND);
+    ck_assert(member_free(leased, a, slots[0]));
+    allocate_and_free(a, slots[0], 1);
+    ck_assert(member_allocate(leased, a, slots[0]));
+    leasing_look(&broker, leased);
+    ck_assert_uint_eq(counters->total_deallocations, 2);
+    ck_assert_uint_eq(counters->holds.count, 0);
+    pass_to(2 * SECOND);
+    ck_assert(member_free(leased, a, slots[0]));
+    leasing_look(&broker, leased);
+    ck_assert_uint_eq(counters->holds.count, 1);
+    ck_assert_uint_eq(counters->holds.max, SECOND);
+}
+END_TEST
+
 START_TEST(test_leasing_object_that_took_the_place_of_another_is_new)
 {
     USE(.capacity = SLOTS, .hold_limit = 5 * SECOND);
@@ -1920,6 +1941,7 @@ SUITE_MAIN_WITH(
     test_leasing_slot_that_was_only_cached_is_not_used_up,
     test_leasing_retired_slot_serves_nobody_who_waits, test_leasing_totals_are_exact_after_a_sweep,
     test_leasing_usage_and_ages_are_what_sweeps_saw,
+    test_leasing_tells_no_time_of_what_came_and_went_between_looks,
     test_leasing_object_that_took_the_place_of_another_is_new,
     test_leasing_held_for_too_long_is_what_still_is,
     test_leasing_word_of_what_is_held_for_too_long_may_be_damaged,

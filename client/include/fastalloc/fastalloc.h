@@ -283,7 +283,8 @@ enum fastalloc_zero {
  *   Figures.  Statistics, usage and events are as of the last time that the daemon looked at all
  *             slots: when it is asked for them by name, when a request finds no room, and by itself
  *             every second while they change, else after 2, 4, ... 64 seconds. Totals are exact
- *             then; usage, peak and times are those that it saw.
+ *             then; usage and peak are those that it saw, and how long something was held is the
+ *             time between the looks that saw it.
  *   Charges.  Cached slots count against session_slots and user_slots, and are given up before these
  *             refuse anything.
  *   Threads.  Each has a cache of its own in each pool, 40 KiB of memory at most. The slots in it are
