@@ -220,17 +220,18 @@ static void write_duration(uint64_t nanoseconds, char text[DURATION_SIZE])
 
 static int describe(const struct holder_info *holder, char *text, size_t room)
 {
-    char duration[DURATION_SIZE];
+    char duration[DURATION_SIZE] = ""; /* what was seen just now, of a leased pool, has none yet */
     const char *many = holder->slots == 1 ? "" : "s";
     if (holder->session == 0)
         return snprintf(text, room, "the pool itself (detached): %" PRIu64 " slot%s", holder->slots,
                         many);
-    write_duration(holder->oldest, duration);
+    if (holder->oldest > 0)
+        write_duration(holder->oldest, duration);
     return snprintf(text, room,
                     "session %" PRIu64 " '%s' (pid %" PRIu32 ", uid %" PRIu32 "): %" PRIu64
-                    " slot%s, for up to %s",
+                    " slot%s%s%s",
                     holder->session, holder->name, holder->pid, holder->uid, holder->slots, many,
-                    duration);
+                    holder->oldest > 0 ? ", for up to " : "", duration);
 }
 
 void notice_describe_holders(const struct broker *broker, const struct pool *pool,
