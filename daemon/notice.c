@@ -157,7 +157,7 @@ static void fill_holder(const struct broker *broker, const struct pool *pool, ui
         member == SLOT_MEMBER_POOL ? NULL : pool->accounts[member]->session;
 
     *holder = (struct holder_info){
-        .slots = pool_held(pool, member),
+        .slots = pool_objects(pool, member),
         .oldest = (uint64_t)(broker->now - held_since(broker, pool, member)),
     };
     if (!session)
@@ -174,14 +174,14 @@ static uint32_t find_most(const struct pool *pool, uint32_t *members, uint32_t m
 {
     uint32_t count = 0;
     for (uint32_t member = 1; member < pool->ledger.chain_count; member++) {
-        uint32_t held = pool_held(pool, member), at = count;
-        if (held == 0 || (count == max && held <= pool_held(pool, members[max - 1])))
+        uint32_t held = pool_objects(pool, member), at = count;
+        if (held == 0 || (count == max && held <= pool_objects(pool, members[max - 1])))
             continue;
         if (count == max)
             at--;
         else
             count++;
-        for (; at > 0 && pool_held(pool, members[at - 1]) < held; at--)
+        for (; at > 0 && pool_objects(pool, members[at - 1]) < held; at--)
             members[at] = members[at - 1];
         members[at] = member;
     }

@@ -382,6 +382,15 @@ uint32_t pool_held(const struct pool *pool, uint32_t member)
            holders_member_count(&pool->holders, member);
 }
 
+uint32_t pool_objects(const struct pool *pool, uint32_t member)
+{
+    uint32_t held = pool_held(pool, member);
+    const struct pool_account *account =
+        member < pool->account_count ? pool->accounts[member] : NULL;
+    uint32_t cached = account ? account->cached : 0;
+    return held > cached ? held - cached : 0;
+}
+
 static bool refuse_quota(const struct pool *pool, const char *field, const struct quota *quota,
                          uint32_t count, struct error *error)
 {

@@ -44,6 +44,7 @@ struct pool_account {
     struct quota quota;            /* the session's, in this pool */
     struct user *user;             /* of the pool's users */
     struct slots_charge held;
+    uint32_t cached; /* slots of a leased pool, when all were looked at last */
 };
 
 /* A session's request that the pool grow, which waits for it. */
@@ -187,6 +188,8 @@ bool pool_charge(const struct pool *pool, uint32_t member, uint32_t count,
 
 /* Slots that the member holds, alone or with others. */
 uint32_t pool_held(const struct pool *pool, uint32_t member);
+/* Those of them in which there are objects, as far as was seen. */
+uint32_t pool_objects(const struct pool *pool, uint32_t member);
 
 /* ---- Slots */
 

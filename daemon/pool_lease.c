@@ -266,14 +266,33 @@ void pool_harvest(struct pool *pool, int64_t now)
     tally_seen(pool, sum, now);
 }
 
+static void forget_cached(struct pool *pool)
+{
+    for (uint32_t member = 0; member < pool->account_count; member++)
+        if (pool->accounts[member])
+            pool->accounts[member]->cached = 0;
+}
+
+static void count_if_cached(struct pool *pool, uint32_t index)
+{
+    uint32_t holder = ledger_holder(&pool->ledger, index);
+    uint64_t seen = pool->lease.seen[index];
+    bool free = slot_state(seen) == SLOT_CACHED || slot_state(seen) == SLOT_RETURNED;
+    if (free && holder != SLOT_MEMBER_NONE && holder != SLOT_MEMBER_POOL)
+        pool->accounts[holder]->cached++;
+}
+
 /* Their hints are cleared first: one that is set later tells of something later. */
 static void collect_each(struct pool *pool, enum collected collected, int64_t now)
 {
     struct seen sum = {0};
     for (uint32_t first = 0; first < pool->ledger.fresh; first += LEASE_HINT_SLOTS)
         bits_take(&hints_of(pool)[first / LEASE_HINT_SLOTS]);
-    for (uint32_t index = 0; index < pool->ledger.fresh; index++)
+    forget_cached(pool);
+    for (uint32_t index = 0; index < pool->ledger.fresh; index++) {
         add_seen(&sum, collect(pool, index, collected, now));
+        count_if_cached(pool, index);
+    }
     tally_seen(pool, sum, now);
 }
 
