@@ -87,8 +87,8 @@ const struct command command_holders = {
     .summary = "Show who holds most of a pool, and for how long",
     .description =
         "Most first. \"For\" is how long what the session holds longest is held, be it with others.\n"
-        "\"Detached\" is what outlived its session. What members of a leased pool have cached is taken\n"
-        "back, and held by nobody; \"for\" is the time since the daemon first saw it held. In JSON the\n"
-        "share of the capacity is a ratio.\n",
+        "\"Detached\" is what outlived its session. In a leased pool slots are counted as of when the\n"
+        "daemon last looked, without those that are only cached, and \"for\" is the time since it first\n"
+        "saw an object. In JSON the share of the capacity is a ratio.\n",
     .run = run,
 };

@@ -140,7 +140,8 @@ class TestHolders(WatchCase):
         header, row, _ = self.text("sessions").splitlines()
         self.assertEqual((header.split()[5], row.split()[5]), ("GRANTED", "4"))
         self.assertEqual(self.ok("holders", "small")["holders"][0]["slots"], 3)
-        self.assertEqual(self.ok("sessions")["sessions"][0]["granted"], 3)
+        self.assertEqual(self.ok("stats", "small")["stats"][0]["cached"], 1)
+        self.assertEqual(self.ok("sessions")["sessions"][0]["granted"], 4)
 
     def test_nobody_is_told(self):
         self.small()

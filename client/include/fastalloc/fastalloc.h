@@ -281,10 +281,11 @@ enum fastalloc_zero {
  *             or none, unless another thread or process frees or retains one of them at the same time:
  *             then it is done to the rest, and the error says which handle was too late.
  *   Figures.  Statistics, usage and events are as of the last time that the daemon looked at all
- *             slots: when it is asked for them by name, when a request finds no room, and by itself
- *             every second while they change, else after 2, 4, ... 64 seconds. Totals are exact
- *             then; usage and peak are those that it saw, and how long something was held is the
- *             time between the looks that saw it.
+ *             slots: when it is asked for them by name (of more than 4096 slots not again within
+ *             128 ns for each of them), when a request finds no room, and by itself every second
+ *             while they change, else after 2, 4, ... 64 seconds. Totals are exact then; usage and
+ *             peak are those that it saw, and how long something was held is the time between the
+ *             looks that saw it.
  *   Charges.  Cached slots count against session_slots and user_slots, and are given up before these
  *             refuse anything.
  *   Threads.  Each has a cache of its own in each pool, 40 KiB of memory at most. The slots in it are
