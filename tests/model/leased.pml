@@ -1,26 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Leased pools (docs/decisions/0015-leased-pools.md): a daemon, two members with up to three threads,
- * two slots. README.md says how this corresponds to the C code, and what is seeded by BUG_*.
+ * two slots; and biased threads (docs/decisions/0016-biased-threads.md). README.md says how this
+ * corresponds to the C code, and what is seeded by BUG_*.
  *
  * Each `atomic` has at most one access of shared memory that others could see. Between any two of
  * them everything may happen: other processes' steps, stores reaching memory, deaths.
  */
-#include "memory.pml"
-
 /* ---- Slot words and ledger entries, as in shm/slot.h and shm/layout.h, in fewer bits ------------- */
 
 #define IDLE 0
 #define CACHED 1
 #define LIVE 2
-#define RETURNED 4
+#define RETURNED 3
 
-#define POOL 3 /* the member that owns what was detached */
+/*
+ * Numbers: 0 is nobody's, 1 and 2 are the processes' own, which requests and transfers give, and POOL
+ * is of what was detached; a thread that has one has 4 more than its own. The ledger has processes.
+ */
+#define POOL 3
+#define THREAD_NUMBER(t) (4 | (t))
+#define IS_THREAD(number) ((number) & 4)
+#define THREAD(number) ((number) & 3)
+#define PROCESS(number) (IS_THREAD(number) -> THREAD_OF(THREAD(number)) : (number))
 
-#define SLOT(generation, member, state) ((generation) << 5 | (member) << 3 | (state))
+#define SLOT(generation, number, state) ((generation) << 5 | (number) << 2 | (state))
 #define GENERATION(word) ((word) >> 5)
-#define MEMBER(word) ((word) >> 3 & 3)
-#define STATE(word) ((word) & 7)
+#define NUMBER_IN(word) ((word) >> 2 & 7)
+#define STATE(word) ((word) & 3)
 #define IS_FREE(word) (STATE(word) == CACHED || STATE(word) == RETURNED)
 
 /*
@@ -31,6 +38,46 @@
 #define HOLDER(entry) ((entry) & 3)
 
 #define BIT(s) (1 << (s))
+
+#include "scenarios.pml"
+#include "memory.pml"
+
+/* ---- Biased threads' lines, as in shm/bias.h ----------------------------------------------------- */
+
+#define TAKES 1
+#define GIVES 2
+#ifdef BUG_ANNOUNCED_WITHOUT_GENERATION
+#define ANNOUNCEMENT(generation, s, what) ((s) << 2 | (what))
+#else
+#define ANNOUNCEMENT(generation, s, what) ((generation) << 3 | (s) << 2 | (what))
+#endif
+
+/* By whom a thread is revoked. */
+#define BY_DAEMON 1
+#define BY_MEMBER 2
+#define SETTLED 4
+
+#define HAS_NUMBER(t) ((NUMBERED) & BIT(t))
+
+/* The number of the slots that it caches: without one of its own it is its process's. */
+#ifdef BUG_NUMBER_OF_PROCESS
+#define OWN(t) THREAD_OF(t)
+#else
+#define OWN(t) (HAS_NUMBER(t) -> THREAD_NUMBER(t) : THREAD_OF(t))
+#endif
+
+/* Whose cache it uses, and whose number slots are granted ahead under: as above. */
+#define CACHE(t) (HAS_NUMBER(t) -> (t) : THREAD_OF(t))
+#define GRANTEE_OF(m) (HAS_NUMBER(GRANTEE(m)) -> OWN(GRANTEE(m)) : (m))
+#define CACHE_IS_OF(c, m) ((HAS_NUMBER(c) -> THREAD_OF(c) : (c)) == (m))
+
+/* All threads have passed a barrier, one after the other; who has no number stores nothing plainly. */
+inline barrier()
+{
+    DRAINED(1);
+    DRAINED(2);
+    DRAINED(3)
+}
 
 /* ---- Between the processes, besides shared memory ------------------------------------------------ */
 
@@ -46,13 +93,14 @@ bool stopped[4];   /* SIGSTOP, for ever */
 bool ended[4];     /* the daemon has ended its session */
 
 /* Members' own memory. */
-byte guess[3];     /* the slots in the cache: what may be CACHED */
+byte guess[4];     /* the slots in the cache: what may be CACHED */
 byte told[3];      /* the number that the daemon was told about */
 
 /* The daemon's own memory: gone with it. */
 bool waits[3];
 bool look_at_all;  /* the next harvest has to be a full one */
 byte seen[2];      /* each slot's word, when it looked last */
+byte biased;       /* the threads that it hasn't revoked since it granted them slots */
 bool idle;         /* it waits for events */
 
 bool daemon_killed; /* and hasn't started again */
@@ -64,19 +112,22 @@ byte fresh[2];   /* the first generation of which no handle was ever given out *
 byte freeing[4]; /* slot + 1 that the thread is in the middle of freeing, recovering or returning */
 bool busy[4];    /* the thread is in the middle of something */
 byte since[3];   /* slots that have been free ever since the member's request began */
+byte amid[4];    /* what the thread has announced, and hasn't done or given up */
 
 /*
  * A free that isn't over doesn't count, except that a slot is had once the bit stands: until then
  * only the thread knows. Nor does one that is being recovered, or returned as its thread's cache ends.
- * A dead thread's is over when the daemon has ended its session.
+ * A dead thread's is over when the daemon has ended its session. Nor does a slot count that a thread is
+ * in the middle of taking by a plain store.
  */
 #define IN_FREE(s) (freeing[1] == (s) + 1 || freeing[2] == (s) + 1 || freeing[3] == (s) + 1)
+#define IN_TAKE(s)                                                                                     \
+    (STATE(mem[WORD(s)]) == CACHED && IS_THREAD(NUMBER_IN(mem[WORD(s)])) &&                            \
+     amid[THREAD(NUMBER_IN(mem[WORD(s)]))] == ANNOUNCEMENT(GENERATION(mem[WORD(s)]), s, TAKES))
 #define IS_AVAILABLE(s)                                                                                \
     (STATE(mem[WORD(s)]) == IDLE || STATE(mem[WORD(s)]) == RETURNED && mem[HINT] ||                    \
-     IS_FREE(mem[WORD(s)]) && !IN_FREE(s))
+     IS_FREE(mem[WORD(s)]) && !IN_FREE(s) && !IN_TAKE(s) && !alive[s])
 #define AVAILABLE (IS_AVAILABLE(0) | IS_AVAILABLE(1) << 1)
-
-#include "scenarios.pml"
 
 /* What still may happen. */
 byte daemon_deaths = DAEMON_DEATHS;
@@ -90,6 +141,21 @@ inline made_busy(s)
     since[1] = since[1] & ~BIT(s);
     since[2] = since[2] & ~BIT(s)
 }
+
+/*
+ * Who got the handle from another thread sees at least what that one stored before it. The daemon asks
+ * for itself with 0.
+ */
+#define KNOWS(t, s)                                                                                    \
+    (alive[s] && ((t) == 1 || !HOLDS_ANY(1, WORD(s))) && ((t) == 2 || !HOLDS_ANY(2, WORD(s))) &&       \
+     ((t) == 3 || !HOLDS_ANY(3, WORD(s))))
+
+/* The handle's object was freed. */
+#define IS_STALE(s, generation) (!(alive[s] && fresh[s] == (generation) + 1))
+
+/* The thread is in the middle of freeing it, or was when it was killed. */
+#define IS_GIVEN(t, s, generation)                                                                     \
+    (amid[t] == ANNOUNCEMENT(generation, s, GIVES) || killed[THREAD_OF(t)])
 
 /* Somebody gets the handle: the first and only one with this generation. */
 inline got_handle(s, generation)
@@ -110,8 +176,28 @@ inline answered(n, m)
 inline nothing_more(t)
 {
     freeing[t] = 0;
+    amid[t] = 0;
     busy[t] = false;
     s = 0; g = 0; w = 0; x = 0; round = 0
+}
+
+/* From now on others may see what the thread is about to do. */
+inline announce(t, what)
+{
+    atomic {
+        amid[t] = what;
+        store(t, ANNOUNCED(t), amid[t])
+    }
+}
+
+/* The one object of this generation. */
+inline freed(t)
+{
+    assert(alive[s] && fresh[s] == g + 1);
+    assert(g < 7); /* what a word of this model holds */
+    alive[s] = false;
+    amid[t] = 0;
+    freeing[t] = s + 1
 }
 
 /* The next slot of a round. */
@@ -149,26 +235,73 @@ proctype thread(byte t; byte m; byte ops; byte can)
 next:
     {
     if
-    /* allocate: a guess; the word decides (take_one) */
+    /* allocate: a guess; the word decides (lease_take, take_one) */
     :: atomic {
-        (can & ALLOCATES) && ops > 0 && guess[m] != 0 ->
+        (can & ALLOCATES) && ops > 0 && guess[CACHE(t)] != 0 ->
         ops--;
         if
-        :: guess[m] & BIT(0) -> s = 0
-        :: guess[m] & BIT(1) -> s = 1
+        :: guess[CACHE(t)] & BIT(0) -> s = 0
+        :: guess[CACHE(t)] & BIT(1) -> s = 1
         fi;
-        guess[m] = guess[m] & ~BIT(s);
-        w = mem[WORD(s)];
+        guess[CACHE(t)] = guess[CACHE(t)] & ~BIT(s);
+        w = LOAD_BY(t, WORD(s));
         if
-        :: STATE(w) == CACHED && MEMBER(w) == m -> busy[t] = true
+        :: STATE(w) == CACHED && NUMBER_IN(w) == OWN(t) -> busy[t] = true
+        :: else -> nothing_more(t); goto next
+        fi;
+        if
+        :: HAS_NUMBER(t)
+        :: else -> goto take
+        fi
+    };
+    /* Plainly: it is announced, then the thread looks whether it is revoked, then at the word again */
+#ifdef BUG_ANNOUNCED_LATE
+    atomic { x = LOAD_BY(t, REVOKED(t)) };
+#endif
+    announce(t, ANNOUNCEMENT(GENERATION(w), s, TAKES));
+    atomic {
+#ifndef BUG_ANNOUNCED_LATE
+        x = LOAD_BY(t, REVOKED(t));
+#endif
+        if
+        :: x == 0
+        :: else -> goto withdraw
+        fi
+    }
+#ifndef BUG_WORD_SEEN_ONCE
+    atomic {
+        if
+        :: LOAD_BY(t, WORD(s)) == w
+        :: else -> goto withdraw
+        fi
+    }
+#endif
+    atomic {
+        made_busy(s);
+        got_handle(s, GENERATION(w));
+        w = SLOT(GENERATION(w), OWN(t), LIVE);
+        store(t, WORD(s), w);
+        nothing_more(t);
+        goto next
+    }
+    /* Not so: nobody is to go by what was announced. Only then does it look once more. */
+withdraw:
+#ifndef BUG_NOT_WITHDRAWN
+    atomic { store(t, ANNOUNCED(t), 0) }
+#endif
+    atomic {
+        if
+        :: LOAD_BY(t, WORD(s)) == w
         :: else -> nothing_more(t); goto next
         fi
     }
+    /* By compare-and-swap */
+take:
     atomic {
         DRAINED(t) ->
         if
         :: mem[WORD(s)] == w ->
-            mem[WORD(s)] = SLOT(GENERATION(w), m, LIVE);
+            mem[WORD(s)] = SLOT(GENERATION(w), OWN(t), LIVE);
             made_busy(s);
             got_handle(s, GENERATION(w))
         :: else
@@ -195,7 +328,8 @@ next:
         :: else ->
             s = (reply[m] & 7) - 1;
             got_handle(s, GENERATION(mem[WORD(s)]));
-            guess[m] = guess[m] | reply[m] >> 4
+            x = (HAS_NUMBER(GRANTEE(m)) -> GRANTEE(m) : m);
+            guess[x] = guess[x] | reply[m] >> 4
         fi;
         reply[m] = 0;
         req[m] = 0;
@@ -222,59 +356,141 @@ next:
 
     /* a thread ends, and its cache (return_slots) */
     :: atomic {
-        (can & ENDS) && ops > 0 && guess[m] != 0 ->
+        (can & ENDS) && ops > 0 && guess[CACHE(t)] != 0 ->
         ops--;
         busy[t] = true;
         round = ENDING
     }
     goto block;
 
-    /* free, by whatever handle there is; others may free the same (free_one) */
+    /* free, by whatever handle there is; others may free the same (lease_give, free_one) */
     :: atomic {
-        (can & FREES) && ops > 0 && (alive[0] || alive[1]) ->
+        (can & FREES) && ops > 0 && (KNOWS(t, 0) || KNOWS(t, 1)) ->
         ops--;
         busy[t] = true;
         if
-        :: alive[0] -> s = 0
-        :: alive[1] -> s = 1
+        :: KNOWS(t, 0) -> s = 0
+        :: KNOWS(t, 1) -> s = 1
         fi;
         g = fresh[s] - 1;
 #ifdef BUG_LOAD_BEFORE_FREE
-        x = LOAD_BY(t, WAITERS)
+        x = LOAD_BY(t, WAITERS);
 #endif
+        if
+        :: HAS_NUMBER(t)
+        :: else -> goto again
+        fi
+    };
+    /* Plainly, in the same way */
+#ifdef BUG_ANNOUNCED_LATE
+    atomic { x = LOAD_BY(t, REVOKED(t)) };
+#endif
+    announce(t, ANNOUNCEMENT(g, s, GIVES));
+    atomic {
+#ifndef BUG_ANNOUNCED_LATE
+        x = LOAD_BY(t, REVOKED(t));
+#endif
+        if
+        :: x == 0
+        :: else -> goto by_exchange
+        fi
     }
+    atomic {
+        w = LOAD_BY(t, WORD(s));
+        if
+        :: w == SLOT(g, OWN(t), LIVE)
+        :: else -> goto by_exchange
+        fi
+    }
+    atomic {
+        freed(t);
+        w = SLOT(g + 1, OWN(t), CACHED);
+        store(t, WORD(s), w)
+    }
+    /* It is looked at again in place of `waiters`, but if it is revoked; then a fence makes up for that */
+#ifndef BUG_REVOKED_SEEN_ONCE
+    atomic {
+        if
+        :: LOAD_BY(t, REVOKED(t)) == 0
+        :: else -> goto fence
+        fi
+    }
+#endif
+    atomic { guess[CACHE(t)] = guess[CACHE(t)] | BIT(s); nothing_more(t); goto next }
+fence:
+#ifndef BUG_NO_FENCE_AFTER_FREE
+    atomic { DRAINED(t) -> skip }
+#endif
+    goto settle;
+
+by_exchange:
+    atomic { x = 0; store(t, ANNOUNCED(t), 0) }
 again: /* a change of hands is no reason to fail */
     atomic {
-        w = mem[WORD(s)];
+        w = LOAD_BY(t, WORD(s));
         if
         :: STATE(w) == LIVE && GENERATION(w) == g
         :: else -> /* stale, and it is */
-            assert(!(alive[s] && fresh[s] == g + 1));
+            assert(IS_STALE(s, g));
             nothing_more(t);
             goto next
+        fi;
+        if
+        :: IS_THREAD(NUMBER_IN(w)) && NUMBER_IN(w) != OWN(t)
+        :: else -> goto change
         fi
     }
+    /* Another thread's: it is revoked for ever (revoke_other) */
+    atomic {
+        DRAINED(t) ->
+        x = mem[REVOKED(THREAD(NUMBER_IN(w)))];
+        mem[REVOKED(THREAD(NUMBER_IN(w)))] = x | BY_MEMBER;
+        if
+#ifdef BUG_MEMBER_IS_SETTLED
+        :: x & BY_MEMBER -> goto look
+#else
+        :: x & SETTLED -> goto look
+#endif
+        :: else
+        fi
+    }
+#ifndef BUG_FREE_WITHOUT_BARRIER
+    atomic { barrier() }
+#endif
+    atomic { mem[REVOKED(THREAD(NUMBER_IN(w)))] = mem[REVOKED(THREAD(NUMBER_IN(w)))] | SETTLED }
+look:
+    atomic {
+#ifndef BUG_FREE_IGNORES_ANNOUNCED
+        if
+        :: mem[ANNOUNCED(THREAD(NUMBER_IN(w)))] == ANNOUNCEMENT(g, s, GIVES) ->
+            assert(IS_STALE(s, g) || IS_GIVEN(THREAD(NUMBER_IN(w)), s, g));
+            nothing_more(t);
+            goto next
+        :: else
+        fi;
+#endif
+        x = 0
+    }
+change:
     atomic {
         DRAINED(t) ->
         if
         :: mem[WORD(s)] == w
         :: else ->
 #ifdef BUG_FREE_TRIED_ONCE
-            assert(!(alive[s] && fresh[s] == g + 1));
+            assert(IS_STALE(s, g));
             nothing_more(t);
             goto next
 #else
             goto again
 #endif
         fi;
-        assert(alive[s] && fresh[s] == g + 1);
-        assert(g < 7); /* what a word of this model holds */
-        alive[s] = false;
-        freeing[t] = s + 1;
+        freed(t);
 #ifdef BUG_SAME_GENERATION
-        w = SLOT(g, MEMBER(w), (MEMBER(w) == m -> CACHED : RETURNED));
+        w = (PROCESS(NUMBER_IN(w)) == m -> SLOT(g, OWN(t), CACHED) : SLOT(g, NUMBER_IN(w), RETURNED));
 #else
-        w = SLOT(g + 1, MEMBER(w), (MEMBER(w) == m -> CACHED : RETURNED));
+        w = (PROCESS(NUMBER_IN(w)) == m -> SLOT(g + 1, OWN(t), CACHED) :
+                                           SLOT(g + 1, NUMBER_IN(w), RETURNED));
 #endif
         mem[WORD(s)] = w;
         if
@@ -295,7 +511,7 @@ settle:
         x = (round == RECOVERING -> 0 : x);
 #endif
         if
-        :: x == 0 -> guess[m] = guess[m] | BIT(s); settled(t)
+        :: x == 0 -> guess[CACHE(t)] = guess[CACHE(t)] | BIT(s); settled(t)
         :: else
         fi
     }
@@ -305,7 +521,7 @@ aside:
         DRAINED(t) ->
         if
         :: mem[WORD(s)] == w ->
-            mem[WORD(s)] = SLOT(GENERATION(w), m, RETURNED);
+            mem[WORD(s)] = SLOT(GENERATION(w), OWN(t), RETURNED);
             freeing[t] = s + 1
         :: else -> settled(t)
         fi;
@@ -375,17 +591,17 @@ block:
         :: s == 2 && round == ENDING -> goto ring
         :: else -> nothing_more(t); goto next
         fi;
-        w = mem[WORD(s)];
+        w = LOAD_BY(t, WORD(s));
         if
 #ifdef BUG_RECOVERED_ANOTHERS
         :: round == RECOVERING && STATE(w) == RETURNED
 #else
-        :: round == RECOVERING && STATE(w) == RETURNED && MEMBER(w) == m
+        :: round == RECOVERING && STATE(w) == RETURNED && PROCESS(NUMBER_IN(w)) == m
 #endif
-        :: round == ENDING && (guess[m] & BIT(s)) ->
-            guess[m] = guess[m] & ~BIT(s);
+        :: round == ENDING && (guess[CACHE(t)] & BIT(s)) ->
+            guess[CACHE(t)] = guess[CACHE(t)] & ~BIT(s);
             if
-            :: STATE(w) == CACHED && MEMBER(w) == m -> goto aside
+            :: STATE(w) == CACHED && NUMBER_IN(w) == OWN(t) -> goto aside
             :: else -> next_slot(t)
             fi
         :: else -> next_slot(t)
@@ -396,7 +612,7 @@ block:
         DRAINED(t) ->
         if
         :: mem[WORD(s)] == w ->
-            w = SLOT(GENERATION(w), m, CACHED);
+            w = SLOT(GENERATION(w), OWN(t), CACHED);
             mem[WORD(s)] = w;
             freeing[t] = s + 1;
             made_busy(s)
@@ -421,6 +637,8 @@ block:
 #define ENDED 3   /* all of the member `m`, which died */
 #define UNKNOWN 4 /* what the request of `m` was granted that was never answered */
 #define RECOVER 5 /* as FULL; and the ledger's, of which the word says IDLE */
+/* What else threads are revoked for. */
+#define TRANSFER 6
 
 #define PATIENT(n) (waits[n] && (m != (n) || req[n] != ASKS))
 #define TIGHT (LOAD(WAITERS) != 0)
@@ -446,7 +664,8 @@ block:
                                          GENERATION(w) > GENERATION(old))))
 
 /* Whether the word of the slot is its ledger's. */
-#define AGREES(e, w) ((e) == 0 -> STATE(w) == IDLE : STATE(w) != IDLE && MEMBER(w) == HOLDER(e))
+#define AGREES(e, w)                                                                                   \
+    ((e) == 0 -> STATE(w) == IDLE : STATE(w) != IDLE && PROCESS(NUMBER_IN(w)) == HOLDER(e))
 
 #ifdef BUG_SAME_NUMBER_WHEN_WAITING
 /* Who begins to wait in a tight pool takes the number there is. */
@@ -504,17 +723,33 @@ start:
 #ifdef BUG_GENERATION_CHOOSES
         if
         :: w == SLOT(mem[KIND] >> 1, mem[INTENT] >> 3, LIVE) ->
+#elif defined(BUG_NUMBER_CHOOSES)
+        if
+        :: NUMBER_IN(w) == mem[INTENT] >> 3 ->
 #else
         if
-        :: MEMBER(w) == mem[INTENT] >> 3 ->
+        :: PROCESS(NUMBER_IN(w)) == mem[INTENT] >> 3 ->
 #endif
-            store(DAEMON, LEDGER(s), ENTRY(0, MEMBER(w)))
+            e = PROCESS(NUMBER_IN(w));
+            store(DAEMON, LEDGER(s), ENTRY(0, e));
+            e = 0
         :: else
         fi
     }
         atomic { store(DAEMON, KIND, 0) }
     fi;
-    atomic { mode = RECOVER; s = 0; goto walk };
+    /* The dead one's biased threads are known to nobody. */
+    atomic {
+        mode = RECOVER;
+        s = 0;
+#ifndef BUG_RESTART_TAKES_NOBODY
+        biased = NUMBERED;
+#endif
+        if
+        :: biased != 0 -> goto revoke
+        :: else -> goto walk
+        fi
+    };
 
 recovered:
     /* Tight as it was, with a number of its own; or roomy. */
@@ -606,22 +841,27 @@ loop:
 
     /* An object changes hands, from the very word that was checked. */
     :: atomic {
-        transfers > 0 && (alive[0] || alive[1]) ->
+        transfers > 0 && (KNOWS(0, 0) || KNOWS(0, 1)) ->
         if
-        :: alive[0] -> s = 0
-        :: alive[1] -> s = 1
+        :: KNOWS(0, 0) -> s = 0
+        :: KNOWS(0, 1) -> s = 1
         fi;
         w = mem[WORD(s)];
         if
-        :: !ended[1] && MEMBER(w) != 1 -> x = 1
-        :: !ended[2] && MEMBER(w) != 2 -> x = 2
-        :: MEMBER(w) != POOL -> x = POOL
+        :: !ended[1] && PROCESS(NUMBER_IN(w)) != 1 -> x = 1
+        :: !ended[2] && PROCESS(NUMBER_IN(w)) != 2 -> x = 2
+        :: NUMBER_IN(w) != POOL -> x = POOL
         fi;
         assert(IS_POSSIBLE(LOAD(LEDGER(s)), seen[s], w));
         seen[s] = w;
         idle = false;
         transfers--;
-        goto transfer
+        mode = TRANSFER;
+        if
+        :: !IS_THREAD(NUMBER_IN(w)) -> goto transfer
+        :: IS_THREAD(NUMBER_IN(w)) && biased != 0 -> goto revoke
+        :: else -> goto look
+        fi
     }
     fi;
 
@@ -654,7 +894,55 @@ tighten:
 #endif
     :: atomic { !renumber -> skip }
     fi;
-    atomic { renumber = 0; patient = 0; x = 0 };
+    atomic {
+        renumber = 0;
+        patient = 0;
+        x = 0;
+        if
+        :: mode == FULL && biased != 0
+        :: else -> goto harvest
+        fi
+    };
+
+    /*
+     * Before a full harvest, a change of hands, and in recovery (pool_revoke). Who isn't biased has
+     * passed a barrier since it was.
+     */
+revoke:
+#ifdef BUG_BARRIER_FIRST
+    atomic { barrier() };
+#endif
+revoke_next:
+    atomic {
+        DRAINED(DAEMON) ->
+        if
+        :: biased & BIT(1) -> e = 1
+        :: !(biased & BIT(1)) && biased & BIT(2) -> e = 2
+        :: !(biased & BIT(1)) && !(biased & BIT(2)) -> e = 3
+        fi;
+        biased = biased & ~BIT(e);
+        mem[REVOKED(e)] = mem[REVOKED(e)] | BY_DAEMON;
+        e = 0;
+        if
+        :: biased != 0 -> goto revoke_next
+        :: else
+        fi
+    };
+    atomic {
+#if !defined(BUG_NO_BARRIER) && !defined(BUG_BARRIER_FIRST)
+        barrier();
+#endif
+#ifdef BUG_RESTORED_EARLY
+        mem[REVOKED(1)] = mem[REVOKED(1)] & ~BY_DAEMON;
+        mem[REVOKED(2)] = mem[REVOKED(2)] & ~BY_DAEMON;
+        mem[REVOKED(3)] = mem[REVOKED(3)] & ~BY_DAEMON;
+#endif
+        if
+        :: mode == FULL -> goto harvest
+        :: mode == RECOVER -> goto walk
+        :: mode == TRANSFER -> goto look
+        fi
+    };
 
     /* The bit is cleared, then the words are read (pool_harvest, pool_harvest_all). */
 harvest:
@@ -698,8 +986,31 @@ walk:
         :: mode == ENDED && HOLDER(e) == m
         :: mode == UNKNOWN && e == ENTRY(1, m) && STATE(w) == LIVE
         :: else -> tried = false; s++; goto walk
+        fi;
+        if
+        :: STATE(w) == CACHED && IS_THREAD(NUMBER_IN(w)) && mode != ENDED
+        :: else -> goto take_back
         fi
     }
+    /* A thread is in the middle of taking it, and has it. A dead one is in the middle of nothing. */
+    atomic {
+#ifndef BUG_HARVEST_TAKES_ANNOUNCED
+        if
+        :: mem[ANNOUNCED(THREAD(NUMBER_IN(w)))] == ANNOUNCEMENT(GENERATION(w), s, TAKES) ->
+            if
+            :: IN_TAKE(s) -> since[1] = since[1] & ~BIT(s); since[2] = since[2] & ~BIT(s)
+            :: else
+            fi;
+            tried = false;
+            s++;
+            goto walk
+        :: else
+        fi
+#else
+        skip
+#endif
+    };
+take_back:
 #ifdef BUG_LEDGER_FIRST
     atomic { store(DAEMON, LEDGER(s), 0) };
 #endif
@@ -765,11 +1076,16 @@ walked:
         reply[m] = 0;
         taken[m] = false;
         nudge[m] = false;
-        guess[m] = 0;
+        guess[1] = (CACHE_IS_OF(1, m) -> 0 : guess[1]);
+        guess[2] = (CACHE_IS_OF(2, m) -> 0 : guess[2]);
+        guess[3] = (CACHE_IS_OF(3, m) -> 0 : guess[3]);
         since[m] = 0;
         freeing[1] = (THREAD_OF(1) == m -> 0 : freeing[1]);
         freeing[2] = (THREAD_OF(2) == m -> 0 : freeing[2]);
         freeing[3] = (THREAD_OF(3) == m -> 0 : freeing[3]);
+        amid[1] = (THREAD_OF(1) == m -> 0 : amid[1]);
+        amid[2] = (THREAD_OF(2) == m -> 0 : amid[2]);
+        amid[3] = (THREAD_OF(3) == m -> 0 : amid[3]);
         m = 0;
 #ifndef BUG_NO_FULL_AFTER_DEATH
         look_at_all = true;
@@ -811,6 +1127,7 @@ serve:
         :: LOAD(LEDGER(1)) == 0 -> s = 1
         :: else ->
             e = 0;
+            s = 0;
             gathered++;
             if
             :: gathered == 1 -> mode = HINTS; goto harvest
@@ -848,11 +1165,22 @@ serve:
     }
         atomic {
             DRAINED(DAEMON) ->
-            mem[WORD(1 - s)] = SLOT(GENERATION(mem[WORD(1 - s)]), e, CACHED);
-            seen[1 - s] = mem[WORD(1 - s)]
+            mem[WORD(1 - s)] = SLOT(GENERATION(mem[WORD(1 - s)]), GRANTEE_OF(e), CACHED);
+            seen[1 - s] = mem[WORD(1 - s)];
+            if
+            :: HAS_NUMBER(GRANTEE(e))
+            :: else -> goto granted
+            fi
+        }
+        /* The thread may store plainly again, unless a member minds */
+        atomic {
+            DRAINED(DAEMON) ->
+            biased = biased | BIT(GRANTEE(e));
+            mem[REVOKED(GRANTEE(e))] = mem[REVOKED(GRANTEE(e))] & ~BY_DAEMON
         }
     :: atomic { skip }
     fi;
+granted:
     atomic {
         reply[e] = s + 1 | ahead << 4;
         taken[e] = false;
@@ -888,6 +1216,19 @@ done:
         goto loop
     };
 
+look:
+    atomic {
+#ifndef BUG_TRANSFER_IGNORES_ANNOUNCED
+        if
+        :: mem[ANNOUNCED(THREAD(NUMBER_IN(w)))] == ANNOUNCEMENT(GENERATION(w), s, GIVES) ->
+            assert(IS_STALE(s, GENERATION(w)) || IS_GIVEN(THREAD(NUMBER_IN(w)), s, GENERATION(w)));
+            goto serve
+        :: else
+        fi
+#else
+        skip
+#endif
+    };
 transfer:
 #ifndef BUG_NO_INTENT
     atomic { store(DAEMON, INTENT, s | x << 3) };
@@ -935,8 +1276,8 @@ inline check_slot(s)
     assert(AGREES(mem[LEDGER(s)], mem[WORD(s)]));
     assert(HOLDER(mem[LEDGER(s)]) == POOL || !ended[HOLDER(mem[LEDGER(s)])]);
     assert(alive[s] == (STATE(mem[WORD(s)]) == LIVE) || stopped[HOLDER(mem[LEDGER(s)])]);
-    /* Who is stopped in the middle of a free has it not done yet. */
-    assert(!(waits[1] || waits[2]) || STATE(mem[WORD(s)]) == LIVE || IN_FREE(s))
+    /* Who is stopped in the middle of a free has it not done yet, or is in the middle of taking it. */
+    assert(!(waits[1] || waits[2]) || STATE(mem[WORD(s)]) == LIVE || IN_FREE(s) || IN_TAKE(s))
 }
 
 /* A connection breaks, with the reply that is on it; the daemon hears of it between events. */
@@ -968,6 +1309,7 @@ proctype world(byte member_deaths; byte who_stops)
         taken[1] = false; taken[2] = false;
         connected[1] = ended[1]; connected[2] = ended[2];
         look_at_all = false;
+        biased = 0;
         seen[0] = 0; seen[1] = 0
     }
     :: d_step { member_deaths & BIT(1) && !killed[1] -> killed[1] = true }
@@ -980,36 +1322,43 @@ proctype world(byte member_deaths; byte who_stops)
     od
 }
 
-/* A slot begins as the member's, LIVE, with a handle that everybody knows; or CACHED; or RETURNED. */
-inline begin_live(s, m)
+/* A slot begins as the number's, LIVE, with a handle that everybody knows; or CACHED; or RETURNED. */
+inline begin_live(s, number)
 {
-    mem[WORD(s)] = SLOT(0, m, LIVE);
-    mem[LEDGER(s)] = ENTRY(0, m);
+    mem[WORD(s)] = SLOT(0, number, LIVE);
+    mem[LEDGER(s)] = ENTRY(0, PROCESS(number));
     seen[s] = mem[WORD(s)];
     alive[s] = true;
     fresh[s] = 1
 }
 
-inline begin_cached(s, m)
+inline begin_cached(s, number)
 {
-    mem[WORD(s)] = SLOT(0, m, CACHED);
-    mem[LEDGER(s)] = ENTRY(0, m);
+    mem[WORD(s)] = SLOT(0, number, CACHED);
+    mem[LEDGER(s)] = ENTRY(0, PROCESS(number));
     seen[s] = mem[WORD(s)];
-    guess[m] = guess[m] | BIT(s)
+    guess[THREAD(number)] = guess[THREAD(number)] | BIT(s)
 }
 
-inline begin_returned(s, m)
+inline begin_returned(s, number)
 {
-    mem[WORD(s)] = SLOT(0, m, RETURNED);
-    mem[LEDGER(s)] = ENTRY(0, m);
-    seen[s] = SLOT(0, m, CACHED);
+    mem[WORD(s)] = SLOT(0, number, RETURNED);
+    mem[LEDGER(s)] = ENTRY(0, PROCESS(number));
+    seen[s] = SLOT(0, number, CACHED);
     mem[HINT] = 1
 }
+
+/* Threads with a number of their own begin biased, or revoked by the daemon. */
+#define BEGINS(t) (HAS_NUMBER(t) && !((BIASED) & BIT(t)) -> BY_DAEMON : 0)
 
 init {
     atomic {
         connected[1] = true;
         connected[2] = true;
+        biased = BIASED;
+        mem[REVOKED(1)] = BEGINS(1);
+        mem[REVOKED(2)] = BEGINS(2);
+        mem[REVOKED(3)] = BEGINS(3);
         begin();
         run server();
         run thread(1, THREAD_OF(1), OPS1, CAN1);

@@ -14,31 +14,47 @@
 #define NUMBER 6 /* the last number of `waiters`, which is 0 while the pool is roomy */
 #define INTENT 7 /* index, from and to */
 #define KIND 8
-#define ADDRESSES 9
+#define ANNOUNCED(t) (8 + (t)) /* by the thread, and */
+#define REVOKED(t) (11 + (t))  /* whether it is revoked */
+#define ADDRESSES 15
 
-/* Processes: the daemon, then threads. No correct thread stores plainly, so theirs are short. */
+/* Processes: the daemon, then threads, of which the correct ones store plainly only what is theirs. */
 #define DAEMON 0
 #define THREADS 3
-#define ROOM(p) ((p) == DAEMON -> 6 : 1)
-#define BASE(p) ((p) == DAEMON -> 0 : 5 + (p))
+#define ROOM(p) ((p) == DAEMON -> 6 : THREAD_ROOM)
+#define BASE(p) ((p) == DAEMON -> 0 : 6 + ((p) - 1) * THREAD_ROOM)
 
 byte mem[ADDRESSES];
 byte length[THREADS + 1];
-byte store_at[6 + THREADS];
-byte store_of[6 + THREADS];
+byte store_at[6 + THREADS * THREAD_ROOM];
+byte store_of[6 + THREADS * THREAD_ROOM];
 
 #define HOLDS(p, i, a) (length[p] > (i) && store_at[BASE(p) + (i)] == (a))
 #define HELD(p, i) store_of[BASE(p) + (i)]
 
-/* The daemon's load, and a thread's. Nobody stores slot words plainly: they are mem[WORD(s)]. */
-#define LOAD(a)                                                                                        \
-    (HOLDS(DAEMON, 5, a) -> HELD(DAEMON, 5) :                                                          \
-    (HOLDS(DAEMON, 4, a) -> HELD(DAEMON, 4) :                                                          \
-    (HOLDS(DAEMON, 3, a) -> HELD(DAEMON, 3) :                                                          \
-    (HOLDS(DAEMON, 2, a) -> HELD(DAEMON, 2) :                                                          \
-    (HOLDS(DAEMON, 1, a) -> HELD(DAEMON, 1) :                                                          \
-    (HOLDS(DAEMON, 0, a) -> HELD(DAEMON, 0) : mem[a]))))))
-#define LOAD_BY(t, a) (HOLDS(t, 0, a) -> HELD(t, 0) : mem[a])
+/* The daemon's load, and a thread's. The daemon stores no slot word plainly: they are mem[WORD(s)]. */
+#define LOAD_UP_TO_1(p, a) (HOLDS(p, 0, a) -> HELD(p, 0) : mem[a])
+#define LOAD_UP_TO_4(p, a)                                                                             \
+    (HOLDS(p, 3, a) -> HELD(p, 3) :                                                                    \
+    (HOLDS(p, 2, a) -> HELD(p, 2) : (HOLDS(p, 1, a) -> HELD(p, 1) : LOAD_UP_TO_1(p, a))))
+#define LOAD_UP_TO_6(p, a)                                                                             \
+    (HOLDS(p, 5, a) -> HELD(p, 5) : (HOLDS(p, 4, a) -> HELD(p, 4) : LOAD_UP_TO_4(p, a)))
+#define LOAD(a) LOAD_UP_TO_6(DAEMON, a)
+
+#define HOLDS_UP_TO_1(p, a) HOLDS(p, 0, a)
+#define HOLDS_UP_TO_4(p, a) (HOLDS(p, 0, a) || HOLDS(p, 1, a) || HOLDS(p, 2, a) || HOLDS(p, 3, a))
+#define HOLDS_UP_TO_6(p, a) (HOLDS_UP_TO_4(p, a) || HOLDS(p, 4, a) || HOLDS(p, 5, a))
+
+#if THREAD_ROOM == 1
+#define LOAD_BY(t, a) LOAD_UP_TO_1(t, a)
+#define HOLDS_ANY(t, a) HOLDS_UP_TO_1(t, a)
+#elif THREAD_ROOM == 4
+#define LOAD_BY(t, a) LOAD_UP_TO_4(t, a)
+#define HOLDS_ANY(t, a) HOLDS_UP_TO_4(t, a)
+#elif THREAD_ROOM == 6
+#define LOAD_BY(t, a) LOAD_UP_TO_6(t, a)
+#define HOLDS_ANY(t, a) HOLDS_UP_TO_6(t, a)
+#endif
 
 #define DRAINED(p) (length[p] == 0)
 

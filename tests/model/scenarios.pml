@@ -258,10 +258,215 @@ inline begin()
     begin_live(1, 2)
 }
 
+#elif defined(SCENARIO_BIASED)
+/* One waits, or is refused; a biased thread of the other's allocates, frees and allocates. */
+#define NUMBERED BIT(2)
+#define OPS1 2
+#define CAN1 (FREES | ASKS | WAITS)
+#define OPS2 3
+#define CAN2 (ALLOCATES | FREES)
+#define THREAD_ROOM 6
+inline begin()
+{
+    begin_cached(0, THREAD_NUMBER(2));
+    if
+    :: begin_live(1, THREAD_NUMBER(2))
+    :: begin_live(1, 1)
+    fi
+}
+
+#elif defined(SCENARIO_BIASED_FOREIGN)
+/* What a biased thread frees, two of the other's free too. */
+#define NUMBERED BIT(2)
+#define THREAD_OF(t) ((t) == 2 -> 2 : 1)
+#define OPS1 1
+#define CAN1 FREES
+#define OPS2 2
+#define CAN2 (ALLOCATES | FREES)
+#define OPS3 1
+#define CAN3 FREES
+inline begin()
+{
+    begin_live(0, THREAD_NUMBER(2))
+}
+
+#elif defined(SCENARIO_BIASED_BOTH)
+/* Biased threads of two members free what they have, each other's, and what the daemon gave. */
+#define NUMBERED (BIT(1) | BIT(2))
+#define OPS1 1
+#define CAN1 (FREES | WAITS)
+#define OPS2 2
+#define CAN2 (ALLOCATES | FREES)
+inline begin()
+{
+    begin_live(0, THREAD_NUMBER(2));
+    if
+    :: begin_live(1, THREAD_NUMBER(1))
+    :: begin_live(1, 2)
+    fi
+}
+
+#elif defined(SCENARIO_BIASED_TRANSFER)
+/* An object changes hands while a biased thread frees it, and while it and the daemon die. */
+#define NUMBERED (BIT(1) | BIT(2))
+#define OPS1 1
+#define CAN1 FREES
+#define OPS2 1
+#define CAN2 FREES
+#define TRANSFERS 1
+#define MEMBER_DEATHS BIT(2)
+#define DAEMON_DEATHS 1
+inline begin()
+{
+    begin_live(0, THREAD_NUMBER(2))
+}
+
+#elif defined(SCENARIO_BIASED_TRANSFER_WAIT)
+/* It is revoked because one object changes hands, while it frees another, and one waits. */
+#define NUMBERED BIT(2)
+#define OPS1 1
+#define CAN1 WAITS
+#define OPS2 2
+#define CAN2 (ALLOCATES | FREES)
+#define TRANSFERS 1
+inline begin()
+{
+    begin_live(0, THREAD_NUMBER(2));
+    begin_live(1, THREAD_NUMBER(2))
+}
+
+#elif defined(SCENARIO_BIASED_SIBLINGS)
+/* Two threads of one process, both biased, free each other's; one of the other's waits. */
+#define NUMBERED (BIT(2) | BIT(3))
+#define OPS1 1
+#define CAN1 WAITS
+#define OPS2 2
+#define CAN2 (ALLOCATES | FREES)
+#define OPS3 1
+#define CAN3 FREES
+inline begin()
+{
+    begin_live(0, THREAD_NUMBER(2));
+    begin_live(1, THREAD_NUMBER(3))
+}
+
+#elif defined(SCENARIO_BIASED_RESTORED)
+/* Slots are granted ahead to a thread that is revoked then, or isn't; the other asks, too. */
+#define NUMBERED BIT(3)
+#define BIASED 0
+#define THREAD_OF(t) ((t) == 1 -> 1 : 2)
+#define GRANTEE(m) ((m) == 1 -> 1 : 3)
+#define OPS1 2
+#define CAN1 (FREES | WAITS)
+#define OPS2 1
+#define CAN2 ASKS
+#define OPS3 2
+#define CAN3 (ALLOCATES | FREES)
+inline begin()
+{
+    guess[3] = BIT(0) | BIT(1)
+}
+
+#elif defined(SCENARIO_BIASED_DEATH)
+/* The biased thread dies at any step, while another waits and frees. */
+#define NUMBERED BIT(2)
+#define OPS1 2
+#define CAN1 (FREES | WAITS)
+#define OPS2 2
+#define CAN2 (ALLOCATES | FREES)
+#define MEMBER_DEATHS BIT(2)
+inline begin()
+{
+    begin_cached(0, THREAD_NUMBER(2));
+    begin_live(1, THREAD_NUMBER(2))
+}
+
+#elif defined(SCENARIO_BIASED_STOP)
+/* It is stopped at any step: it keeps what it is in the middle of, at most. */
+#define NUMBERED BIT(2)
+#define OPS1 2
+#define CAN1 (FREES | WAITS | WAITS_SHORTLY)
+#define OPS2 2
+#define CAN2 (ALLOCATES | FREES)
+#define STOPS BIT(2)
+inline begin()
+{
+    begin_cached(0, THREAD_NUMBER(2));
+    begin_live(1, THREAD_NUMBER(2))
+}
+
+#elif defined(SCENARIO_BIASED_RESTART)
+/* The daemon dies at any step, and knows nothing of who is biased. */
+#define NUMBERED BIT(2)
+#define OPS1 1
+#define CAN1 WAITS
+#define OPS2 2
+#define CAN2 (ALLOCATES | FREES)
+#define DAEMON_DEATHS 1
+inline begin()
+{
+    begin_cached(0, THREAD_NUMBER(2));
+    begin_live(1, THREAD_NUMBER(2))
+}
+
+#elif defined(SCENARIO_BIASED_RECOVER)
+/* What others freed of a thread's, it or its sibling recovers; one waits. */
+#define NUMBERED (BIT(2) | BIT(3))
+#define THREAD_OF(t) ((t) == 1 -> 1 : 2)
+#define OPS1 2
+#define CAN1 (FREES | WAITS)
+#define OPS2 2
+#define CAN2 (RECOVERS | ALLOCATES)
+#define OPS3 1
+#define CAN3 RECOVERS
+inline begin()
+{
+    if
+    :: begin_returned(0, THREAD_NUMBER(2))
+    :: begin_cached(0, THREAD_NUMBER(2))
+    fi;
+    begin_live(1, THREAD_NUMBER(2))
+}
+
+#elif defined(SCENARIO_BIASED_RESTORED_LATE)
+/* A slot is granted anew to a thread that is late with its old guess, after the daemon's death. */
+#define NUMBERED BIT(3)
+#define THREAD_OF(t) ((t) == 1 -> 1 : 2)
+#define GRANTEE(m) ((m) == 1 -> 1 : 3)
+#define OPS1 1
+#define CAN1 WAITS
+#define OPS2 1
+#define CAN2 ASKS
+#define OPS3 1
+#define CAN3 ALLOCATES
+#define DAEMON_DEATHS 1
+inline begin()
+{
+    if
+    :: begin_cached(0, THREAD_NUMBER(3))
+    :: begin_cached(1, THREAD_NUMBER(3))
+    fi
+}
+
 #endif
 
+/* A thread without a number of its own has its process's: these all change words by compare-and-swap. */
+#ifndef NUMBERED
+#define NUMBERED 0
+#define THREAD_ROOM 1
+#endif
+#ifndef BIASED
+#define BIASED NUMBERED
+#endif
+#ifndef THREAD_ROOM
+#define THREAD_ROOM 4
+#endif
 #ifndef THREAD_OF
 #define THREAD_OF(t) ((t) == 1 -> 1 : 2)
+#endif
+/* The thread of the member that slots are granted ahead to. */
+#ifndef GRANTEE
+#define GRANTEE(m) (m)
 #endif
 #ifndef MEMBER_DEATHS
 #define MEMBER_DEATHS 0
