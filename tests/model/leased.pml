@@ -7,6 +7,7 @@
  * Each `atomic` has at most one access of shared memory that others could see. Between any two of
  * them everything may happen: other processes' steps, stores reaching memory, deaths.
  */
+
 /* ---- Slot words and ledger entries, as in shm/slot.h and shm/layout.h, in fewer bits ------------- */
 
 #define IDLE 0
@@ -71,7 +72,7 @@
 #define GRANTEE_OF(m) (HAS_NUMBER(GRANTEE(m)) -> OWN(GRANTEE(m)) : (m))
 #define CACHE_IS_OF(c, m) ((HAS_NUMBER(c) -> THREAD_OF(c) : (c)) == (m))
 
-/* All threads have passed a barrier, one after the other; who has no number stores nothing plainly. */
+/* All threads have passed a barrier. It waits for one after the other. */
 inline barrier()
 {
     DRAINED(1);
@@ -286,15 +287,17 @@ next:
     }
     /* Not so: nobody is to go by what was announced. Only then does it look once more. */
 withdraw:
-#ifndef BUG_NOT_WITHDRAWN
+#if !defined(BUG_NOT_WITHDRAWN) && !defined(BUG_WITHDRAWN_LATE)
     atomic { store(t, ANNOUNCED(t), 0) }
 #endif
+#ifndef BUG_WITHDRAWN_LATE
     atomic {
         if
         :: LOAD_BY(t, WORD(s)) == w
         :: else -> nothing_more(t); goto next
         fi
     }
+#endif
     /* By compare-and-swap */
 take:
     atomic {
@@ -306,9 +309,21 @@ take:
             got_handle(s, GENERATION(w))
         :: else
         fi;
+#ifndef BUG_WITHDRAWN_LATE
+        nothing_more(t);
+        goto next
+#endif
+    }
+#ifdef BUG_WITHDRAWN_LATE
+    atomic {
+        if
+        :: HAS_NUMBER(t) -> store(t, ANNOUNCED(t), 0)
+        :: else
+        fi;
         nothing_more(t);
         goto next
     }
+#endif
 
     /* ask the daemon, and wait for the reply */
     :: atomic {
@@ -381,7 +396,10 @@ take:
         :: else -> goto again
         fi
     };
-    /* Plainly, in the same way */
+    /*
+     * Plainly, in the same way. Who doesn't go on withdraws when it is done, if at all: others were told
+     * by then that the handle is stale, and no word is LIVE at that generation again.
+     */
 #ifdef BUG_ANNOUNCED_LATE
     atomic { x = LOAD_BY(t, REVOKED(t)) };
 #endif
@@ -392,14 +410,14 @@ take:
 #endif
         if
         :: x == 0
-        :: else -> goto by_exchange
+        :: else -> goto again
         fi
     }
     atomic {
         w = LOAD_BY(t, WORD(s));
         if
         :: w == SLOT(g, OWN(t), LIVE)
-        :: else -> goto by_exchange
+        :: else -> goto again
         fi
     }
     atomic {
@@ -407,7 +425,10 @@ take:
         w = SLOT(g + 1, OWN(t), CACHED);
         store(t, WORD(s), w)
     }
-    /* It is looked at again in place of `waiters`, but if it is revoked; then a fence makes up for that */
+    /*
+     * It looks at `revoked` again, in place of `waiters`. If it is revoked it has to load these after its
+     * store is in memory: a daemon that revoked it before issues no barrier again.
+     */
 #ifndef BUG_REVOKED_SEEN_ONCE
     atomic {
         if
@@ -423,8 +444,6 @@ fence:
 #endif
     goto settle;
 
-by_exchange:
-    atomic { x = 0; store(t, ANNOUNCED(t), 0) }
 again: /* a change of hands is no reason to fail */
     atomic {
         w = LOAD_BY(t, WORD(s));
@@ -440,7 +459,7 @@ again: /* a change of hands is no reason to fail */
         :: else -> goto change
         fi
     }
-    /* Another thread's: it is revoked for ever (revoke_other) */
+    /* Another thread's, which is revoked for ever; whose barrier that needs, doesn't matter */
     atomic {
         DRAINED(t) ->
         x = mem[REVOKED(THREAD(NUMBER_IN(w)))];

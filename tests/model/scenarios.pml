@@ -450,7 +450,7 @@ inline begin()
 
 #endif
 
-/* A thread without a number of its own has its process's: these all change words by compare-and-swap. */
+/* A thread without a number of its own has its process's, and changes words by compare-and-swap. */
 #ifndef NUMBERED
 #define NUMBERED 0
 #define THREAD_ROOM 1
