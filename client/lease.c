@@ -83,10 +83,7 @@ static void open_ways(const struct lease *lease, struct cache *cache)
     cache->ceiling = revoked || !lease->frees ? 0 : LEASE_MAX;
 }
 
-/*
- * One ended in the middle: what it announced is withdrawn, now that it was done otherwise, or can't be.
- * (Not before that: to others it is the thread's to do.) And there may be more slots by now.
- */
+/* One ended in the middle: what it announced it hasn't done; and there may be more slots by now. */
 static void begin_slowly(const struct lease *lease, struct cache *cache)
 {
     bias_withdraw(cache->line);
@@ -352,7 +349,7 @@ bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle)
     bool given = (live ^ lease_rotated(handle)) == cache->key &&
                  !__builtin_add_overflow(live, LEASE_FREED, &freed) &&
                  word_exchange(word, live, freed);
-    begin_slowly(lease, cache);
+    begin_slowly(lease, cache); /* not before: to others it was the thread's to free */
     if (given)
         keep(lease, cache, handle.index, freed);
     return given;
@@ -361,6 +358,7 @@ bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle)
 void lease_settle_last(struct lease *lease, struct cache *cache)
 {
     uint32_t index = cache_pop(cache);
+    order_fence(); /* no barrier is issued any more for who is revoked */
     uint64_t word = word_load(&lease->words[index]);
     if ((word & LEASE_STATE_MASK) == cache->cached)
         keep(lease, cache, index, word);
@@ -550,12 +548,12 @@ bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle)
     uint64_t live;
     if (!cache || cache->count <= cache->low || lease->fills)
         return false;
+    begin_slowly(lease, cache); /* before the word is looked at: it may be granted anew meanwhile */
     uint32_t index = cache_pop(cache);
-    bool taken = lease_allocate(&lease->words[index], cache->cached, &live);
-    begin_slowly(lease, cache);
-    if (taken)
-        *handle = lease_handle(lease, index, live);
-    return taken;
+    if (!lease_allocate(&lease->words[index], cache->cached, &live))
+        return false;
+    *handle = lease_handle(lease, index, live);
+    return true;
 }
 
 /* Refilled once: what is taken back at once is asked for in turn. */

@@ -13,7 +13,8 @@
  * A thread that is revoked changes words by compare-and-swap, as everybody.
  *
  * An announcement names the generation, so it never has to be withdrawn once it is done: the word
- * tells that. Who was revoked in the middle withdraws it.
+ * tells that. Who was revoked in the middle withdraws it: an allocation before it looks at the word
+ * again, a free after it was done by compare-and-swap.
  *
  * The idea is that of biased locking (Kawachiya, Koseki, Onodera: Lock Reservation, OOPSLA 2002),
  * with an asymmetric barrier instead of a stopped thread (Dice, Huang, Yang: Asymmetric Dekker
@@ -73,10 +74,11 @@ static inline bool bias_announce(struct layout_thread *thread, uint64_t announce
     return bias_is_revoked(thread);
 }
 
+/* What follows in the program follows. */
 static inline void bias_withdraw(struct layout_thread *thread)
 {
     if (__atomic_load_n(&thread->announced, __ATOMIC_RELAXED) != BIAS_NOTHING)
-        __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_RELAXED);
+        __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_SEQ_CST);
 }
 
 /*

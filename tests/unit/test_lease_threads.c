@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "shm/bias.h"
 #include "shm/lease.h"
 
 /* ---- Pauses ---------------------------------------------------------------------------------- */
@@ -45,6 +46,14 @@ static ssize_t ring_late(int bell, const void *data, size_t size)
 #define lease_allocate(...) (pause_now(), lease_allocate(__VA_ARGS__))
 #define lease_recover(...) (pause_now(), lease_recover(__VA_ARGS__))
 #define lease_stand_aside(...) (pause_now(), lease_stand_aside(__VA_ARGS__))
+#define bias_announce(...) (pause_now(), bias_announce(__VA_ARGS__))
+#define bias_store(...) (pause_now(), bias_store(__VA_ARGS__))
+#define bias_withdraw(...) (pause_now(), bias_withdraw(__VA_ARGS__))
+#define bias_is_revoked(...) (pause_now(), bias_is_revoked(__VA_ARGS__))
+#define bias_revoke(...) (pause_now(), bias_revoke(__VA_ARGS__))
+#define bias_settle(...) (pause_now(), bias_settle(__VA_ARGS__))
+#define bias_barrier(...) (pause_now(), bias_barrier(__VA_ARGS__))
+#define bias_is_amid(...) (pause_now(), bias_is_amid(__VA_ARGS__))
 #define write(...) (pause_now(), ring_late(__VA_ARGS__))
 #define lease member_lease /* the library's struct, of which name the daemon has another one */
 #include "client/cache.c"  // NOLINT(bugprone-suspicious-include): hidden in the library
@@ -58,6 +67,14 @@ static ssize_t ring_late(int bell, const void *data, size_t size)
 #undef lease_allocate
 #undef lease_recover
 #undef lease_stand_aside
+#undef bias_announce
+#undef bias_store
+#undef bias_withdraw
+#undef bias_is_revoked
+#undef bias_revoke
+#undef bias_settle
+#undef bias_barrier
+#undef bias_is_amid
 #undef write
 
 #include <poll.h>
@@ -149,8 +166,11 @@ int connection_call(struct fastalloc_connection *connection, struct call *call)
     struct lease_reply *granted = call->reply;
     must(call->method == METHOD_LEASE);
     pthread_mutex_lock(&loop);
-    granted->slots =
-        leasing_grant(&broker, membership_of(member_of_connection(connection)), 0, request->count);
+    const struct membership *membership = membership_of(member_of_connection(connection));
+    granted->thread = request->thread == LEASE_THREAD_NEW
+                          ? pool_add_thread(pool, membership->member)
+                          : request->thread;
+    granted->slots = leasing_grant(&broker, membership, granted->thread, request->count);
     int result = call->take(call, NULL);
     pthread_mutex_unlock(&loop);
     return result;
