@@ -44,7 +44,7 @@ struct pool_account {
     struct quota quota;            /* the session's, in this pool */
     struct user *user;             /* of the pool's users */
     struct slots_charge held;
-    uint32_t cached; /* slots of a leased pool, when all were looked at last */
+    uint32_t cached; /* slots of a leased pool, when all were looked at last, and granted since */
 };
 
 /* A session's request that the pool grow, which waits for it. */

@@ -165,6 +165,7 @@ void pool_lease(struct pool *pool, uint32_t member, uint32_t thread, uint32_t co
         lease_to_wire(index, slots + (size_t)i * LEASE_WIRE_SIZE);
     }
     pool_charge_holder(pool, member, charge);
+    pool->accounts[member]->cached += count;
     if (thread)
         pool_restore(pool, thread);
 }
