@@ -367,7 +367,7 @@ void lease_settle_last(struct lease *lease, struct cache *cache)
 /* What was freed, and is at this word now, goes where it belongs. */
 static void settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
 {
-    if (slot_state(word) == SLOT_CACHED) {
+    if (cache && slot_state(word) == SLOT_CACHED) {
         keep(lease, cache, index, word);
         return;
     }
@@ -396,8 +396,9 @@ static enum error_code problem_of(const struct lease *lease, fastalloc_handle_t 
 /* What the slot's word is once this object is freed: ours go into the cache, if there is one. */
 static uint64_t freed_word(const struct lease *lease, const struct cache *cache, uint64_t live)
 {
-    bool keeps = cache && has_number(cache) && is_ours(lease, live);
-    uint64_t freed = lease_freed(live, keeps ? SLOT_CACHED : SLOT_RETURNED);
+    if (!cache || !has_number(cache) || !is_ours(lease, live))
+        return lease_freed(live, SLOT_RETURNED);
+    uint64_t freed = lease_freed(live, SLOT_CACHED);
     return slot_state(freed) == SLOT_CACHED ? lease_with_state(freed, cache->cached) : freed;
 }
 

@@ -32,8 +32,11 @@ static void write_place(struct place *place, const void *start, size_t size)
 static struct range read_place(const struct place *place)
 {
     uint64_t sequence = field_load(&place->sequence);
-    struct range range = {(char *)(uintptr_t)counter_load(&place->start),
-                          counter_load(&place->size)};
+    uintptr_t start = counter_load(&place->start);
+    struct range range = {
+        .start = (char *)start, // NOLINT(performance-no-int-to-ptr): it was one
+        .size = counter_load(&place->size),
+    };
     bool whole = sequence % 2 == 0 && counters_unchanged(&place->sequence, sequence);
     return whole ? range : (struct range){NULL, 0};
 }

@@ -425,7 +425,7 @@ END_TEST
 /* All but so many slots are bob's. */
 static void fill_thousands(uint32_t left)
 {
-    USE(.capacity = OWED * 1024);
+    USE(.capacity = UINT64_C(1024) * OWED);
     for (uint32_t i = 0; i < OWED * 1024; i += PROTOCOL_BATCH_MAX)
         take(bob, leased, PROTOCOL_BATCH_MAX);
     ck_assert(pool_operate(leased, POOL_FREE, b, held, left, broker.now, &error));
