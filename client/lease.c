@@ -132,19 +132,33 @@ static bool is_ours(const struct lease *lease, uint64_t word)
     return field_load(&lease->members[slot_member(word)]) == lease->session;
 }
 
-/*
- * Nobody but its thread changes this word by a plain store, in which it is LIVE: true, unless its
- * thread is about to free it.
- */
-static bool revoke_thread(const struct lease *lease, uint32_t index, uint64_t word)
+static struct layout_thread *line_of(const struct lease *lease, uint64_t word)
 {
-    struct layout_thread *line = &lease->lines[slot_member(word) - LAYOUT_THREAD_FIRST];
-    if (!bias_is_settled(line)) {
-        uint32_t revoked = bias_revoke(line, BIAS_BY_MEMBER);
-        bias_barrier();
-        bias_settle(line, revoked);
-    }
-    return !bias_is_amid(line, index, word);
+    return &lease->lines[slot_member(word) - LAYOUT_THREAD_FIRST];
+}
+
+/* Whether the word is that of a biased thread other than ours. */
+static bool is_others_thread(const struct cache *cache, uint64_t word)
+{
+    uint32_t number = slot_member(word);
+    return bias_is_thread(number) && (!cache || cache->thread != number);
+}
+
+/*
+ * From now on its thread stores none of its words plainly, but for what it has announced. False: the
+ * system doesn't let us, so it is the daemon's to do.
+ */
+static bool revoke_thread(const struct lease *lease, struct layout_thread *line)
+{
+    if (bias_is_settled(line))
+        return true;
+    if (!lease->biased)
+        return false;
+    uint32_t revoked = bias_revoke(line, BIAS_BY_MEMBER);
+    if (!bias_barrier())
+        return false;
+    bias_settle(line, revoked);
+    return true;
 }
 
 /* ---- Getting back ---------------------------------------------------------------------------- */
@@ -340,18 +354,28 @@ static void keep(struct lease *lease, struct cache *cache, uint32_t index, uint6
     cache_push(cache, index);
 }
 
+/* What was freed, and is at this word now, goes where it belongs. */
+static void settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
+{
+    if (cache && slot_state(word) == SLOT_CACHED) {
+        keep(lease, cache, index, word);
+        return;
+    }
+    lease_hint(lease->hints, index);
+    ring_if_awaited(lease);
+}
+
 bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle)
 {
     struct cache *cache = cache_find(lease->caches.serial);
     if (!cache || handle.pool != lease->id || handle.index >= field32_load(lease->capacity))
         return false;
-    uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
-    bool given = (live ^ lease_rotated(handle)) == cache->key &&
-                 !__builtin_add_overflow(live, LEASE_FREED, &freed) &&
-                 word_exchange(word, live, freed);
+    uint64_t *word = &lease->words[handle.index], live = word_load(word);
+    uint64_t freed = lease_freed(live, SLOT_CACHED);
+    bool given = (live ^ lease_rotated(handle)) == cache->key && word_exchange(word, live, freed);
     begin_slowly(lease, cache); /* not before: to others it was the thread's to free */
     if (given)
-        keep(lease, cache, handle.index, freed);
+        settle(lease, cache, handle.index, freed);
     return given;
 }
 
@@ -364,20 +388,9 @@ void lease_settle_last(struct lease *lease, struct cache *cache)
         keep(lease, cache, index, word);
 }
 
-/* What was freed, and is at this word now, goes where it belongs. */
-static void settle(struct lease *lease, struct cache *cache, uint32_t index, uint64_t word)
-{
-    if (cache && slot_state(word) == SLOT_CACHED) {
-        keep(lease, cache, index, word);
-        return;
-    }
-    lease_hint(lease->hints, index);
-    ring_if_awaited(lease);
-}
-
-/* Why the object can't be freed here; *word is its slot's. */
-static enum error_code problem_of(const struct lease *lease, fastalloc_handle_t handle,
-                                  uint64_t *word)
+/* Why the object can't be freed here; *word is its slot's. Its thread is revoked, if it isn't ours. */
+static enum error_code problem_of(const struct lease *lease, const struct cache *cache,
+                                  fastalloc_handle_t handle, uint64_t *word)
 {
     if (handle.pool != lease->id)
         return ERROR_WRONG_POOL;
@@ -387,10 +400,12 @@ static enum error_code problem_of(const struct lease *lease, fastalloc_handle_t 
     *word = word_load(&lease->words[handle.index]);
     if (!slot_is_allocated(*word) || slot_generation(*word) != handle_generation(handle))
         return ERROR_STALE_HANDLE;
-    bool cannot_revoke = bias_is_thread(slot_member(*word)) && !lease->biased;
-    if (slot_state(*word) == SLOT_SHARED || cannot_revoke)
+    if (slot_state(*word) == SLOT_SHARED)
         return ERROR_OBJECT_SHARED;
-    return lease->owner_frees && !is_ours(lease, *word) ? ERROR_NOT_HOLDER : ERROR_NONE;
+    if (lease->owner_frees && !is_ours(lease, *word))
+        return ERROR_NOT_HOLDER;
+    bool revoked = !is_others_thread(cache, *word) || revoke_thread(lease, line_of(lease, *word));
+    return revoked ? ERROR_NONE : ERROR_OBJECT_SHARED;
 }
 
 /* What the slot's word is once this object is freed: ours go into the cache, if there is one. */
@@ -409,12 +424,10 @@ static enum error_code free_one(struct lease *lease, fastalloc_handle_t handle)
         begin_slowly(lease, cache);
     for (unsigned attempt = 0; attempt < FREE_ATTEMPTS; attempt++) {
         uint64_t word;
-        enum error_code problem = problem_of(lease, handle, &word);
+        enum error_code problem = problem_of(lease, cache, handle, &word);
         if (problem != ERROR_NONE)
             return problem;
-        uint32_t number = slot_member(word);
-        bool biased = bias_is_thread(number) && (!cache || cache->thread != number);
-        if (biased && !revoke_thread(lease, handle.index, word))
+        if (is_others_thread(cache, word) && bias_is_amid(line_of(lease, word), handle.index, word))
             return ERROR_STALE_HANDLE;
         uint64_t freed = freed_word(lease, cache, word);
         if (word_exchange(&lease->words[handle.index], word, freed)) {
@@ -474,11 +487,12 @@ static int refuse(const struct lease *lease, enum error_code problem, size_t pos
 static int check_all(const struct lease *lease, const fastalloc_handle_t *handles, size_t count,
                      fastalloc_error_t *error)
 {
+    const struct cache *cache = cache_find(lease->caches.serial);
     struct seen seen;
     seen_init(&seen, count);
     for (size_t i = 0; i < count; i++) {
         uint64_t word;
-        enum error_code problem = problem_of(lease, handles[i], &word);
+        enum error_code problem = problem_of(lease, cache, handles[i], &word);
         if (problem != ERROR_STALE_HANDLE && problem != ERROR_WRONG_POOL &&
             seen_add(&seen, handles[i].index))
             problem = ERROR_DUPLICATE_HANDLE;
@@ -547,7 +561,7 @@ bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle)
 {
     struct cache *cache = cache_find(lease->caches.serial);
     uint64_t live;
-    if (!cache || cache->count <= cache->low || lease->fills)
+    if (!cache || cache->count <= cache->low || lease->fills || pool_is_destroyed(lease->pool))
         return false;
     begin_slowly(lease, cache); /* before the word is looked at: it may be granted anew meanwhile */
     uint32_t index = cache_pop(cache);
@@ -583,7 +597,7 @@ static bool allocate_several(struct lease *lease, struct cache *cache, size_t co
 
 bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *handles)
 {
-    struct cache *cache = cache_get(&lease->caches);
+    struct cache *cache = pool_is_destroyed(lease->pool) ? NULL : cache_get(&lease->caches);
     if (!cache)
         return false;
     begin_slowly(lease, cache);

@@ -146,11 +146,14 @@ static inline __attribute__((always_inline)) bool lease_give(struct lease *lease
                 handle.index < cache->capacity))
         return false;
 
+    uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
+    if (!LIKELY((live ^ lease_rotated(handle)) == cache->key &&
+                !__builtin_add_overflow(live, LEASE_FREED, &freed)))
+        return false;
+
     uint64_t announcement = bias_announcement(handle.tag, handle.index, BIAS_FREES);
     bool revoked = bias_announce(cache->line, announcement);
-    uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
-    if (!LIKELY(!revoked && (live ^ lease_rotated(handle)) == cache->key &&
-                !__builtin_add_overflow(live, LEASE_FREED, &freed)))
+    if (!LIKELY(!revoked && word_load(word) == live))
         return false;
     bias_store(word, freed);
     cache_push(cache, handle.index);

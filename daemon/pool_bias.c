@@ -73,12 +73,13 @@ static void set_biased(struct pool *pool, uint32_t number, bool biased)
     thread->biased = biased;
 }
 
-void pool_revoke(struct pool *pool, uint32_t number)
+bool pool_revoke(struct pool *pool, uint32_t number)
 {
     if (!bias_is_thread(number) || !thread_of(pool, number)->biased)
-        return;
+        return true;
     bias_revoke(line_of(pool, number), BIAS_BY_DAEMON);
     set_biased(pool, number, !bias_barrier());
+    return !thread_of(pool, number)->biased;
 }
 
 void pool_revoke_all(struct pool *pool)

@@ -121,6 +121,7 @@ static struct seen repair(struct pool *pool, uint32_t index, uint32_t holder, in
     }
     uint64_t retired = slot_word(slot_generation(seen), SLOT_MEMBER_NONE, SLOT_RETIRED);
     pool_revoke(pool, slot_member(seen));
+    pool_revoke(pool, slot_member(word_load(word)));
     word_replace(word, retired);
     pool_discharge(pool, holder);
     ledger_retire(&pool->ledger, index);
@@ -365,7 +366,7 @@ void pool_tighten(struct pool *pool, bool waiting, int64_t now)
         pool->lease.number++;
         publish(pool, true, waiting);
     }
-    if (was_tight) {
+    if (was_tight && pool->lease.biased == 0) {
         pool_harvest(pool, now);
         return;
     }

@@ -233,19 +233,21 @@ static const struct operation operations[] = {
 };
 
 /* Nobody stores plainly to the object's word any more, but for a free that is under way. */
-static void revoke_for(struct pool *pool, fastalloc_handle_t handle)
+static bool revoke_for(struct pool *pool, fastalloc_handle_t handle)
 {
     uint64_t word = word_load(&pool->words[handle.index]);
-    if (slot_state(word) == SLOT_LIVE && slot_generation(word) == handle_generation(handle))
-        pool_revoke(pool, slot_member(word));
+    return slot_state(word) != SLOT_LIVE || slot_generation(word) != handle_generation(handle) ||
+           pool_revoke(pool, slot_member(word));
 }
 
-/* Sees the slot's word. Whether it holds an object, which no thread is in the middle of freeing. */
-static bool check_leased(struct pool *pool, fastalloc_handle_t handle, int64_t now)
+/* Sees the slot's word: whether it holds an object, which no thread is in the middle of freeing. */
+static enum error_code check_leased(struct pool *pool, fastalloc_handle_t handle, int64_t now)
 {
-    revoke_for(pool, handle);
-    return pool_check_word(pool, handle.index, now) &&
-           !pool_is_amid(pool, handle.index, pool->lease.seen[handle.index]);
+    if (!revoke_for(pool, handle))
+        return ERROR_OUT_OF_MEMORY;
+    bool holds = pool_check_word(pool, handle.index, now) &&
+                 !pool_is_amid(pool, handle.index, pool->lease.seen[handle.index]);
+    return holds ? ERROR_NONE : ERROR_STALE_HANDLE;
 }
 
 /* 0, or why nothing can be done with the handle. */
@@ -256,8 +258,9 @@ static enum error_code handle_problem(struct pool *pool, fastalloc_handle_t hand
     if (handle_nonce(handle) != pool->nonce || handle.index >= pool_capacity(pool))
         return ERROR_STALE_HANDLE;
     bool leased = pool_is_leased(pool);
-    if (leased && !check_leased(pool, handle, now))
-        return ERROR_STALE_HANDLE;
+    enum error_code problem = leased ? check_leased(pool, handle, now) : ERROR_NONE;
+    if (problem != ERROR_NONE)
+        return problem;
     uint64_t word = leased ? pool->lease.seen[handle.index] : word_load(&pool->words[handle.index]);
     if (!slot_is_allocated(word) || slot_generation(word) != handle_generation(handle))
         return ERROR_STALE_HANDLE;

@@ -48,9 +48,10 @@ void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t no
 
 /*
  * The thread doesn't store plainly any more, but for what pool_is_amid() tells; nothing, if the number is
- * no thread's or the thread wasn't biased. Of all threads, at the price of one.
+ * no thread's or the thread wasn't biased. False: the system lets nobody revoke it now. Of all
+ * threads, at the price of one.
  */
-void pool_revoke(struct pool *pool, uint32_t number);
+bool pool_revoke(struct pool *pool, uint32_t number);
 void pool_revoke_all(struct pool *pool);
 /* The thread may be biased again. */
 void pool_restore(struct pool *pool, uint32_t number);

@@ -44,6 +44,7 @@ struct error *error_set_handle(struct error *error, enum error_code code, const 
                                uint32_t position, fastalloc_handle_t handle)
 {
     static const char *const reasons[] = {
+        [ERROR_OUT_OF_MEMORY] = "can't be taken from its thread for want of memory; try again",
         [ERROR_WRONG_POOL] = "belongs to another pool; use it there",
         [ERROR_STALE_HANDLE] = "is stale: its object is freed already, or never was",
         [ERROR_DUPLICATE_HANDLE] = "stands in the request before; name each handle once",

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "shm/layout.h"
+#include "shm/order.h"
 #include "shm/slot.h"
 
 /* Why a thread may not store plainly any more; with that, above, how often its number was given out. */
@@ -78,8 +79,10 @@ static inline bool bias_announce(struct layout_thread *thread, uint64_t announce
 /* What follows in the program follows. */
 static inline void bias_withdraw(struct layout_thread *thread)
 {
-    if (__atomic_load_n(&thread->announced, __ATOMIC_RELAXED) != BIAS_NOTHING)
-        __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&thread->announced, __ATOMIC_RELAXED) == BIAS_NOTHING)
+        return;
+    __atomic_store_n(&thread->announced, BIAS_NOTHING, __ATOMIC_RELEASE);
+    order_fence();
 }
 
 /*

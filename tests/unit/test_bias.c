@@ -429,7 +429,7 @@ START_TEST(test_bias_without_a_barrier_threads_keep_what_they_have)
     ck_assert_uint_eq(take_all(), SLOTS - 2);
     hold(0, slots[0]);
     ck_assert(!operate(leased, POOL_FREE, 0, 1));
-    ck_assert_int_eq(error.code, ERROR_STALE_HANDLE);
+    ck_assert_int_eq(error.code, ERROR_OUT_OF_MEMORY);
     barrier_fails = false;
     ck_assert(operate(leased, POOL_FREE, 0, 1));
     pool_harvest_all(leased, broker.now);
