@@ -143,17 +143,14 @@ static inline __attribute__((always_inline)) bool lease_give(struct lease *lease
 {
     struct cache *cache = cache_find(lease->caches.serial);
     if (!LIKELY(cache && cache->count < cache->ceiling && handle.pool == lease->id &&
-                handle.index < cache->capacity))
-        return false;
-
-    uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
-    if (!LIKELY((live ^ lease_rotated(handle)) == cache->key &&
-                !__builtin_add_overflow(live, LEASE_FREED, &freed)))
+                handle.index < cache->capacity && (handle.tag ^ lease->nonce) >> 48 == 0))
         return false;
 
     uint64_t announcement = bias_announcement(handle.tag, handle.index, BIAS_FREES);
     bool revoked = bias_announce(cache->line, announcement);
-    if (!LIKELY(!revoked && word_load(word) == live))
+    uint64_t *word = &lease->words[handle.index], live = word_load(word), freed;
+    if (!LIKELY(!revoked && (live ^ lease_rotated(handle)) == cache->key &&
+                !__builtin_add_overflow(live, LEASE_FREED, &freed)))
         return false;
     bias_store(word, freed);
     cache_push(cache, handle.index);

@@ -14,7 +14,8 @@
  *
  * An announcement names the generation, so it never has to be withdrawn once it is done: the word
  * tells that. Who was revoked in the middle withdraws it: an allocation before it looks at the word
- * again, a free after it was done by compare-and-swap.
+ * again, a free after it was done by compare-and-swap. (Of a generation it has 32 bits: a free by a handle
+ * that is stale by a multiple of 2^32 generations looks, while it is found to be that, like one of the object.)
  *
  * The idea is that of biased locking (Kawachiya, Koseki, Onodera: Lock Reservation, OOPSLA 2002),
  * with an asymmetric barrier instead of a stopped thread (Dice, Huang, Yang: Asymmetric Dekker
