@@ -150,7 +150,7 @@ static void begin_all(int count)
 }
 
 struct worker {
-    fastalloc_pool_t *pool;
+    fastalloc_pool_t *pool; /* NULL: malloc() and free() */
     int number;
     int core;
 };
@@ -158,10 +158,11 @@ struct worker {
 static void churn(const struct worker *worker)
 {
     process_pin(0, worker->core);
-    lease_hot(worker->pool, PAIRS / 100); /* the cache is filled */
+    if (worker->pool)
+        lease_hot(worker->pool, PAIRS / 100); /* the cache is filled */
     atomic_fetch_add(&shared->ready, 1);
     await(&shared->go, 1);
-    shared->time[worker->number] = lease_hot(worker->pool, PAIRS);
+    shared->time[worker->number] = worker->pool ? lease_hot(worker->pool, PAIRS) : malloc_hot();
     atomic_fetch_add(&shared->done, 1);
 }
 
@@ -203,12 +204,20 @@ static void churn_in_process(fastalloc_connection_t *connection, const void *con
     churn(&worker);
 }
 
-static double processes(const struct daemon_process *daemon, int count)
+static void churn_apart(fastalloc_connection_t *connection, const void *context)
+{
+    (void)connection;
+    churn(context);
+}
+
+/* `churns` in so many. */
+static double processes(const struct daemon_process *daemon, int count,
+                        void (*churns)(fastalloc_connection_t *connection, const void *context))
 {
     pid_t pids[THREADS_MAX];
     for (int i = 0; i < count; i++) {
         const struct worker worker = {NULL, i, process_core(i % 2)};
-        pids[i] = start_process(daemon, churn_in_process, &worker);
+        pids[i] = start_process(daemon, churns, &worker);
     }
     begin_all(count);
     for (int i = 0; i < count; i++)
@@ -433,7 +442,8 @@ struct pools {
 
 struct rows {
     struct report_row *malloc_hot, *hot, *hot_ratio, *malloc_live, *live, *live_ratio, *revoked;
-    struct report_row *processes, *threads, *pass, *touch, *churn_p999, *producer_p999, *take_back;
+    struct report_row *processes, *malloc_processes, *threads, *pass, *touch, *churn_p999,
+        *producer_p999, *take_back;
 };
 
 static struct rows make_rows(struct report *report)
@@ -451,6 +461,8 @@ static struct rows make_rows(struct report *report)
                               "ns", 0),
         .processes =
             report_row(report, "processes", "one process / two, pairs a second", "", 1 / 1.9),
+        .malloc_processes =
+            report_row(report, "malloc.processes", "the same of malloc and free", "", 0),
         .threads = report_row(report, "threads", "two threads / four, pairs a second", "", 1),
         .pass = report_row(report, "pass", "one process to the other, an object", "ns", 60),
         .touch = report_row(report, "touch", "the same, written there and read here", "ns", 0),
@@ -475,8 +487,10 @@ static void run_round(const struct rows *rows, const struct daemon_process *daem
     report_add(rows->malloc_live, theirs);
     report_add(rows->live, ours);
     report_add(rows->live_ratio, ours / theirs);
-    double one = processes(daemon, 1);
-    report_add(rows->processes, one / processes(daemon, 2));
+    double one = processes(daemon, 1, churn_in_process);
+    report_add(rows->processes, one / processes(daemon, 2, churn_in_process));
+    one = processes(daemon, 1, churn_apart);
+    report_add(rows->malloc_processes, one / processes(daemon, 2, churn_apart));
     double two = threads(pools->own, 2);
     report_add(rows->threads, two / threads(pools->own, 4));
     report_add(rows->pass, pass(daemon, pools->passed, pools->rings, false));
