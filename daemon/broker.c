@@ -267,8 +267,8 @@ static int64_t quiet_until(const struct pool *pool)
 static int64_t look_whether_quiet(struct broker *broker, struct pool *pool)
 {
     leasing_look(broker, pool);
-    int64_t until = quiet_until(pool), earliest = broker->now + leasing_pause(pool);
-    return until > broker->now && until < earliest ? earliest : until;
+    int64_t until = quiet_until(pool), pause = leasing_pause(pool);
+    return until > broker->now && until - broker->now < pause ? broker->now + pause : until;
 }
 
 static void on_trim(void *context, struct deadline *deadline)

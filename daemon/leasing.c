@@ -42,7 +42,7 @@ int64_t leasing_pause(const struct pool *pool)
 static void sweep(const struct broker *broker, struct pool *pool)
 {
     pool_sweep(pool, broker->now);
-    pool->glance_at = broker->now + leasing_pause(pool);
+    pool->glanced_at = broker->now;
 }
 
 void leasing_look(struct broker *broker, struct pool *pool)
@@ -55,8 +55,8 @@ void leasing_look(struct broker *broker, struct pool *pool)
 
 void leasing_peek(const struct broker *broker, struct pool *pool)
 {
-    if (pool_is_leased(pool) &&
-        (pool_capacity(pool) <= LEASING_GLANCE_FREE || broker->now >= pool->glance_at))
+    if (pool_is_leased(pool) && (pool_capacity(pool) <= LEASING_GLANCE_FREE ||
+                                 broker->now - pool->glanced_at >= leasing_pause(pool)))
         sweep(broker, pool);
 }
 

@@ -125,7 +125,7 @@ struct pool {
     bool mapped;          /* somebody has it mapped to write; that of a leased pool does much */
     struct deadline look; /* when a leased pool is looked at again */
     int64_t look_after;   /* ns */
-    int64_t glance_at;    /* not before then for whoever asks for its numbers */
+    int64_t glanced_at;   /* when it was last; not so soon again for whoever asks for its numbers */
     int64_t trimmed_at;   /* when it last was, for being quiet */
     bool exhausted;       /* it was said, and nothing fitted since */
     bool damaged;         /* so was this, for ever */
