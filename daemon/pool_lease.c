@@ -205,14 +205,26 @@ static bool is_collected(const struct pool *pool, uint32_t index, uint64_t word,
     return collected == COLLECT_ALL || !pool_is_amid(pool, index, word);
 }
 
+/* Of a slot that is nobody's no member may have changed the word. (Of a retired one it means nothing.) */
+static void check_idle(struct pool *pool, uint32_t index)
+{
+    uint64_t seen = pool->lease.seen[index];
+    if (slot_state(seen) != SLOT_IDLE || word_load(&pool->words[index]) == seen)
+        return;
+    pool->lease.damage++;
+    word_replace(&pool->words[index], seen);
+}
+
 /* Sees the slot, and takes it back if it is to be. *changed: its word did under our hands. */
 static struct seen try_to_collect(struct pool *pool, uint32_t index, enum collected collected,
                                   int64_t now, bool *changed)
 {
     uint32_t holder = ledger_holder(&pool->ledger, index);
     *changed = false;
-    if (holder == SLOT_MEMBER_NONE)
+    if (holder == SLOT_MEMBER_NONE) {
+        check_idle(pool, index);
         return (struct seen){0};
+    }
     uint64_t word = word_load(&pool->words[index]);
     if (!is_possible(pool, index, holder, word))
         return repair(pool, index, holder, now);

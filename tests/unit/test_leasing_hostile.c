@@ -404,6 +404,19 @@ static void spoil_with_each(enum kind kind)
     }
 }
 
+/* Handles of what nobody allocated are good until then. */
+START_TEST(test_hostile_word_of_a_free_slot_is_noticed_by_a_look)
+{
+    uint32_t index = bring_about(IDLE);
+    uint64_t idle = leased->words[index];
+    leased->words[index] = slot_word(7, b, SLOT_LIVE);
+    leasing_look(&broker, leased);
+    check_despite();
+    ck_assert(leased->damaged);
+    ck_assert_uint_eq(leased->words[index], idle);
+}
+END_TEST
+
 START_TEST(test_hostile_slot_that_is_used_up_is_not_returned)
 {
     uint32_t index = bring_about(IDLE);
@@ -703,5 +716,6 @@ SUITE_MAIN_WITH("leasing_hostile", set_up, tear_down,
                 test_hostile_words_spoil_nothing_but_their_slot_shared,
                 test_hostile_words_spoil_nothing_but_their_slot_detached,
                 test_hostile_words_spoil_nothing_but_their_slot_used_up,
+                test_hostile_word_of_a_free_slot_is_noticed_by_a_look,
                 test_hostile_slot_that_is_used_up_is_not_returned,
                 test_hostile_words_at_random_spoil_nothing_else)
