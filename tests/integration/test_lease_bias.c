@@ -33,7 +33,7 @@ static uint32_t own_count;
 static struct {
     fastalloc_handle_t handle;
     int result;
-    bool biased; /* its slot was the thread's own */
+    bool biased; /* its slot is its thread's own, which may store plainly */
 } * meeting;
 
 static void setup(void)
@@ -51,6 +51,13 @@ static void setup(void)
     options.capacity = CAPACITY;
     ck_assert_msg(fastalloc_open(connection, NAME, &options, &pool, &error) == 0, "%s",
                   error.message);
+}
+
+/* Nothing of it stays in our cache, so that there are slots to be granted to others. */
+static void reopen(void)
+{
+    fastalloc_close(pool);
+    ck_assert_int_eq(fastalloc_open(connection, NAME, NULL, &pool, NULL), 0);
 }
 
 static void teardown(void)
@@ -72,6 +79,15 @@ static void frees(fastalloc_pool_t *opened)
     meeting->result = fastalloc_free(opened, meeting->handle, NULL);
 }
 
+/* The lines of threads stand before the words. */
+static bool is_biased(const fastalloc_pool_t *opened, uint32_t index)
+{
+    const uint64_t *words = fastalloc_pool_view(opened)->words;
+    const struct layout_thread *lines = (const struct layout_thread *)(const void *)words;
+    uint32_t number = slot_member(words[index]);
+    return bias_is_thread(number) && !bias_is_revoked(lines - (SLOT_MEMBER_POOL - number));
+}
+
 /* Its thread has slots, and one object if it is to free it. */
 static void warm_up(fastalloc_pool_t *opened, bool keeps)
 {
@@ -81,7 +97,7 @@ static void warm_up(fastalloc_pool_t *opened, bool keeps)
         child_require(fastalloc_free(opened, handle, NULL) == 0);
     }
     child_require(fastalloc_try_allocate(opened, &handle, NULL) == 0);
-    meeting->biased = bias_is_thread(slot_member(fastalloc_pool_view(opened)->words[handle.index]));
+    meeting->biased = is_biased(opened, handle.index);
     meeting->handle = handle;
     child_require(keeps || fastalloc_free(opened, handle, NULL) == 0);
 }
@@ -170,6 +186,7 @@ static void account_for_all(void)
     ck_assert_int_eq(fastalloc_allocate_many(pool, CAPACITY, 10 * FASTALLOC_SECOND, own, NULL), 0);
     own_count = CAPACITY;
     give_all();
+    reopen();
     ck_assert_int_eq(fastalloc_pool_show(connection, NAME, &info, NULL), 0);
     ck_assert(!info.damaged);
 }
@@ -328,6 +345,7 @@ static bool kill_after(unsigned instructions, void (*does)(fastalloc_pool_t *ope
     if (pid == 0)
         be_stopped(does);
     bool amid = stop_after(pid, instructions);
+    ck_assert(meeting->biased);
     kill(pid, SIGKILL);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
     account_for_all();
