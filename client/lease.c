@@ -127,9 +127,15 @@ static void use_thread(const struct lease *lease, struct cache *cache, uint32_t 
     use_number(lease, cache, thread);
 }
 
+/* Of our session: its member number, or that of a thread. */
+static bool is_our_number(const struct lease *lease, uint32_t number)
+{
+    return field_load(&lease->members[number]) == lease->session;
+}
+
 static bool is_ours(const struct lease *lease, uint64_t word)
 {
-    return field_load(&lease->members[slot_member(word)]) == lease->session;
+    return is_our_number(lease, slot_member(word));
 }
 
 static struct layout_thread *line_of(const struct lease *lease, uint64_t word)
@@ -220,7 +226,7 @@ static bool recover(struct lease *lease, struct cache *cache)
 
 static bool is_thread_of_ours(const struct lease *lease, uint32_t number)
 {
-    return bias_is_thread(number) && field_load(&lease->members[number]) == lease->session;
+    return bias_is_thread(number) && is_our_number(lease, number);
 }
 
 static int take_slots(struct call *call, struct descriptors *arrived)
@@ -551,7 +557,7 @@ static bool take_one(const struct lease *lease, struct cache *cache, fastalloc_h
             continue;
         if (lease->fills)
             fill(lease, index);
-        *handle = lease_handle(lease, index, live);
+        lease_write_handle(lease, index, live, handle);
         return true;
     }
     return false;
@@ -567,7 +573,7 @@ bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle)
     uint32_t index = cache_pop(cache);
     if (!lease_allocate(&lease->words[index], cache->cached, &live))
         return false;
-    *handle = lease_handle(lease, index, live);
+    lease_write_handle(lease, index, live, handle);
     return true;
 }
 

@@ -88,15 +88,9 @@ void lease_settle_last(struct lease *lease, struct cache *cache);
 
 /* ---- The short paths ------------------------------------------------------------------------- */
 
-static inline fastalloc_handle_t lease_handle(const struct lease *lease, uint32_t index,
-                                              uint64_t live)
-{
-    return (fastalloc_handle_t){lease->id, index, lease->nonce | slot_generation(live)};
-}
-
 /*
- * The same in two stores, of which each is loaded as a whole when the handle is passed on: another
- * width, or a detour through vector registers, costs more than all the rest.
+ * The handle of the object, in two stores, of which each is loaded as a whole when it is passed on:
+ * another width, or a detour through vector registers, costs more than all the rest.
  */
 static inline void lease_write_handle(const struct lease *lease, uint32_t index, uint64_t live,
                                       fastalloc_handle_t *handle)
