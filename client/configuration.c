@@ -160,6 +160,8 @@ int configuration_to_create(struct pool_create_request *request, const char *nam
     int result = configuration_to_open(&open, name, options, error);
     if (result < 0)
         return result;
-    POOL_CREATE_REQUEST(COPY_FIELD, request)
+    memcpy(request->name, open.name, sizeof(request->name));
+    POOL_CONFIGURATION(COPY_FIELD, request)
+    request->change = 0;
     return 0;
 }

@@ -245,8 +245,7 @@ static void on_long_held(void *context, struct deadline *deadline)
     uint32_t count = ages_count(&pool->ages, broker->now, &first);
     if (count > 0) {
         uint32_t holder = ledger_holder(&pool->ledger, first);
-        uint64_t session =
-            holder == SLOT_MEMBER_POOL ? 0 : field_load(&pool->store.members[holder]);
+        uint64_t session = holder == SLOT_MEMBER_POOL ? 0 : pool_session(pool, holder);
         tally_add(counters, &counters->total_held_long, count);
         notice_event(broker, pool, EVENT_HELD_LONG, count, session);
     }
@@ -514,7 +513,7 @@ static void check_session(const struct session *session)
     uint32_t memberships = 0, waiters = 0;
 
     LIST_FOREACH (membership, &session->memberships, in_session) {
-        assert(field_load(&membership->pool->store.members[membership->member]) == session->id);
+        assert(pool_session(membership->pool, membership->member) == session->id);
         assert(membership->pool->accounts[membership->member]->session == session);
         memberships++;
     }

@@ -50,6 +50,24 @@ bool on_hello(const struct call *call, const struct hello_request *request,
     return true;
 }
 
+bool on_resume(const struct call *call, const struct resume_request *request,
+               struct resume_reply *reply)
+{
+    (void)request;
+    (void)reply;
+    error_set(&call->answer->error, ERROR_NO_SUCH_SESSION, "there is no such session");
+    return false;
+}
+
+bool on_settle(const struct call *call, const struct settle_request *request,
+               struct settle_reply *reply)
+{
+    (void)call;
+    (void)request;
+    *reply = (struct settle_reply){0};
+    return true;
+}
+
 bool on_ping(const struct call *call, const struct ping_request *request, struct ping_reply *reply)
 {
     (void)request;

@@ -374,6 +374,17 @@ uint32_t pool_join(struct pool *pool, uint64_t session, uid_t uid)
     return member;
 }
 
+void pool_allow_write(struct pool *pool, uint32_t member)
+{
+    uint64_t *entry = &pool->store.members[member];
+    field_store(entry, field_load(entry) | LAYOUT_MEMBER_WRITES);
+}
+
+uint64_t pool_session(const struct pool *pool, uint32_t member)
+{
+    return layout_member_session(field_load(&pool->store.members[member]));
+}
+
 /* The ledger has SHARED slots as the pool's own, the holders know whose they are. */
 uint32_t pool_held(const struct pool *pool, uint32_t member)
 {

@@ -175,6 +175,10 @@ void pool_refuse_growth(const struct pool *pool, uint32_t capacity, int status,
 
 /* A member number for the session; SLOT_MEMBER_NONE when there are none left, or no memory. */
 uint32_t pool_join(struct pool *pool, uint64_t session, uid_t uid);
+/* The member may write, from now on. */
+void pool_allow_write(struct pool *pool, uint32_t member);
+/* The session whose number it is; 0 = nobody's. */
+uint64_t pool_session(const struct pool *pool, uint32_t member);
 
 /* Takes back all that the member holds and its number. Returns how many slots that freed. */
 uint32_t pool_leave(struct pool *pool, uint32_t member, int64_t now);

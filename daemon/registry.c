@@ -131,6 +131,7 @@ int registry_create(struct registry *registry, const char *path)
     do
         fill_random(&file->nonce, sizeof(uint16_t));
     while (file->nonce == 0);
+    fill_random(&file->prefix, sizeof(file->prefix));
     file->magic = REGISTRY_MAGIC;
     field32_store(&file->version, REGISTRY_VERSION);
     return 0;
@@ -151,6 +152,13 @@ void registry_set_state(uint32_t *state, enum registry_state value)
     field32_store(state, value);
 }
 
+static void make_key(const struct registry *registry, uint8_t key[SEGMENT_KEY_SIZE])
+{
+    const size_t prefix = sizeof(registry->file->prefix);
+    memcpy(key, &registry->file->prefix, prefix);
+    fill_random(key + prefix, SEGMENT_KEY_SIZE - prefix);
+}
+
 struct registry_pool *registry_add_pool(struct registry *registry)
 {
     if (!registry_has_numbers(registry))
@@ -159,7 +167,7 @@ struct registry_pool *registry_add_pool(struct registry *registry)
         struct registry_pool *entry = &registry->file->pools[i];
         if (entry->state != REGISTRY_FREE)
             continue;
-        fill_random(entry->key, sizeof(entry->key));
+        make_key(registry, entry->key);
         entry->id = ++registry->file->last_pool;
         registry_set_state(&entry->state, REGISTRY_MAKING);
         return entry;
@@ -174,8 +182,9 @@ struct registry_session *registry_add_session(struct registry *registry, uint32_
         if (entry->state != REGISTRY_FREE)
             continue;
         fill_random(entry->token, sizeof(entry->token));
-        fill_random(entry->witness, sizeof(entry->witness));
+        make_key(registry, entry->witness);
         entry->uid = uid;
+        entry->changes = 0;
         entry->id = ++registry->file->last_session;
         registry_set_state(&entry->state, REGISTRY_READY);
         return entry;

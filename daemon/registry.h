@@ -14,10 +14,11 @@
 #include <stdint.h>
 
 #include "proto/messages.h"
+#include "shm/handle.h"
 #include "shm/segment.h"
 
 #define REGISTRY_MAGIC UINT64_C(0x7972747369676572) /* "registry" in memory */
-#define REGISTRY_VERSION 1u
+#define REGISTRY_VERSION 2u
 #define REGISTRY_POOLS 1024u
 #define REGISTRY_SESSIONS 4096u
 
@@ -40,6 +41,26 @@ struct registry_session {
     uint64_t id;
     uint8_t token[PROTOCOL_TOKEN_SIZE];
     uint8_t witness[SEGMENT_KEY_SIZE];
+    uint64_t changes; /* carried out (daemon/journal.h): the last one's number : 32 | which : 32 */
+    uint32_t pid;     /* for people, as is the name */
+    uint32_t pad;
+    char name[PROTOCOL_NAME_MAX + 1];
+};
+
+/*
+ * The change that a session asked for, while it is under way: a daemon that starts and finds one
+ * carries out the rest of it.
+ */
+struct registry_change {
+    uint32_t kind; /* enum journal_kind; stored last, cleared first */
+    uint32_t pool;
+    uint64_t session;
+    uint32_t number; /* the session's, 0 = none */
+    uint32_t member;
+    uint32_t count;    /* of handles */
+    uint32_t pad;
+    uint64_t progress; /* number of the handle that is next : 32 | holds that the member had on it : 32 */
+    uint8_t handles[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE];
 };
 
 struct registry_file {
@@ -49,14 +70,19 @@ struct registry_file {
     uint32_t last_pool; /* ids are never used again */
     uint32_t pad;
     uint64_t last_session;
-    uint8_t reserved[32];
+    uint64_t prefix; /* what the keys of all its objects begin with, so that a stray one is known */
+    uint32_t failures; /* of recoveries, one after the other */
+    uint8_t reserved[20];
     struct registry_pool pools[REGISTRY_POOLS];
     struct registry_session sessions[REGISTRY_SESSIONS];
+    struct registry_change change;
 };
 
 _Static_assert(offsetof(struct registry_file, pools) == 64, "registry layout");
+_Static_assert(offsetof(struct registry_file, failures) == 40, "registry layout");
 _Static_assert(sizeof(struct registry_pool) == 24, "registry layout");
-_Static_assert(sizeof(struct registry_session) == 48, "registry layout");
+_Static_assert(sizeof(struct registry_session) == 128, "registry layout");
+_Static_assert(offsetof(struct registry_change, progress) == 32, "registry layout");
 
 struct registry {
     struct registry_file *file;

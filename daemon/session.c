@@ -37,6 +37,8 @@ int session_new(struct session **session_made, struct registry_session *entry,
     }
     session->entry = entry;
     session->id = entry->id;
+    entry->pid = (uint32_t)peer->pid;
+    name_copy(entry->name, name);
     session->peer = *peer;
     session->witnessed = witnessed;
     name_copy(session->name, name);
@@ -128,6 +130,8 @@ struct membership *session_join(struct session *session, struct pool *pool, bool
         session->membership_count++;
     }
     membership->write |= write;
+    if (write)
+        pool_allow_write(pool, membership->member);
     return membership;
 }
 

@@ -19,11 +19,14 @@
 #include "shm/handle.h"
 #include "shm/lease.h"
 
-#define PROTOCOL_VERSION 2u
+#define PROTOCOL_VERSION 3u
 
 #define PROTOCOL_NAME_MAX (LAYOUT_NAME_SIZE - 1) /* bytes of a pool's, type's or client's name */
 #define PROTOCOL_TOKEN_SIZE 16
 #define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
+#define PROTOCOL_SETTLE_MAX 2048u /* requests in one settle */
+#define PROTOCOL_REQUESTS_MAX (8 * (uint64_t)PROTOCOL_SETTLE_MAX) /* bytes of their numbers */
+#define PROTOCOL_OPEN_MAX (4 * (uint64_t)1024) /* bytes of the numbers of pools that are open */
 #define PROTOCOL_HANDLES_MAX ((uint64_t)PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE) /* their bytes */
 #define PROTOCOL_LEASE_MAX ((uint64_t)LEASE_MAX * LEASE_WIRE_SIZE) /* bytes of a lease's slots */
 #define PROTOCOL_LIST_MAX 64u                        /* elements in one reply of a list */
@@ -37,6 +40,8 @@
 /* M(NAME, name, wire name): messages <name>_request and <name>_reply belong to it. */
 #define PROTOCOL_METHODS(M)                                                                        \
     M(HELLO, hello, "hello")                                                                       \
+    M(RESUME, resume, "resume")                                                                    \
+    M(SETTLE, settle, "settle")                                                                    \
     M(PING, ping, "ping")                                                                          \
     M(POOL_CREATE, pool_create, "pool.create")                                                     \
     M(POOL_OPEN, pool_open, "pool.open")                                                           \
@@ -63,6 +68,10 @@
 #define PROTOCOL_MESSAGES(MESSAGE)                                                                 \
     MESSAGE(hello_request, HELLO_REQUEST)                                                          \
     MESSAGE(hello_reply, HELLO_REPLY)                                                              \
+    MESSAGE(resume_request, RESUME_REQUEST)                                                        \
+    MESSAGE(resume_reply, RESUME_REPLY)                                                            \
+    MESSAGE(settle_request, SETTLE_REQUEST)                                                        \
+    MESSAGE(settle_reply, SETTLE_REPLY)                                                            \
     MESSAGE(ping_request, PING_REQUEST)                                                            \
     MESSAGE(ping_reply, PING_REPLY)                                                                \
     MESSAGE(pool_create_request, POOL_CREATE_REQUEST)                                              \
@@ -128,6 +137,30 @@
     F(M, U32, batch_max, UINT32_MAX, REQUIRED)                                                     \
     F(M, U32, descriptors, 1, REQUIRED)
 
+/*
+ * In place of hello: the connection takes over the session, whose own is gone, of a daemon that may
+ * have been started anew meanwhile. `pools` are the numbers of those that it has open, 32 bits each,
+ * little-endian; others it leaves. Where it opened leased pools for writing the reply carries a new
+ * eventfd for all of them.
+ */
+#define RESUME_REQUEST(F, M)                                                                       \
+    F(M, U32, version, UINT32_MAX, REQUIRED)                                                       \
+    F(M, U64, session, UINT64_MAX, REQUIRED)                                                       \
+    F(M, BIN, token, PROTOCOL_TOKEN_SIZE, REQUIRED)                                                \
+    F(M, BIN, pools, PROTOCOL_OPEN_MAX, OPTIONAL)
+#define RESUME_REPLY(F, M)                                                                         \
+    F(M, STR, release, PROTOCOL_NAME_MAX, REQUIRED)                                                \
+    F(M, U32, descriptors, 1, REQUIRED)
+
+/*
+ * Nobody waits for the outcome of these allocates any more: those that wait end, without an answer,
+ * and what they had been granted is freed. Their numbers, 64 bits each, little-endian.
+ */
+#define SETTLE_REQUEST(F, M) F(M, BIN, requests, PROTOCOL_REQUESTS_MAX, REQUIRED)
+#define SETTLE_REPLY(F, M)                                                                         \
+    F(M, U32, freed, UINT32_MAX, REQUIRED)                                                         \
+    F(M, U32, cancelled, UINT32_MAX, REQUIRED)
+
 #define PING_REQUEST(F, M)
 #define PING_REPLY(F, M)                                                                           \
     F(M, U32, pid, UINT32_MAX, REQUIRED)                                                           \
@@ -165,6 +198,7 @@
     F(M, BOOL, huge, 1, OPTIONAL)
 #define POOL_CREATE_REQUEST(F, M)                                                                  \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
+    F(M, U32, change, UINT32_MAX, OPTIONAL)                                                        \
     POOL_CONFIGURATION(F, M)
 #define POOL_CREATE_REPLY(F, M) F(M, U32, pool, UINT32_MAX, REQUIRED)
 
@@ -259,7 +293,8 @@
 /* Refused while slots are allocated or others are members, unless forced. */
 #define POOL_DESTROY_REQUEST(F, M)                                                                 \
     F(M, STR, name, PROTOCOL_NAME_MAX, REQUIRED)                                                   \
-    F(M, BOOL, force, 1, OPTIONAL)
+    F(M, BOOL, force, 1, OPTIONAL)                                                                 \
+    F(M, U32, change, UINT32_MAX, OPTIONAL)
 #define POOL_DESTROY_REPLY(F, M) F(M, U64, freed, UINT64_MAX, REQUIRED)
 
 /*
@@ -297,10 +332,19 @@
     F(M, U64, request, LAYOUT_REQUEST_MAX, OPTIONAL)
 #define CANCEL_REPLY(F, M) F(M, U32, cancelled, UINT32_MAX, REQUIRED)
 
-/* All of them or none. */
+/*
+ * All of them or none.
+ *
+ * Here, in pool.create and in pool.destroy, `change` makes it safe to repeat a request whose reply
+ * was lost: it is the session's own number for it, one more than that of its last such request (0 =
+ * none; it skips 0 when it wraps). A change of that number that was carried out already is answered
+ * as it was then, and not carried out again, if it is one of the last PROTOCOL_CHANGES_MAX.
+ */
+#define PROTOCOL_CHANGES_MAX 32u
 #define HANDLES_REQUEST(F, M)                                                                      \
     F(M, U32, pool, UINT32_MAX, REQUIRED)                                                          \
-    F(M, BIN, handles, PROTOCOL_HANDLES_MAX, REQUIRED)
+    F(M, BIN, handles, PROTOCOL_HANDLES_MAX, REQUIRED)                                             \
+    F(M, U32, change, UINT32_MAX, OPTIONAL)
 #define FREE_REPLY(F, M) F(M, U32, freed, PROTOCOL_BATCH_MAX, REQUIRED)
 #define RELEASE_REPLY(F, M) F(M, U32, released, PROTOCOL_BATCH_MAX, REQUIRED)
 #define RETAIN_REPLY(F, M) F(M, U32, retained, PROTOCOL_BATCH_MAX, REQUIRED)
@@ -412,6 +456,7 @@
     E(OUT_OF_MEMORY, 8, NO_FIELDS)                                                                 \
     E(SYSTEM, 9, SYSTEM_FIELDS)                                                                    \
     E(SHUTTING_DOWN, 10, NO_FIELDS)                                                                \
+    E(NO_SUCH_SESSION, 11, NO_FIELDS)                                                              \
     E(NO_SUCH_POOL, 20, POOL_FIELDS)                                                               \
     E(POOL_EXISTS, 21, POOL_FIELDS)                                                                \
     E(POOL_IN_USE, 22, IN_USE_FIELDS)                                                              \

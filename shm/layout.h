@@ -5,7 +5,7 @@
  * without a new layout version.
  *
  *   ctl       the head below, then two arrays of 64-bit words (offsets in shm/geometry.h):
- *             members  [LAYOUT_MEMBERS]  session id of each member number, 0 = free
+ *             members  [LAYOUT_MEMBERS]  whose each member number is, 0 = free
  *             ledger   [capacity]        which member holds the slot, by which request; 0 = nobody
  *   slots     one hint bit for each 64 slots; in leased pools a line for each biased thread; then the
  *             slot words
@@ -26,7 +26,7 @@
 #include "shm/slot.h"
 
 #define LAYOUT_MAGIC UINT64_C(0x6f6c6c6174736166) /* "fastallo" in memory */
-#define LAYOUT_VERSION 3u
+#define LAYOUT_VERSION 4u
 
 #define LAYOUT_NAME_SIZE 64                   /* pool and type names, the final NUL included */
 #define LAYOUT_GROWTH_SIZE 192                /* a growth policy's text, the final NUL included */
@@ -112,7 +112,8 @@ struct layout_counters {
     uint64_t changed_at;  /* when current_usage changed last */
     uint64_t area_low;    /* sum of usage times ns, from reset_at to changed_at: 128 bits */
     uint64_t area_high;
-    uint64_t pad[20];
+    uint64_t freed; /* of leased pools: objects that ended, as seen in the words, never reset */
+    uint64_t pad[19];
     struct histogram waits; /* how long requests waited that were granted or timed out */
     struct histogram holds; /* how long objects were held until they were freed or handed on */
 };
@@ -222,9 +223,18 @@ _Static_assert(offsetof(struct layout_counters, reset_at) == 128, "layout");
 _Static_assert(offsetof(struct layout_counters, changed_at) == 136, "layout");
 _Static_assert(offsetof(struct layout_counters, area_low) == 144, "layout");
 _Static_assert(offsetof(struct layout_counters, area_high) == 152, "layout");
+_Static_assert(offsetof(struct layout_counters, freed) == 160, "layout");
 _Static_assert(offsetof(struct layout_counters, waits) == 320, "layout");
 _Static_assert(offsetof(struct layout_counters, holds) == 1808, "layout");
 _Static_assert(sizeof(struct layout_ctl) == 4096, "layout");
+
+/* Member entries: `may write : 1 | session id : 63`. 0 = the number is free. */
+#define LAYOUT_MEMBER_WRITES (UINT64_C(1) << 63)
+
+static inline uint64_t layout_member_session(uint64_t entry)
+{
+    return entry & ~LAYOUT_MEMBER_WRITES;
+}
 
 /*
  * Ledger entries: `request : 50 | evictable : 1 | member : 13`. 0 = the slot is nobody's. The
