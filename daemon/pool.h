@@ -145,13 +145,10 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
 
 /*
  * Takes over the pool that a dead daemon left under that key, untouched yet. False with what is wrong
- * with it. Then pool_rejoin() each member that there is, and pool_recover().
+ * with it. If it was being destroyed, pool_destroy() is all to be done with it; else pool_rejoin() each member that there is, and pool_recover().
  */
 bool pool_take_over(uint32_t id, uint16_t nonce, const uint8_t key[SEGMENT_KEY_SIZE],
-                    struct pool **pool, struct error *error);
-
-/* Whether its destruction had begun: all that is left to do with it is pool_destroy(). */
-bool pool_is_destroyed(const struct pool *pool);
+                    bool destroyed, struct pool **pool, struct error *error);
 
 /* The number is taken: that of a session of the uid. 0 or -ENOMEM. */
 int pool_rejoin(struct pool *pool, uint32_t member, uid_t uid);

@@ -27,13 +27,13 @@ static bool refuse(uint32_t id, const char *why, struct error *error)
     return false;
 }
 
-static bool check_head(const struct layout_ctl *head, uint32_t id, uint16_t nonce,
+static bool check_head(const struct layout_ctl *head, uint32_t id, uint16_t nonce, bool destroyed,
                        struct error *error)
 {
     uint32_t version = head->version;
     if (head->magic != LAYOUT_MAGIC)
         return refuse(id, "what stands in the place of its ctl isn't one", error);
-    if (version != LAYOUT_VERSION && version != 0) {
+    if (version != LAYOUT_VERSION && (version != 0 || !destroyed)) {
         error_set(error, ERROR_SYSTEM,
                   "pool %" PRIu32 " is of layout version %" PRIu32 ", this fastallocd reads %u; "
                   "run the release that made it",
@@ -48,7 +48,7 @@ static bool check_head(const struct layout_ctl *head, uint32_t id, uint16_t nonc
 }
 
 static bool read_head(const uint8_t key[SEGMENT_KEY_SIZE], uint32_t id, uint16_t nonce,
-                      struct layout_ctl *head, struct error *error)
+                      bool destroyed, struct layout_ctl *head, struct error *error)
 {
     int status = store_read_head(key, head);
     if (status == -ENODATA)
@@ -59,7 +59,7 @@ static bool read_head(const uint8_t key[SEGMENT_KEY_SIZE], uint32_t id, uint16_t
         error->system_error = (uint32_t)-status;
         return false;
     }
-    return check_head(head, id, nonce, error);
+    return check_head(head, id, nonce, destroyed, error);
 }
 
 static int read_template(struct pool *pool, size_t size)
@@ -91,12 +91,12 @@ static void take_threads(struct pool *pool)
 }
 
 bool pool_take_over(uint32_t id, uint16_t nonce, const uint8_t key[SEGMENT_KEY_SIZE],
-                    struct pool **result, struct error *error)
+                    bool destroyed, struct pool **result, struct error *error)
 {
     struct layout_ctl head;
     struct pool_config config;
     struct pool_plan plan;
-    if (!read_head(key, id, nonce, &head, error))
+    if (!read_head(key, id, nonce, destroyed, &head, error))
         return false;
     if (!pool_config_of(&head, &config, &plan, error)) {
         struct error why = *error;
@@ -122,11 +122,6 @@ bool pool_take_over(uint32_t id, uint16_t nonce, const uint8_t key[SEGMENT_KEY_S
     }
     *result = pool;
     return true;
-}
-
-bool pool_is_destroyed(const struct pool *pool)
-{
-    return field32_load(&pool->ctl->version) == 0;
 }
 
 /* ---- The change under way -------------------------------------------------------------------- */

@@ -68,9 +68,10 @@ static bool take_over(const struct broker *broker, struct candidate *candidate, 
     struct registry_pool *entry = candidate->entry;
     if (entry->state == REGISTRY_MAKING)
         return true;
-    bool taken = pool_take_over(entry->id, registry_nonce(&broker->registry), entry->key,
+    bool ending = entry->state == REGISTRY_ENDING;
+    bool taken = pool_take_over(entry->id, registry_nonce(&broker->registry), entry->key, ending,
                                 &candidate->pool, error);
-    return taken || (entry->state == REGISTRY_ENDING && error->system_error == ENOENT);
+    return taken || (ending && error->system_error == ENOENT);
 }
 
 static bool take_over_all(const struct broker *broker, struct candidates *candidates,
