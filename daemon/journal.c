@@ -58,7 +58,7 @@ void journal_begin(struct journal *journal, enum journal_kind kind, uint32_t poo
     record->number = journal->number;
     record->member = member;
     record->count = count;
-    record->progress = 0;
+    record->progress = JOURNAL_HOLDS_NONE;
     if (count > 0)
         memcpy(record->handles, handles, (size_t)count * HANDLE_WIRE_SIZE);
     field32_store(&record->kind, kind);

@@ -48,6 +48,8 @@ void journal_end(struct journal *journal, bool done);
 
 /* Of a record that a dead daemon left: which handle was next, and the holds on its slot then. */
 uint32_t journal_next(const struct journal *journal);
+/* Or JOURNAL_HOLDS_NONE, if no step was begun. */
+#define JOURNAL_HOLDS_NONE UINT32_MAX
 uint32_t journal_holds(const struct journal *journal);
 
 #endif

@@ -451,13 +451,15 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
 /* ---- What a dead daemon had begun ------------------------------------------------------------ */
 
 /*
- * Whether the step that was under way had been taken. A handle that is stale by now was freed; what
- * is shared is told by the holds; and to take LIVE from one to another twice is as good as once.
+ * Whether the step that was under way had been taken. A change of holds is told by their number. All
+ * else can be done twice: what was freed is stale by now, and what is the member's can be made so.
  */
-static bool was_taken(const struct pool *pool, uint32_t position, uint32_t index, uint32_t member)
+static bool was_taken(const struct pool *pool, enum pool_operation operation, uint32_t position,
+                      uint32_t index, uint32_t member)
 {
-    return position == journal_next(pool->journal) &&
-           holders_count_of(&pool->holders, index, member) != journal_holds(pool->journal);
+    uint32_t holds = journal_holds(pool->journal);
+    return operation != POOL_FREE && position == journal_next(pool->journal) &&
+           holds != JOURNAL_HOLDS_NONE && holders_count_of(&pool->holders, index, member) != holds;
 }
 
 /* As far as it can still be done: members of leased pools went on meanwhile. */
@@ -481,7 +483,7 @@ void pool_finish_change(struct pool *pool, int64_t now)
     for (uint32_t i = journal_next(pool->journal); i < record->count; i++) {
         const uint8_t *wire = record->handles + (size_t)i * HANDLE_WIRE_SIZE;
         uint32_t index = handle_from_wire(wire).index, member = record->member;
-        if (was_taken(pool, i, index, member))
+        if (was_taken(pool, operation, i, index, member))
             continue;
         note_step(pool, i, index, member);
         finish_one(pool, operation, member, wire, now);
