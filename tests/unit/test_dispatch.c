@@ -49,11 +49,11 @@ START_TEST(test_dispatch_refuses_a_missing_field)
 }
 END_TEST
 
-START_TEST(test_dispatch_wants_hello_before_every_other_method)
+START_TEST(test_dispatch_wants_hello_or_resume_before_every_other_method)
 {
     struct caller newcomer = {.connection = &newcomer};
     for (enum method method = 0; method < METHOD_COUNT; method++)
-        if (method != METHOD_HELLO)
+        if (method != METHOD_HELLO && method != METHOD_RESUME)
             check_error(call_by_name(&newcomer, method_table[method].name, NULL),
                         ERROR_HELLO_REQUIRED);
     ck_assert_ptr_null(newcomer.session);
@@ -274,7 +274,7 @@ END_TEST
 SUITE_MAIN_WITH("dispatch", dispatch_set_up, dispatch_tear_down,
                 test_dispatch_refuses_an_unknown_method, test_dispatch_refuses_an_unknown_field,
                 test_dispatch_refuses_a_missing_field,
-                test_dispatch_wants_hello_before_every_other_method,
+                test_dispatch_wants_hello_or_resume_before_every_other_method,
                 test_hello_begins_a_session_and_says_the_limits,
                 test_hello_gives_the_witness_if_asked,
                 test_hello_refuses_another_version_of_the_protocol, test_hello_is_said_once,
