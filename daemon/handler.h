@@ -54,6 +54,8 @@ bool call_is_repeated(const struct call *call, uint32_t change);
 /* Takes over a descriptor, or its negated errno: then false and the error, and none is left. */
 bool call_add_descriptor(const struct call *call, int descriptor);
 void call_drop_descriptors(const struct call *call);
+/* The caller's bell, which is made when it is asked for first. As above. */
+bool call_add_bell(const struct call *call);
 /* What the broker's outcome means for the answer. */
 bool call_conclude(const struct call *call, enum broker_outcome outcome);
 

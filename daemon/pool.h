@@ -27,6 +27,7 @@
 #include "daemon/job.h"
 #include "daemon/journal.h"
 #include "daemon/ledger.h"
+#include "daemon/numbers.h"
 #include "daemon/pool_config.h"
 #include "daemon/quota.h"
 #include "daemon/store.h"
@@ -260,6 +261,13 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
 
 /* Carries out the rest of the operation that the journal tells of: a dead daemon's, in this pool. */
 void pool_finish_change(struct pool *pool, int64_t now);
+
+/*
+ * Frees the objects that the member was allocated by these requests, and that are still its own.
+ * Returns how many.
+ */
+uint32_t pool_settle(struct pool *pool, uint32_t member, const struct numbers *requests,
+                     int64_t now);
 
 /* ---- Leased pools (docs/decisions/0015) */
 
