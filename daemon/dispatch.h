@@ -23,6 +23,7 @@ struct dispatch {
     struct pool_info pools[PROTOCOL_LIST_MAX]; /* of the reply that is being made */
     struct session_info sessions[PROTOCOL_LIST_MAX];
     struct holder_info holders[PROTOCOL_LIST_MAX];
+    struct check_finding findings[PROTOCOL_LIST_MAX];
 };
 
 /* The connection that a request came on. */
