@@ -37,7 +37,7 @@ static void must_be(const struct recount *recount, const char *what, uint64_t ke
     if (kept != counted)
         audit_report(recount->audit, AUDIT_VIOLATION,
                      "pool %" PRIu32 " '%s': the daemon keeps %s as %" PRIu64
-                     ", shared memory has %" PRIu64,
+                     ", counted anew it is %" PRIu64,
                      recount->pool->id, recount->pool->ctl->name, what, kept, counted);
 }
 
@@ -47,7 +47,7 @@ static void must_be_of(const struct recount *recount, uint32_t member, const cha
     if (kept != counted)
         audit_report(recount->audit, AUDIT_VIOLATION,
                      "pool %" PRIu32 " '%s': the daemon keeps %s of member %" PRIu32 " as %" PRIu64
-                     ", shared memory has %" PRIu64,
+                     ", counted anew it is %" PRIu64,
                      recount->pool->id, recount->pool->ctl->name, what, member, kept, counted);
 }
 
@@ -73,20 +73,19 @@ static void count_slots(struct recount *recount)
 
 /* ---- Pools: what is kept --------------------------------------------------------------------- */
 
-/* How much of the chain is as it must be, from its beginning. */
-static uint32_t follow(const struct pool *pool, uint32_t member)
+/* Whether the list holds together, from its first slot to its last, and each is the member's. */
+static bool is_whole(const struct ledger *ledger, uint32_t member)
 {
-    const struct ledger *ledger = &pool->ledger;
     const struct chain *chain = &ledger->chains[member];
-    uint32_t count = 0, previous = CHAIN_END;
-    for (uint32_t i = chain->first; i != CHAIN_END; i = ledger->links[i].next) {
-        if (i >= ledger->fresh || count == ledger->fresh || ledger_holder(ledger, i) != member ||
+    uint32_t previous = CHAIN_END, i = chain->first;
+    for (uint32_t count = chain->count; count > 0; count--) {
+        if (i >= ledger->fresh || ledger_holder(ledger, i) != member ||
             ledger->links[i].previous != previous)
-            return count;
+            return false;
         previous = i;
-        count++;
+        i = ledger->links[i].next;
     }
-    return chain->last == previous ? count : UINT32_MAX;
+    return i == CHAIN_END && chain->last == previous;
 }
 
 static uint64_t retired(const struct pool *pool)
@@ -108,7 +107,11 @@ static void judge_ledger(const struct recount *recount)
         uint32_t count = ledger->chains[member].count;
         if (member != SLOT_MEMBER_NONE)
             must_be_of(recount, member, "the slots", count, recount->of[member].granted);
-        must_be_of(recount, member, "the list of slots", follow(recount->pool, member), count);
+        if (!is_whole(ledger, member))
+            audit_report(recount->audit, AUDIT_VIOLATION,
+                         "pool %" PRIu32 " '%s': the daemon has a broken list of the slots of "
+                         "member %" PRIu32,
+                         recount->pool->id, recount->pool->ctl->name, member);
     }
 }
 
@@ -196,6 +199,7 @@ static void judge_rest(const struct recount *recount)
     must_be(recount, "the shared objects", holders_shared(&pool->holders), recount->shared);
     must_be(recount, "the bytes charged", pool->bytes.amount, pool_size(pool));
     must_be(recount, "the pools charged", pool->counted.amount, 1);
+    must_be(recount, "the last epoch", pool->lease.number, field_load(&ctl->epochs));
     must_be(recount, "the epoch",
             pool->lease.tight ? lease_epoch(pool->lease.number, pool->lease.waiting) : 0,
             epoch_load(&ctl->waiters));
