@@ -90,8 +90,8 @@ void audit_pool(struct audit *audit, const struct audit_subject *subject);
 int audit_instance(struct audit *audit, const char *path);
 
 /*
- * What the broker serves, and whether what it keeps of that in its own memory is the same. Takes a few
- * milliseconds for a million slots.
+ * What the broker serves, and whether what it keeps of that in its own memory is the same. Takes some
+ * 20 ms for a million slots.
  */
 void audit_broker(struct audit *audit, const struct broker *broker);
 

@@ -18,6 +18,7 @@
 struct counted {
     uint32_t granted; /* in the ledger */
     uint32_t held;    /* alone or with others */
+    uint64_t waited;  /* its requests wait for, as the broker keeps them */
 };
 
 /* What is in shared memory of one pool, counted anew. */
@@ -71,6 +72,14 @@ static void count_slots(struct recount *recount)
     }
 }
 
+static void count_waiters(struct recount *recount)
+{
+    const struct waiter *waiter;
+    for (enum priority priority = 0; priority < PRIORITIES; priority++)
+        TAILQ_FOREACH (waiter, &recount->pool->waiters.waiting[priority], in_pool)
+            recount->of[waiter->member & SLOT_MEMBER_POOL].waited += waiter->count;
+}
+
 /* ---- Pools: what is kept --------------------------------------------------------------------- */
 
 /* Whether the list holds together, from its first slot to its last, and each is the member's. */
@@ -115,17 +124,6 @@ static void judge_ledger(const struct recount *recount)
     }
 }
 
-/* How many slots the member's requests wait for. */
-static uint64_t waited_for(const struct pool *pool, uint32_t member)
-{
-    const struct waiter *waiter;
-    uint64_t slots = 0;
-    for (enum priority priority = 0; priority < PRIORITIES; priority++)
-        TAILQ_FOREACH (waiter, &pool->waiters.waiting[priority], in_pool)
-            slots += waiter->member == member ? waiter->count : 0;
-    return slots;
-}
-
 static void judge_account(const struct recount *recount, uint32_t member)
 {
     const struct pool *pool = recount->pool;
@@ -135,7 +133,7 @@ static void judge_account(const struct recount *recount, uint32_t member)
                held);
     must_be_of(recount, member, "the slots charged to the user", account->held.user.amount, held);
     must_be_of(recount, member, "the session's quota in use", account->quota.used,
-               held + waited_for(pool, member));
+               held + recount->of[member].waited);
     must_be_of(recount, member, "the session", account->session->id, pool_session(pool, member));
 }
 
@@ -162,7 +160,7 @@ static void judge_users(const struct recount *recount)
         uint64_t used = 0;
         for (uint32_t member = 1; member < pool->account_count; member++)
             if (pool->accounts[member] && pool->accounts[member]->user == user)
-                used += recount->of[member].held + waited_for(pool, member);
+                used += recount->of[member].held + recount->of[member].waited;
         must_be(recount, "a user's quota in use", user->quotas[USER_SLOTS].used, used);
     }
 }
@@ -209,6 +207,7 @@ static void recount_pool(struct audit *audit, const struct pool *pool)
 {
     struct recount recount = {.audit = audit, .pool = pool};
     count_slots(&recount);
+    count_waiters(&recount);
     judge_ledger(&recount);
     judge_members(&recount);
     judge_users(&recount);

@@ -108,8 +108,8 @@ const struct command command_check = {
     .description =
         "A violation is what no daemon leaves: a fault of it, or of a member that wrote where it must\n"
         "not; with one the exit status is 1. A note is worth to be known, as that members of a leased\n"
-        "pool broke words of it, which were put right. Nothing is changed. It takes the daemon some\n"
-        "milliseconds for a million slots, in which it answers nobody. By its user and root alone. What\n"
-        "a daemon left that died is looked through by `fastallocd --check`.\n",
+        "pool broke words of it, which were put right. Nothing is changed. It takes the daemon\n"
+        "some 20 ms for a million slots, in which it answers nobody. By its user and root alone. What a\n"
+        "daemon left that died is looked through by `fastallocd --check`.\n",
     .run = run,
 };

