@@ -464,7 +464,7 @@ static int visit_findings(const struct page *page, fastalloc_finding_visitor_t v
     return result;
 }
 
-int fastalloc_check(fastalloc_connection_t *connection, fastalloc_check_t *check,
+int fastalloc_check(fastalloc_connection_t *connection, fastalloc_check_info_t *info,
                     fastalloc_finding_visitor_t visit, void *context, fastalloc_error_t *error)
 {
     struct page page;
@@ -473,15 +473,15 @@ int fastalloc_check(fastalloc_connection_t *connection, fastalloc_check_t *check
     if (result < 0)
         return result;
     result = fetch_check(connection, &reply, &page, error);
-    if (result == 0 && check) {
-        fastalloc_check_t own = {
+    if (result == 0 && info) {
+        fastalloc_check_info_t own = {
             .pools = reply.pools,
             .sessions = reply.sessions,
             .slots = reply.slots,
             .violations = reply.violations,
             .notes = reply.notes,
         };
-        sized_write(check, &own, sizeof(own));
+        sized_write(info, &own, sizeof(own));
     }
     if (result == 0 && visit)
         result = visit_findings(&page, visit, context);

@@ -28,7 +28,7 @@ static int add(const fastalloc_finding_t *finding, void *context)
 }
 
 /* Takes the list over. */
-static void write_json(const fastalloc_check_t *check, json_t *findings)
+static void write_json(const fastalloc_check_info_t *check, json_t *findings)
 {
     json_t *document = json_new();
 
@@ -48,7 +48,7 @@ static void write_count(uint64_t count, const char *what)
     printf("%s %s%s", text_number(count, number), what, count == 1 ? "" : "s");
 }
 
-static void write_text(const fastalloc_check_t *check, const struct table *table)
+static void write_text(const fastalloc_check_info_t *check, const struct table *table)
 {
     uint64_t shown = table->cell_count / table->column_count;
 
@@ -71,7 +71,7 @@ static void write_text(const fastalloc_check_t *check, const struct table *table
 
 static int ask(const struct call *call, fastalloc_connection_t *connection)
 {
-    fastalloc_check_t check = FASTALLOC_CHECK_INIT;
+    fastalloc_check_info_t check = FASTALLOC_CHECK_INFO_INIT;
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
     struct listing_output output = {.list = call->json ? json_new_list() : NULL};
     int status = STATUS_OK;

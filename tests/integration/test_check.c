@@ -90,9 +90,9 @@ static int keep_first(const fastalloc_finding_t *finding, void *context)
     return 1;
 }
 
-static fastalloc_check_t check(void)
+static fastalloc_check_info_t check(void)
 {
-    fastalloc_check_t checked = FASTALLOC_CHECK_INIT;
+    fastalloc_check_info_t checked = FASTALLOC_CHECK_INFO_INIT;
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
     memset(&first, 0, sizeof(first));
     ck_assert_msg(fastalloc_check(connection, &checked, keep_first, NULL, &error) >= 0, "%s",
@@ -102,7 +102,7 @@ static fastalloc_check_t check(void)
 
 static void is_sound(void)
 {
-    fastalloc_check_t checked = check();
+    fastalloc_check_info_t checked = check();
     ck_assert_msg(checked.violations == 0 && checked.notes == 0, "%s", first.text);
 }
 
@@ -362,7 +362,7 @@ START_TEST(test_check_finds_a_word_that_a_member_spoilt)
     path_of(LEASED, "slots", of);
     swap(of, geometry.words_offset + 8 * (CAPACITY - 1), &word, 8);
 
-    fastalloc_check_t checked = check();
+    fastalloc_check_info_t checked = check();
     ck_assert_uint_eq(checked.violations, 1);
     ck_assert(first.violation);
     ck_assert_str_eq(first.text,
@@ -409,7 +409,7 @@ END_TEST
 static void ask_as_nobody(int control, const void *argument)
 {
     fastalloc_connection_t *own;
-    fastalloc_check_t checked = FASTALLOC_CHECK_INIT;
+    fastalloc_check_info_t checked = FASTALLOC_CHECK_INFO_INIT;
     fastalloc_error_t error = FASTALLOC_ERROR_INIT;
     fastalloc_connect_options_t options = FASTALLOC_CONNECT_OPTIONS_INIT;
     (void)argument;

@@ -234,7 +234,7 @@ START_TEST(test_findings_come_until_the_visitor_has_enough)
 {
     struct peer_client client;
     fastalloc_finding_t findings[3], *next = findings;
-    fastalloc_check_t check = FASTALLOC_CHECK_INIT;
+    fastalloc_check_info_t check = FASTALLOC_CHECK_INFO_INIT;
     peer_client_connect(&client, serve_findings);
     ck_assert_int_eq(fastalloc_check(client.connection, &check, keep_finding, &next, NULL), 77);
     ck_assert_ptr_eq(next, findings + 2);
