@@ -37,9 +37,9 @@ static void must_be(const struct recount *recount, const char *what, uint64_t ke
 {
     if (kept != counted)
         audit_report(recount->audit, AUDIT_VIOLATION,
-                     "pool %" PRIu32 " '%s': the daemon keeps %s as %" PRIu64
+                     "pool %" PRIu32 ": the daemon keeps %s as %" PRIu64
                      ", counted anew it is %" PRIu64,
-                     recount->pool->id, recount->pool->ctl->name, what, kept, counted);
+                     recount->pool->id, what, kept, counted);
 }
 
 static void must_be_of(const struct recount *recount, uint32_t member, const char *what,
@@ -47,9 +47,9 @@ static void must_be_of(const struct recount *recount, uint32_t member, const cha
 {
     if (kept != counted)
         audit_report(recount->audit, AUDIT_VIOLATION,
-                     "pool %" PRIu32 " '%s': the daemon keeps %s of member %" PRIu32 " as %" PRIu64
+                     "pool %" PRIu32 ": the daemon keeps %s of member %" PRIu32 " as %" PRIu64
                      ", counted anew it is %" PRIu64,
-                     recount->pool->id, recount->pool->ctl->name, what, member, kept, counted);
+                     recount->pool->id, what, member, kept, counted);
 }
 
 static void count_slots(struct recount *recount)
@@ -118,9 +118,9 @@ static void judge_ledger(const struct recount *recount)
             must_be_of(recount, member, "the slots", count, recount->of[member].granted);
         if (!is_whole(ledger, member))
             audit_report(recount->audit, AUDIT_VIOLATION,
-                         "pool %" PRIu32 " '%s': the daemon has a broken list of the slots of "
+                         "pool %" PRIu32 ": the daemon has a broken list of the slots of "
                          "member %" PRIu32,
-                         recount->pool->id, recount->pool->ctl->name, member);
+                         recount->pool->id, member);
     }
 }
 
@@ -134,7 +134,8 @@ static void judge_account(const struct recount *recount, uint32_t member)
     must_be_of(recount, member, "the slots charged to the user", account->held.user.amount, held);
     must_be_of(recount, member, "the session's quota in use", account->quota.used,
                held + recount->of[member].waited);
-    must_be_of(recount, member, "the session", account->session->id, pool_session(pool, member));
+    must_be_of(recount, member, "the session", account->session ? account->session->id : 0,
+               pool_session(pool, member));
 }
 
 static void judge_members(struct recount *recount)
@@ -179,9 +180,9 @@ static void judge_seen(const struct recount *recount)
     must_be(recount, "no slot that went back to a generation", 0, back);
     if (pool->lease.damage > 0)
         audit_report(recount->audit, AUDIT_NOTE,
-                     "pool %" PRIu32 " '%s': members broke %" PRIu32
+                     "pool %" PRIu32 ": members broke %" PRIu32
                      " of its words since the daemon started; slots were put right, or out of use",
-                     pool->id, pool->ctl->name, pool->lease.damage);
+                     pool->id, pool->lease.damage);
 }
 
 static void judge_rest(const struct recount *recount)
@@ -273,11 +274,10 @@ static void judge_membership(struct audit *audit, const struct session *session,
     uint64_t entry = field_load(&membership->pool->store.members[membership->member]);
     if (entry != (session->id | (membership->write ? LAYOUT_MEMBER_WRITES : 0)))
         audit_report(audit, AUDIT_VIOLATION,
-                     "pool %" PRIu32 " '%s': session %" PRIu64
-                     " has it open%s, and its member %" PRIu32 " is of session %" PRIu64 "%s",
-                     membership->pool->id, membership->pool->ctl->name, session->id,
-                     membership->write ? " for writing" : "", membership->member,
-                     layout_member_session(entry),
+                     "pool %" PRIu32 ": session %" PRIu64 " has it open%s, and its member %" PRIu32
+                     " is of session %" PRIu64 "%s",
+                     membership->pool->id, session->id, membership->write ? " for writing" : "",
+                     membership->member, layout_member_session(entry),
                      entry & LAYOUT_MEMBER_WRITES ? ", for writing" : "");
 }
 
