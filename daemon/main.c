@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/broker.h"
+#include "daemon/checking.h"
 #include "daemon/connection.h"
 #include "daemon/instance.h"
 #include "daemon/listen.h"
@@ -241,6 +242,12 @@ int main(int argc, char *argv[])
     }
     log_set_level(options.log_level);
     set_signals();
+    if (options.check) {
+        if (instance_locate(&instance, &options, text))
+            return (int)checking_run(&instance);
+        log_error("%s", text);
+        return CHECKING_IMPOSSIBLE;
+    }
     server_hold_signals(true);
     /* Before any descriptor of ours can take the place of one that should have been handed over. */
     int inherited = listen_inherited();

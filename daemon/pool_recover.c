@@ -376,6 +376,14 @@ static void drop_threads(struct pool *pool)
             field_store(&pool->store.members[number], 0);
 }
 
+static bool has_writer(const struct pool *pool)
+{
+    bool writes = false;
+    for (uint32_t member = 1; member < pool->account_count; member++)
+        writes |= pool->accounts[member] && pool_may_write(pool, member);
+    return writes;
+}
+
 int pool_recover(struct pool *pool, int64_t now)
 {
     struct layout_counters *counters = &pool->ctl->counters;
@@ -399,5 +407,6 @@ int pool_recover(struct pool *pool, int64_t now)
     uint64_t seen = pool_is_leased(pool) ? counters->freed : count.ended;
     tally_recover(counters, count.live, count.ended > seen ? count.ended - seen : 0, now);
     pool_recover_epoch(pool);
+    pool->mapped = has_writer(pool);
     return 0;
 }

@@ -167,5 +167,5 @@ struct registry_session *registry_add_session(struct registry *registry, uint32_
 
 void registry_witness_name(const struct registry_session *session, char name[SEGMENT_NAME_SIZE])
 {
-    segment_name(session->witness, "witness", name);
+    segment_name(session->witness, REGISTRY_WITNESS, name);
 }

@@ -21,6 +21,7 @@
 #define REGISTRY_VERSION 2u
 #define REGISTRY_POOLS 1024u
 #define REGISTRY_SESSIONS 4096u
+#define REGISTRY_WITNESS "witness" /* the part that a session has of its key */
 
 enum registry_state {
     REGISTRY_FREE = 0,

@@ -15,11 +15,16 @@
 
 #define PAGE UINT64_C(4096)
 
+const char *store_part(enum store_object object)
+{
+    static const char *const parts[STORE_OBJECTS] = {"ctl", "slots", "data", "holders", "template"};
+    return parts[object];
+}
+
 static void object_name(const uint8_t key[SEGMENT_KEY_SIZE], enum store_object object,
                         char name[SEGMENT_NAME_SIZE])
 {
-    static const char *const parts[STORE_OBJECTS] = {"ctl", "slots", "data", "holders", "template"};
-    segment_name(key, parts[object], name);
+    segment_name(key, store_part(object), name);
 }
 
 static size_t object_size(const struct geometry *geometry, enum store_object object,

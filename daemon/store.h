@@ -115,6 +115,9 @@ bool store_is_whole(const struct store *store);
 /* A new descriptor of an object, for a client, or a negated errno. */
 int store_descriptor(const struct store *store, enum store_object object, bool writable);
 
+/* What its name ends with. */
+const char *store_part(enum store_object object);
+
 void store_name(const struct store *store, enum store_object object, char name[SEGMENT_NAME_SIZE]);
 
 /* Removes the objects of a key, of whichever there are. Returns how many there were. */

@@ -27,7 +27,8 @@ WAITERS_MAX, SESSIONS_MAX, POOLS_MAX = 1024, 4096, 1024
 # All but hello and resume.
 METHODS = ("ping", "pool.create", "pool.open", "pool.close", "pool.list", "pool.destroy",
            "pool.grow", "pool.trim", "allocate", "cancel", "free", "release", "retain", "adopt",
-           "detach", "stats", "stats.reset", "holders", "events", "sessions", "settle")
+           "detach", "stats", "stats.reset", "holders", "events", "sessions", "settle",
+           "check")
 
 # Bytes that end the connection, with MALFORMED before.
 MALFORMED = {
