@@ -123,7 +123,7 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
     }
     new->user = user;
     charge_move(&counted, &new->counted);
-    new->connection = connection;
+    new->connection = new->keeper = connection;
     TAILQ_INSERT_TAIL(&broker->sessions, new, in_broker);
     broker->session_count++;
     *session = new;
@@ -141,6 +141,27 @@ void broker_disconnect(struct broker *broker, struct session *session)
     /* Only now that none of its own is left there. */
     LIST_FOREACH (membership, &session->memberships, in_session)
         demand_serve(broker, membership->pool);
+}
+
+struct session *broker_find_session(const struct broker *broker, uint64_t id)
+{
+    struct session *session;
+    TAILQ_FOREACH (session, &broker->sessions, in_broker)
+        if (session->id == id)
+            return session;
+    return NULL;
+}
+
+void broker_resume(struct broker *broker, struct session *session, const struct peer *peer,
+                   void *connection)
+{
+    if (session->connection)
+        broker_disconnect(broker, session);
+    broker->rim.let_go(session->keeper);
+    session_set_peer(session, peer);
+    session->connection = session->keeper = connection;
+    log_peer(LOG_LEVEL_INFO, "session resumed session=%" PRIu64 " pid=%d uid=%u", session->id,
+             peer->pid, peer->uid);
 }
 
 /* The session's slots in the pool are free; whoever waits for some gets them. */

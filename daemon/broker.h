@@ -31,12 +31,19 @@
 typedef void (*broker_answer)(void *connection, uint32_t msgid, enum method method,
                               const void *reply, const struct error *error);
 
+/*
+ * Another connection has taken over the session of this one, which may be gone already: it has none
+ * any more. Must not call the broker.
+ */
+typedef void (*broker_let_go)(void *connection);
+
 /* What a request may come to at once. */
 enum broker_outcome { BROKER_DONE, BROKER_WAITS, BROKER_REFUSED };
 
 /* What the rim does for the broker. */
 struct broker_rim {
     broker_answer answer;
+    broker_let_go let_go;
     job_offload offload; /* NULL: jobs are done at once */
     void *context;       /* for offload */
 };
@@ -104,6 +111,13 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
 
 /* The session's connection is gone: its waiting requests are too. */
 void broker_disconnect(struct broker *broker, struct session *session);
+
+/* NULL if there is none of the number. */
+struct session *broker_find_session(const struct broker *broker, uint64_t id);
+
+/* The session is the connection's now, which that peer made, whether it still had another or not. */
+void broker_resume(struct broker *broker, struct session *session, const struct peer *peer,
+                   void *connection);
 
 /* Ends the session and frees what it held, if it isn't alive any more. Returns whether it ended. */
 bool broker_end_session(struct broker *broker, struct session *session);

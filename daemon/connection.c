@@ -110,6 +110,8 @@ void connection_recheck(struct connection *connection, bool soon)
     close_socket(connection);
     if (*session && broker_end_session(connection->server->broker, *session))
         *session = NULL;
+    if (*session)
+        leasing_ring(connection->server->broker, *session);
     if (*session || connection->socket_fd >= 0)
         server_look_again(connection->server, soon);
     else
@@ -126,6 +128,15 @@ void connection_close(struct connection *connection)
         broker_disconnect(server->broker, connection->caller.session);
     connection_recheck(connection, true);
     server_arm(server);
+}
+
+void connection_let_go(void *keeper)
+{
+    struct connection *connection = keeper;
+    connection->caller.session = NULL;
+    stop_listening(connection);
+    stop_serving(connection);
+    connection_recheck(connection, true);
 }
 
 void connection_abandon(struct connection *connection)
@@ -550,4 +561,22 @@ int connection_new(struct server *server, int fd)
     if (status < 0)
         release(connection);
     return status;
+}
+
+int connection_adopt(struct server *server, struct session *session)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (!connection)
+        return -ENOMEM;
+    connection->server = server;
+    connection->caller.connection = connection;
+    connection->caller.session = session;
+    connection->caller.who.peer = session->peer;
+    connection->caller.bell = -1;
+    connection->socket_fd = -1;
+    connection->pidfd = -1;
+    session->keeper = connection;
+    server_connection_added(server, connection);
+    server_look_again(server, true);
+    return 0;
 }

@@ -64,6 +64,15 @@ struct connection {
 /* Takes over the accepted socket. 0 or a negated errno, then the socket is closed. */
 int connection_new(struct server *server, int fd);
 
+/*
+ * The server begins with a session that a dead daemon left: one whose connection is gone, until it is
+ * resumed. 0 or -ENOMEM.
+ */
+int connection_adopt(struct server *server, struct session *session);
+
+/* The broker's: its session is another connection's now, so it is closed, if it isn't yet. */
+void connection_let_go(void *keeper);
+
 /* The broker's answer function. */
 void connection_answer(void *asker, uint32_t msgid, enum method method, const void *answer,
                        const struct error *error);
@@ -72,7 +81,8 @@ void connection_answer(void *asker, uint32_t msgid, enum method method, const vo
 void connection_close(struct connection *connection);
 
 /*
- * Looks again whether the session of a connection that is gone has ended, of which no event tells.
+ * Looks again whether the session of a connection that is gone has ended, of which no event tells; if
+ * not, for what it freed in leased pools, of which it perhaps can't tell any more.
  * `soon` as in server_look_again().
  */
 void connection_recheck(struct connection *connection, bool soon);

@@ -510,6 +510,12 @@ void demand_refuse(struct broker *broker, struct pool *pool, const struct error 
         answer_waiter(broker, waiter, NULL, error);
 }
 
+static void forget_waiter(struct broker *broker, struct waiter *waiter)
+{
+    remove_waiter(broker, waiter);
+    free(waiter);
+}
+
 uint32_t demand_cancel(struct broker *broker, struct session *session, const struct pool *pool,
                        uint64_t request, const struct error *error)
 {
@@ -520,12 +526,37 @@ uint32_t demand_cancel(struct broker *broker, struct session *session, const str
         if ((pool && waiter->pool != pool) || (request != 0 && waiter->request != request))
             continue;
         cancelled++;
-        if (error) {
+        if (error)
             answer_waiter(broker, waiter, NULL, error);
-        } else {
-            remove_waiter(broker, waiter);
-            free(waiter);
-        }
+        else
+            forget_waiter(broker, waiter);
     }
     return cancelled;
+}
+
+static uint32_t forget_waiters(struct broker *broker, struct session *session,
+                               const struct numbers *requests)
+{
+    struct waiter *waiter, *next;
+    uint32_t forgotten = 0;
+    for (waiter = LIST_FIRST(&session->waiters); waiter; waiter = next) {
+        next = LIST_NEXT(waiter, in_session);
+        if (!numbers_have(requests, waiter->request))
+            continue;
+        forgotten++;
+        forget_waiter(broker, waiter);
+    }
+    return forgotten;
+}
+
+void demand_settle(struct broker *broker, struct session *session, const struct numbers *requests,
+                   struct settle_reply *reply)
+{
+    struct membership *membership;
+    *reply = (struct settle_reply){.cancelled = forget_waiters(broker, session, requests)};
+    LIST_FOREACH (membership, &session->memberships, in_session)
+        reply->freed += pool_settle(membership->pool, membership->member, requests, broker->now);
+    /* Only now that none of them is left anywhere. */
+    LIST_FOREACH (membership, &session->memberships, in_session)
+        demand_serve(broker, membership->pool);
 }

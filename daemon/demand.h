@@ -37,4 +37,11 @@ void demand_refuse(struct broker *broker, struct pool *pool, const struct error 
 uint32_t demand_cancel(struct broker *broker, struct session *session, const struct pool *pool,
                        uint64_t request, const struct error *error);
 
+/*
+ * Nobody waits for the outcome of these requests of the session's any more: those that wait end,
+ * without an answer, and what they were granted is freed.
+ */
+void demand_settle(struct broker *broker, struct session *session, const struct numbers *requests,
+                   struct settle_reply *reply);
+
 #endif

@@ -31,9 +31,9 @@ static bool find_method(const struct caller *caller, const struct envelope *requ
                   PROTOCOL_VERSION);
         return false;
     }
-    if (!caller->session && answer->method != METHOD_HELLO) {
+    if (!caller->session && answer->method != METHOD_HELLO && answer->method != METHOD_RESUME) {
         error_set(&answer->error, ERROR_HELLO_REQUIRED,
-                  "the first request of a connection must be hello, not %s",
+                  "the first request of a connection must be hello or resume, not %s",
                   method_table[answer->method].name);
         return false;
     }
@@ -43,7 +43,7 @@ static bool find_method(const struct caller *caller, const struct envelope *requ
 bool dispatch_gives_descriptors(const struct envelope *envelope)
 {
     enum method method = method_find((const char *)envelope->method.data, envelope->method.size);
-    return method == METHOD_HELLO || method == METHOD_POOL_OPEN;
+    return method == METHOD_HELLO || method == METHOD_RESUME || method == METHOD_POOL_OPEN;
 }
 
 void dispatch(struct dispatch *dispatch, struct caller *caller, const struct envelope *envelope,

@@ -23,15 +23,17 @@ struct dispatch {
     struct pool_info pools[PROTOCOL_LIST_MAX]; /* of the reply that is being made */
     struct session_info sessions[PROTOCOL_LIST_MAX];
     struct holder_info holders[PROTOCOL_LIST_MAX];
+    uint64_t numbers[PROTOCOL_SETTLE_MAX]; /* that the request names */
 };
 
 /* The connection that a request came on. */
 struct caller {
     struct credentials who;
-    struct session *session; /* NULL before the hello, set by it */
+    struct session *session; /* NULL before hello or resume, set by them */
     void *connection;        /* for answers that come later */
     int bell;                /* an eventfd, which its process rings when others wait for what it
-                                freed; -1 until it opens a leased pool. The connection closes it */
+                                freed; -1 until it opens or resumes a leased pool. The connection closes
+                                it */
 };
 
 enum answer_kind {

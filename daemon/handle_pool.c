@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Of pools: to make, open, list, change and destroy them. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 
 #include "daemon/access.h"
 #include "daemon/growing.h"
@@ -99,15 +96,6 @@ static bool may_open(const struct call *call, const struct pool *pool,
     return pool_config_matches(&asked, pool->ctl, pool->content, &call->answer->error);
 }
 
-/* A negated errno, as store_descriptor(). */
-static int bell_descriptor(struct caller *caller)
-{
-    if (caller->bell < 0)
-        caller->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    int descriptor = caller->bell < 0 ? -1 : fcntl(caller->bell, F_DUPFD_CLOEXEC, 0);
-    return descriptor < 0 ? -errno : descriptor;
-}
-
 /* Members of leased pools may change words, and wake the daemon when they did. */
 static bool add_pool_descriptors(const struct call *call, const struct pool *pool, bool write)
 {
@@ -118,7 +106,7 @@ static bool add_pool_descriptors(const struct call *call, const struct pool *poo
     for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++)
         if (!call_add_descriptor(call, store_descriptor(&pool->store, object, writable[object])))
             return false;
-    return !writable[STORE_SLOTS] || call_add_descriptor(call, bell_descriptor(call->caller));
+    return !writable[STORE_SLOTS] || call_add_bell(call);
 }
 
 static struct membership *join(const struct call *call, struct pool *pool,

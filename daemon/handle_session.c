@@ -4,10 +4,32 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/demand.h"
 #include "daemon/handler.h"
+#include "daemon/leasing.h"
 #include "daemon/listening.h"
 #include "daemon/name.h"
 #include "proto/scan.h"
+
+/* Whether the connection may begin so, by the method of that name. */
+static bool may_begin(const struct call *call, const char *method, uint32_t version)
+{
+    struct error *error = &call->answer->error;
+    if (version != PROTOCOL_VERSION) {
+        error_set(error, ERROR_PROTOCOL_MISMATCH,
+                  "this daemon speaks version %u of the protocol, the client version %" PRIu32
+                  "; bring both to the same release",
+                  PROTOCOL_VERSION, version);
+        error->requested = version;
+        error->actual = PROTOCOL_VERSION;
+        return false;
+    }
+    if (!call->caller->session)
+        return true;
+    error_set(error, ERROR_INVALID_ARGUMENT,
+              "this connection has a session already; %s is the first request of another", method);
+    return false;
+}
 
 bool on_hello(const struct call *call, const struct hello_request *request,
               struct hello_reply *reply)
@@ -16,19 +38,8 @@ bool on_hello(const struct call *call, const struct hello_request *request,
     struct error *error = &call->answer->error;
     struct session *session;
 
-    if (request->version != PROTOCOL_VERSION) {
-        error_set(error, ERROR_PROTOCOL_MISMATCH,
-                  "this daemon speaks version %u of the protocol, the client version %" PRIu32
-                  "; bring both to the same release",
-                  PROTOCOL_VERSION, request->version);
-        error->requested = request->version;
-        error->actual = PROTOCOL_VERSION;
+    if (!may_begin(call, "hello", request->version))
         return false;
-    }
-    if (caller->session) {
-        error_set(error, ERROR_INVALID_ARGUMENT, "hello was said already on this connection");
-        return false;
-    }
     if (!broker_begin_session(call->broker, &caller->who.peer, request->name, request->witness,
                               caller->connection, &session, error))
         return false;
@@ -50,21 +61,81 @@ bool on_hello(const struct call *call, const struct hello_request *request,
     return true;
 }
 
+/* It isn't told what is wrong: who guesses learns nothing. */
+static struct session *find_own_session(const struct call *call,
+                                        const struct resume_request *request)
+{
+    struct session *session = broker_find_session(call->broker, request->session);
+    if (session && session->peer.uid == call->caller->who.peer.uid &&
+        session_has_token(session, request->token.data, request->token.size))
+        return session;
+    error_set(&call->answer->error, ERROR_NO_SUCH_SESSION,
+              "there is no such session of this user's with this token; if it ended, all that it "
+              "had is gone: say hello, and open the pools anew");
+    return NULL;
+}
+
+static bool needs_bell(const struct session *session, const struct numbers *pools)
+{
+    const struct membership *membership;
+    LIST_FOREACH (membership, &session->memberships, in_session)
+        if (membership->write && pool_is_leased(membership->pool) &&
+            numbers_have(pools, membership->pool->id))
+            return true;
+    return false;
+}
+
+/* Opened by a request whose reply was lost, or closed by one that was. */
+static void leave_others(struct broker *broker, struct session *session,
+                         const struct numbers *pools)
+{
+    struct membership *membership, *next;
+    for (membership = LIST_FIRST(&session->memberships); membership; membership = next) {
+        next = LIST_NEXT(membership, in_session);
+        if (!numbers_have(pools, membership->pool->id))
+            broker_close_pool(broker, session, membership);
+    }
+}
+
 bool on_resume(const struct call *call, const struct resume_request *request,
                struct resume_reply *reply)
 {
-    (void)request;
-    (void)reply;
-    error_set(&call->answer->error, ERROR_NO_SUCH_SESSION, "there is no such session");
-    return false;
+    struct caller *caller = call->caller;
+    if (!may_begin(call, "resume", request->version))
+        return false;
+    if (request->pools.size % sizeof(uint32_t) != 0) {
+        call_refuse_argument(call, "pools", "must be numbers of pools, 4 bytes each");
+        return false;
+    }
+    const struct numbers pools = numbers_from_wire(request->pools.data, request->pools.size,
+                                                   sizeof(uint32_t), call->dispatch->numbers);
+    struct session *session = find_own_session(call, request);
+    if (!session || (needs_bell(session, &pools) && !call_add_bell(call)))
+        return false;
+    caller->session = session;
+    broker_resume(call->broker, session, &caller->who.peer, caller->connection);
+    leave_others(call->broker, session, &pools);
+    leasing_ring(call->broker, session); /* nobody heard it meanwhile */
+    *reply = (struct resume_reply){
+        .release = FASTALLOC_VERSION,
+        .descriptors = call->answer->descriptor_count,
+    };
+    return true;
 }
 
 bool on_settle(const struct call *call, const struct settle_request *request,
                struct settle_reply *reply)
 {
-    (void)call;
-    (void)request;
-    *reply = (struct settle_reply){0};
+    const struct bytes *wire = &request->requests;
+    const struct numbers requests =
+        numbers_from_wire(wire->data, wire->size, sizeof(uint64_t), call->dispatch->numbers);
+    if (requests.count == 0 || wire->size % sizeof(uint64_t) != 0 || numbers_have(&requests, 0)) {
+        call_refuse_argument(
+            call, "requests",
+            "must be one or more numbers of requests, 8 bytes each, none of them 0");
+        return false;
+    }
+    demand_settle(call->broker, call->caller->session, &requests, reply);
     return true;
 }
 

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/handler.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "daemon/access.h"
@@ -87,6 +90,20 @@ bool call_add_descriptor(const struct call *call, int descriptor)
     answer->error.system_error = (uint32_t)-descriptor;
     call_drop_descriptors(call);
     return false;
+}
+
+/* A negated errno instead. */
+static int bell_descriptor(struct caller *caller)
+{
+    if (caller->bell < 0)
+        caller->bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    int descriptor = caller->bell < 0 ? -1 : fcntl(caller->bell, F_DUPFD_CLOEXEC, 0);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+bool call_add_bell(const struct call *call)
+{
+    return call_add_descriptor(call, bell_descriptor(call->caller));
 }
 
 bool call_conclude(const struct call *call, enum broker_outcome outcome)

@@ -46,6 +46,8 @@ struct membership *call_find_writer(const struct call *call, uint32_t pool);
 /* Takes over a descriptor, or its negated errno: then false and the error, and none is left. */
 bool call_add_descriptor(const struct call *call, int descriptor);
 void call_drop_descriptors(const struct call *call);
+/* The caller's bell, which is made when it is asked for first. As above. */
+bool call_add_bell(const struct call *call);
 /* What the broker's outcome means for the answer. */
 bool call_conclude(const struct call *call, enum broker_outcome outcome);
 

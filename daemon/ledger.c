@@ -64,6 +64,11 @@ uint32_t ledger_oldest(const struct ledger *ledger, uint32_t member)
     return member < ledger->chain_count ? ledger->chains[member].first : LEDGER_NONE;
 }
 
+uint32_t ledger_after(const struct ledger *ledger, uint32_t index)
+{
+    return ledger->links[index].next;
+}
+
 static void hand_out(struct ledger *ledger, uint32_t index, uint64_t entry)
 {
     uint32_t member = layout_ledger_member(entry);

@@ -52,6 +52,9 @@ uint32_t ledger_oldest(const struct ledger *ledger, uint32_t member);
 /* The slot that is granted after that one; the first of all after LEDGER_NONE. */
 uint32_t ledger_next(const struct ledger *ledger, uint32_t index);
 
+/* That which the same member got after this one; LEDGER_NONE. */
+uint32_t ledger_after(const struct ledger *ledger, uint32_t index);
+
 /*
  * Gives a free slot to the member of the entry (layout.h): the one freed last. LEDGER_NONE when
  * nothing is free.

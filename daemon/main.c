@@ -124,7 +124,7 @@ static int serve(const struct options *options, const struct instance *instance,
     static struct server server;
     uint32_t kept_pools, kept_sessions;
 
-    const struct broker_rim rim = {connection_answer, server_offload, &server};
+    const struct broker_rim rim = {connection_answer, connection_let_go, server_offload, &server};
     int status = broker_init(&broker, instance->registry, &rim, (int64_t)uv_hrtime());
     if (status < 0) {
         log_error("cannot make %s: %s", instance->registry, strerror(-status));

@@ -26,6 +26,7 @@
 #include "daemon/holders.h"
 #include "daemon/job.h"
 #include "daemon/ledger.h"
+#include "daemon/numbers.h"
 #include "daemon/pool_config.h"
 #include "daemon/quota.h"
 #include "daemon/store.h"
@@ -237,6 +238,13 @@ enum pool_operation {
 
 bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error);
+
+/*
+ * Frees the objects that the member was allocated by these requests, and that are still its own.
+ * Returns how many.
+ */
+uint32_t pool_settle(struct pool *pool, uint32_t member, const struct numbers *requests,
+                     int64_t now);
 
 /* ---- Leased pools (docs/decisions/0015) */
 

@@ -434,3 +434,29 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
     slots_charge_deinit(&charge);
     return done;
 }
+
+/* ---- Objects that nobody knows of ------------------------------------------------------------ */
+
+/* In a leased pool the member may have freed it, or be about to. */
+static bool settle_slot(struct pool *pool, uint32_t index, int64_t now)
+{
+    uint64_t generation = slot_generation(word_load(&pool->words[index]));
+    fastalloc_handle_t handle = handle_make(pool->id, index, pool->nonce, generation);
+    return handle_problem(pool, handle, now) == ERROR_NONE &&
+           pool_free_live(pool, index, generation, now);
+}
+
+/* What was granted ahead, or changed hands since, has no number. */
+uint32_t pool_settle(struct pool *pool, uint32_t member, const struct numbers *requests,
+                     int64_t now)
+{
+    uint32_t freed = 0;
+    for (uint32_t index = ledger_oldest(&pool->ledger, member), next; index != LEDGER_NONE;
+         index = next) {
+        uint64_t request = layout_ledger_request(ledger_entry(&pool->ledger, index));
+        next = ledger_after(&pool->ledger, index);
+        if (request != 0 && numbers_have(requests, request))
+            freed += settle_slot(pool, index, now);
+    }
+    return freed;
+}

@@ -309,7 +309,17 @@ static void close_handle(uv_handle_t *handle, void *argument)
         uv_close(handle, NULL);
 }
 
-/* Ends the connections, then the handles, after which the loop has nothing left to run. */
+/* Gives up the connections, then the handles, after which the loop has nothing left to run. */
+static void wind_up(struct server *server)
+{
+    struct connection *connection;
+    server->stopping = true;
+    while ((connection = TAILQ_FIRST(&server->connections)))
+        connection_abandon(connection);
+    uv_walk(&server->loop, close_handle, NULL);
+}
+
+/* Ends the connections first. */
 static void stop(struct server *server, const char *why)
 {
     struct connection *connection, *next;
@@ -325,10 +335,7 @@ static void stop(struct server *server, const char *why)
         if (connection->served)
             connection_close(connection);
     }
-    while ((connection = TAILQ_FIRST(&server->connections)))
-        connection_abandon(connection);
-
-    uv_walk(&server->loop, close_handle, NULL);
+    wind_up(server);
 }
 
 /* As many descriptors as the machine lets us have; half of them may be on their way to clients. */
@@ -359,6 +366,17 @@ static int init_handles(struct server *server)
         status = uv_timer_init(&server->loop, timers[i]);
         timers[i]->data = server;
     }
+    return status;
+}
+
+/* Those that outlived the daemon that they had begun with. */
+static int adopt_sessions(struct server *server)
+{
+    struct session *session;
+    int status = 0;
+    TAILQ_FOREACH (session, &server->broker->sessions, in_broker)
+        if (status == 0)
+            status = connection_adopt(server, session);
     return status;
 }
 
@@ -398,8 +416,10 @@ static int init(struct server *server, struct broker *broker, const char *instan
         return status;
     }
     status = init_handles(server);
+    if (status == 0)
+        status = adopt_sessions(server);
     if (status < 0) {
-        uv_walk(&server->loop, close_handle, NULL);
+        wind_up(server);
         finish(server);
     }
     return status;

@@ -37,9 +37,8 @@ int session_new(struct session **session_made, struct registry_session *entry,
     }
     session->entry = entry;
     session->id = entry->id;
-    entry->pid = (uint32_t)peer->pid;
     name_copy(entry->name, name);
-    session->peer = *peer;
+    session_set_peer(session, peer);
     session->witnessed = witnessed;
     name_copy(session->name, name);
     LIST_INIT(&session->memberships);
@@ -48,6 +47,22 @@ int session_new(struct session **session_made, struct registry_session *entry,
     LIST_INIT(&session->growers);
     *session_made = session;
     return 0;
+}
+
+void session_set_peer(struct session *session, const struct peer *peer)
+{
+    session->peer = *peer;
+    session->entry->pid = (uint32_t)peer->pid;
+}
+
+bool session_has_token(const struct session *session, const uint8_t *token, size_t size)
+{
+    volatile uint8_t wrong = 0;
+    if (size != PROTOCOL_TOKEN_SIZE)
+        return false;
+    for (size_t i = 0; i < PROTOCOL_TOKEN_SIZE; i++)
+        wrong |= token[i] ^ session->entry->token[i];
+    return wrong == 0;
 }
 
 void session_remove(struct session *session)

@@ -11,6 +11,7 @@
 #define DAEMON_SESSION_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
@@ -43,6 +44,7 @@ struct session {
     bool witnessed;
     bool doubted;     /* it was logged that its state can't be found out */
     void *connection; /* the rim's; NULL once the connection is gone */
+    void *keeper;     /* what was its connection last: it sees to the session's end */
     LIST_HEAD(, membership) memberships;
     uint32_t membership_count;
     struct waiter_list waiters;
@@ -61,6 +63,12 @@ TAILQ_HEAD(session_list, session);
  */
 int session_new(struct session **session_made, struct registry_session *entry,
                 const struct peer *peer, const char *name, bool witnessed);
+
+/* Who is at the other end now. */
+void session_set_peer(struct session *session, const struct peer *peer);
+
+/* Whether these are the bytes of its token, in a time that doesn't tell how many of them are right. */
+bool session_has_token(const struct session *session, const uint8_t *token, size_t size);
 
 /* Removes the witness and clears the registry's entry. */
 void session_remove(struct session *session);

@@ -16,8 +16,8 @@ import time
 import msgpack
 
 DEADLINE = 300 if os.environ.get("FASTALLOC_SANITIZE") else 60
-VERSION = 2
-LAYOUT_VERSION = 3
+VERSION = 3
+LAYOUT_VERSION = 4
 LEASED = 2
 DESCRIPTORS_MAX = 4
 WITNESS_SIZE = 4096
@@ -76,6 +76,7 @@ class Connection:
     """Frames in and out, and the descriptors that come with them. Knows no method."""
 
     def __init__(self, path):
+        self.path = path
         self.socket = connect_socket(path)
         self.unpacker = msgpack.Unpacker(raw=False, strict_map_key=True)
         self.descriptors = collections.deque()
@@ -195,6 +196,24 @@ class Client(Connection):
         super().close()
         if self.witness is not None:
             self.witness.close()
+
+    def resume(self, *pools, **options):
+        """On a new connection, whatever became of the one before; returns the reply."""
+        super().close()
+        super().__init__(self.path)
+        return self.send_resume(self, *pools, **options)
+
+    def send_resume(self, connection, *pools, **options):
+        """Says on that connection what takes over this session, or what the options make of it."""
+        numbers = b"".join(struct.pack("<I", pool.number) for pool in pools)
+        return connection.call("resume", **{"version": VERSION, "session": self.hello["session"],
+                                            "token": self.hello["token"], "pools": numbers,
+                                            **options})
+
+    def settle(self, *requests):
+        """What was freed and what cancelled."""
+        reply = self.call("settle", requests=struct.pack(f"<{len(requests)}Q", *requests))
+        return reply["freed"], reply["cancelled"]
 
     def open(self, name, /, **options):
         return Pool(self, self.call("pool.open", name=name, **options))

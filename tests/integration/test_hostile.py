@@ -19,8 +19,8 @@ import unittest
 from hostile_case import (BATCH_MAX, MESSAGE_MAX, PING, UNREAD_MAX, HostileCase, framed, pack,
                           request)
 from protocol_case import main
-from protocol_client import (DEADLINE, Client, Handle, Refusal, connect_socket, pack_handles,
-                             unpack_handles)
+from protocol_client import (DEADLINE, VERSION, Client, Handle, Refusal, connect_socket,
+                             pack_handles, unpack_handles)
 
 WAITERS_MAX, SESSIONS_MAX, POOLS_MAX = 1024, 4096, 1024
 
@@ -119,12 +119,12 @@ class TestRequests(HostileCase):
     def test_hello_twice(self):
         client = self.client()
         for _ in range(10):
-            self.assert_refused("INVALID_ARGUMENT", client.call, "hello", version=2, witness=True)
+            self.assert_refused("INVALID_ARGUMENT", client.call, "hello", version=VERSION, witness=True)
         self.assertEqual(len(client.descriptors), 0)
 
     def test_hello_of_other_versions(self):
         connection = self.connect()
-        for version in (0, 1, 3, 2 ** 32 - 1):
+        for version in (0, VERSION - 1, VERSION + 1, 2 ** 32 - 1):
             self.assert_refused("PROTOCOL_MISMATCH", connection.call, "hello", version=version)
         for version in (2 ** 32, -1, "1", None):
             self.assert_refused("INVALID_ARGUMENT", connection.call, "hello", version=version)
@@ -345,7 +345,7 @@ class TestGreed(HostileCase):
         failures = self.failures()
         self.fill(client, request("allocate", exhausted, 1))
         greedy = self.connect()
-        for method, params in (("hello", {"version": 2, "witness": True}),
+        for method, params in (("hello", {"version": VERSION, "witness": True}),
                                *[("pool.open", {"name": "good", "map": True})] * 10):
             greedy.send(method, params)
 
@@ -414,7 +414,7 @@ class TestGreed(HostileCase):
     def test_descriptors_of_many_clients_that_receive_none(self):
         for _ in range(100):
             connection = self.connect()
-            connection.send("hello", {"version": 2, "witness": True})
+            connection.send("hello", {"version": VERSION, "witness": True})
             for _ in range(7):
                 connection.send("pool.open", {"name": "good", "map": True, "write": True})
         self.assertEqual(self.good.open("good", map=True).reply["descriptors"], 3)
@@ -449,7 +449,7 @@ class TestGreed(HostileCase):
             self.client()
         self.memory += SESSIONS_MAX * 16384
         connection = self.connect()
-        self.assertEqual(self.assert_refused("LIMIT_EXCEEDED", connection.call, "hello", version=2),
+        self.assertEqual(self.assert_refused("LIMIT_EXCEEDED", connection.call, "hello", version=VERSION),
                          {"max": SESSIONS_MAX})
         self.open_things.pop(0).close()
         self.until(lambda: self.try_hello(connection))
@@ -457,7 +457,7 @@ class TestGreed(HostileCase):
     @staticmethod
     def try_hello(connection):
         try:
-            return connection.call("hello", version=2)
+            return connection.call("hello", version=VERSION)
         except Refusal:
             return None
 
@@ -680,7 +680,7 @@ class TestProcesses(HostileCase):
 
     def test_witness_that_is_never_mapped(self):
         connection = self.connect()
-        connection.call("hello", version=2, name="hostile", witness=True)
+        connection.call("hello", version=VERSION, name="hostile", witness=True)
         connection.call("pool.open", name="good", write=True, map=True)
         connection.call("allocate", pool=self.pool.number, request=1, count=13)
         self.assertEqual(self.usage(), 16)
@@ -694,7 +694,7 @@ class TestProcesses(HostileCase):
         """A lease on the witness stands in the daemon's way when it asks if the session lives."""
         signal.signal(signal.SIGIO, signal.SIG_IGN)
         connection = self.connect()
-        connection.call("hello", version=2, name="hostile", witness=True)
+        connection.call("hello", version=VERSION, name="hostile", witness=True)
         connection.call("pool.open", name="good", map=True)
         witness, *objects = connection.take_descriptors(4)
         for descriptor in objects:

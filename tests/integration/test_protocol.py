@@ -8,13 +8,13 @@ import sys
 import time
 
 from protocol_case import FRAMES, ProtocolCase, main
-from protocol_client import Closed, Handle, Refusal
+from protocol_client import VERSION, Closed, Handle, Refusal
 
 class TestSession(ProtocolCase):
     def test_hello_says_limits(self):
         self.assertEqual({key: self.one.hello[key] for key in
                           ("version", "message_max", "batch_max", "descriptors")},
-                         {"version": 2, "message_max": 65536, "batch_max": 2048, "descriptors": 0})
+                         {"version": VERSION, "message_max": 65536, "batch_max": 2048, "descriptors": 0})
         self.assertEqual(len(self.one.hello["token"]), 16)
 
     def test_each_session_has_a_number_and_a_token(self):
@@ -25,8 +25,8 @@ class TestSession(ProtocolCase):
     def test_another_version_is_refused_and_the_connection_stays(self):
         connection = self.connect()
         detail = self.assert_refused("PROTOCOL_MISMATCH", connection.call, "hello", version=1)
-        self.assertEqual(detail, {"requested": 1, "actual": 2})
-        self.assertEqual(connection.call("hello", version=2)["version"], 2)
+        self.assertEqual(detail, {"requested": 1, "actual": VERSION})
+        self.assertEqual(connection.call("hello", version=VERSION)["version"], VERSION)
 
     def test_ping_names_the_daemon(self):
         reply = self.one.call("ping")
@@ -448,18 +448,21 @@ class TestRequests(ProtocolCase):
         "holders": {"name": "frames"},
         "events": {"after": 0, "name": "frames", "timeout": 0},
         "sessions": {"after": 0},
-        "hello": {"version": 2, "name": "x", "witness": False},
+        "hello": {"version": VERSION, "name": "x", "witness": False},
+        "resume": {"version": VERSION, "session": 1, "token": b"x", "pools": b""},
+        "settle": {"requests": b"x"},
     }
     REQUIRED = {"pool.create": {"name"}, "pool.open": {"name"}, "pool.close": {"pool"},
                 "pool.destroy": {"name"}, "pool.grow": {"name"}, "pool.trim": {"name"},
                 "allocate": {"pool", "request"}, "cancel": {"pool"}, "free": {"pool", "handles"},
                 "release": {"pool", "handles"}, "retain": {"pool", "handles"},
                 "adopt": {"pool", "handles"}, "detach": {"pool", "handles"}, "stats": {"name"},
-                "stats.reset": {"name"}, "holders": {"name"}, "hello": {"version"}}
+                "stats.reset": {"name"}, "holders": {"name"}, "hello": {"version"},
+                "resume": {"version", "session", "token"}, "settle": {"requests"}}
     LIMITS = {"zero": 2, "mode": 0o777, "priority": 2, "hold_limit": 2 ** 63 - 1,
               "trim_after": 2 ** 63 - 1, "request": 2 ** 50 - 1, "count": 2048,
               "growth": 191, "watermark": 15, "name": 63, "type": 63, "template": 32768,
-              "handles": 32768}
+              "handles": 32768, "token": 16, "pools": 4096, "requests": 16384}
 
     def test_fields_above_their_limit_are_refused(self):
         """Those at the limit are let through, to be refused by what they mean or not."""
@@ -514,10 +517,10 @@ class TestRequests(ProtocolCase):
     def test_hello_is_needed_once(self):
         connection = self.connect()
         for method, params in self.REQUESTS.items():
-            if method != "hello":
+            if method not in ("hello", "resume"):
                 self.assert_refused("HELLO_REQUIRED", connection.call, method, **params)
-        connection.call("hello", version=2)
-        self.assert_refused("INVALID_ARGUMENT", connection.call, "hello", version=2)
+        connection.call("hello", version=VERSION)
+        self.assert_refused("INVALID_ARGUMENT", connection.call, "hello", version=VERSION)
 
     def test_malformed_bytes_end_the_connection_with_a_word(self):
         connection = self.connect()

@@ -9,6 +9,7 @@ from protocol_client import Handle, Refusal
 CACHED, LIVE, RETURNED = 1, 2, 4
 NEW_THREAD = 8191
 FIRST_THREAD, THREADS = 7935, 256
+MEMBER_WRITES = 1 << 63
 THREAD_SIZE = 64
 ALLOCATES, FREES = 1, 2
 BY_DAEMON = 1
@@ -109,7 +110,7 @@ class LeaseCase(ProtocolCase):
         return taken
 
     def session_of(self, number):
-        return struct.unpack_from("<Q", self.mine.ctl, 4096 + 8 * number)[0]
+        return struct.unpack_from("<Q", self.mine.ctl, 4096 + 8 * number)[0] & ~MEMBER_WRITES
 
 
 class TestNumbers(LeaseCase):

@@ -5,7 +5,7 @@ import unittest
 
 from ctl_case import can_be_another
 from protocol_case import NS_MAX, ProtocolCase, main
-from protocol_client import Client
+from protocol_client import VERSION, Client
 from test_access import STRANGER, acting
 from test_protocol_queue import CRITICAL, QueueCase
 
@@ -185,11 +185,11 @@ class TestInstanceQuotas(ProtocolCase):
         with acting(STRANGER, STRANGER, []):
             clients = [self.client() for _ in range(8)]
             connection = self.connect()
-        self.assert_exceeded(connection.call, "hello", version=2, field="sessions", allocated=8)
+        self.assert_exceeded(connection.call, "hello", version=VERSION, field="sessions", allocated=8)
         for client in clients:
             client.close()
         self.until(lambda: len(self.one.call("sessions")["sessions"]) == 1)
-        connection.call("hello", version=2)
+        connection.call("hello", version=VERSION)
 
     def test_sessions_of_the_daemons_own_user_are_not_limited(self):
         clients = [self.client() for _ in range(20)]

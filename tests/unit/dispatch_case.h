@@ -67,6 +67,15 @@ static inline void take_later(void *connection, uint32_t msgid, enum method meth
         method == METHOD_POOL_GROW && reply ? ((const struct pool_grow_reply *)reply)->capacity : 0;
 }
 
+static void *let_go; /* the connection that has lost its session */
+
+static inline void take_let_go(void *connection)
+{
+    struct caller *caller = connection;
+    caller->session = NULL;
+    let_go = connection;
+}
+
 /* One job beside the loop: the test has it done. */
 static struct job *job;
 
@@ -168,7 +177,8 @@ static inline void dispatch_set_up(void)
     test_private_shm(16 << 20);
     ck_assert_ptr_nonnull(mkdtemp(folder));
     snprintf(path, sizeof(path), "%s/registry", folder);
-    const struct broker_rim rim = {.answer = take_later, .offload = take_job};
+    const struct broker_rim rim = {
+        .answer = take_later, .let_go = take_let_go, .offload = take_job};
     ck_assert_int_eq(broker_init(&broker, path, &rim, now), 0);
     ck_assert_int_eq(decoder_init(&decoder), 0);
     log_set_level(LOG_LEVEL_ERROR);

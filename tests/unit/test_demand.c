@@ -561,6 +561,68 @@ START_TEST(test_demand_cancels_one_or_all)
 }
 END_TEST
 
+static struct settle_reply settle(struct session *session, uint64_t first, uint64_t second)
+{
+    const uint64_t sorted[] = {first, second};
+    const struct numbers named = {sorted, 2};
+    struct settle_reply settled;
+    demand_settle(&broker, session, &named, &settled);
+    broker_check(&broker);
+    return settled;
+}
+
+START_TEST(test_demand_settles_what_was_granted_and_what_waits)
+{
+    struct pool *other = MAKE(.name = "other", .capacity = 3, .watermark = "off");
+    join(alice, other);
+    GETS(alice, pool, 0, .request = 1000, .count = 1);
+    GETS(alice, pool, 0, .request = 1001, .count = 2);
+    GETS(alice, other, 0, .request = 1001, .count = 2);
+    GETS(bob, pool, 0, .request = 1001, .count = 1);
+    WAITS(alice, pool, 1, .request = 1002, .count = 3, .timeout = 50);
+    WAITS(bob, pool, 2, .request = 1002, .count = 2, .timeout = FOREVER);
+
+    struct settle_reply settled = settle(alice, 1001, 1002);
+    ck_assert_uint_eq(settled.freed, 4);
+    ck_assert_uint_eq(settled.cancelled, 1);
+    ck_assert_uint_eq(answer_count, 1);
+    check_answer(0, "bob", 2, ERROR_NONE);
+    ck_assert_uint_eq(pool_held(pool, member_of(alice, pool)), 1);
+    ck_assert_uint_eq(pool_held(pool, member_of(bob, pool)), 3);
+    ck_assert_uint_eq(pool_usage(other), 0);
+
+    settled = settle(alice, 1001, 1002);
+    ck_assert_uint_eq(settled.freed + settled.cancelled, 0);
+}
+END_TEST
+
+START_TEST(test_demand_settles_nothing_that_changed_hands)
+{
+    take(alice, pool, CAPACITY);
+    uint64_t request = requests;
+    ck_assert(operate(pool, POOL_DETACH, 0, 1));
+    ck_assert(operate(pool, POOL_RETAIN, 1, 1));
+    ck_assert(pool_operate(pool, POOL_ADOPT, member_of(bob, pool), held + 2 * HANDLE_WIRE_SIZE, 1,
+                           broker.now, &error));
+    ck_assert_uint_eq(settle(alice, 0, request).freed, CAPACITY - 3);
+    ck_assert_uint_eq(pool_usage(pool), 3);
+}
+END_TEST
+
+START_TEST(test_demand_settles_one_that_waits_for_a_growth)
+{
+    struct pool *growing = MAKE(.name = "growing", .object_size = 1 << 20, .capacity = 1,
+                                .capacity_max = 8, .growth = "linear:7", .watermark = "off");
+    join(alice, growing);
+    GETS(alice, growing, 0, .count = 1);
+    WAITS(alice, growing, 1, .request = 1000, .count = 1);
+    ck_assert_uint_eq(settle(alice, 999, 1000).cancelled, 1);
+    do_job();
+    ck_assert_uint_eq(answer_count, 0);
+    ck_assert_uint_eq(pool_usage(growing), 1);
+}
+END_TEST
+
 /* ---- Quotas ---------------------------------------------------------------------------------- */
 
 START_TEST(test_demand_counts_what_waits_against_the_sessions_quota)
@@ -743,6 +805,8 @@ SUITE_MAIN_WITH(
     test_demand_evicts_nothing_that_is_shared_or_was_handed_on,
     test_demand_that_fails_evicts_nothing, test_demand_grows_rather_than_evicts,
     test_demand_evicts_when_a_growth_fails, test_demand_cancels_one_or_all,
+    test_demand_settles_what_was_granted_and_what_waits,
+    test_demand_settles_nothing_that_changed_hands, test_demand_settles_one_that_waits_for_a_growth,
     test_demand_counts_what_waits_against_the_sessions_quota,
     test_demand_counts_a_users_sessions_together, test_demand_refused_charges_nothing,
     test_demand_has_a_limit_of_a_users_waiting_requests,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/dispatch.h"
 
+#include <endian.h>
+
 #include "proto/scan.h"
 #include "tests/unit/dispatch_case.h"
 
@@ -49,11 +51,11 @@ START_TEST(test_dispatch_refuses_a_missing_field)
 }
 END_TEST
 
-START_TEST(test_dispatch_wants_hello_before_every_other_method)
+START_TEST(test_dispatch_wants_hello_or_resume_before_every_other_method)
 {
     struct caller newcomer = {.connection = &newcomer};
     for (enum method method = 0; method < METHOD_COUNT; method++)
-        if (method != METHOD_HELLO)
+        if (method != METHOD_HELLO && method != METHOD_RESUME)
             check_error(call_by_name(&newcomer, method_table[method].name, NULL),
                         ERROR_HELLO_REQUIRED);
     ck_assert_ptr_null(newcomer.session);
@@ -139,6 +141,69 @@ START_TEST(test_hello_without_descriptors_leaves_no_session)
     check_error(kind, ERROR_SYSTEM);
     ck_assert_uint_eq(error->system_error, EMFILE);
     ck_assert_uint_eq(broker.session_count, before);
+}
+END_TEST
+
+/* ---- Resume ---------------------------------------------------------------------------------- */
+
+/* Of alice's session, with that pool. */
+static enum answer_kind resume(struct caller *caller, uint32_t number)
+{
+    const struct session *session = alice.session;
+    uint32_t wire = htole32(number);
+    return CALL(caller, RESUME, resume, .version = PROTOCOL_VERSION, .session = session->id,
+                .token = {session->entry->token, PROTOCOL_TOKEN_SIZE},
+                .pools = {(const uint8_t *)&wire, sizeof(wire)});
+}
+
+START_TEST(test_resume_takes_the_session_over)
+{
+    struct caller caller = {.who.peer = {99, OWNER, 7}, .connection = &caller, .bell = -1};
+    struct session *session = alice.session;
+    open_to_write(&alice);
+    for (unsigned connected = 0; connected < 2; connected++) {
+        if (!connected)
+            broker_disconnect(&broker, session);
+        check_reply(resume(&caller, pool));
+        ck_assert_str_eq(answer.reply.resume.release, FASTALLOC_VERSION);
+        ck_assert_uint_eq(answer.reply.resume.descriptors, caller.bell >= 0);
+        close_descriptors();
+        ck_assert_ptr_eq(let_go, &alice);
+        ck_assert_ptr_null(alice.session);
+        ck_assert_ptr_eq(caller.session, session);
+        ck_assert_ptr_eq(session->connection, &caller);
+        ck_assert_int_eq(session->peer.pid, 99);
+        ck_assert_uint_eq(session->peer.gid, 7);
+        ck_assert_uint_eq(session->entry->pid, 99);
+        ck_assert_ptr_nonnull(session_membership(session, pool));
+        broker_resume(&broker, session, &alice.who.peer, &alice);
+        ck_assert_ptr_eq(let_go, &caller);
+        alice.session = session;
+    }
+    if (caller.bell >= 0)
+        close(caller.bell);
+}
+END_TEST
+
+START_TEST(test_resume_without_descriptors_changes_nothing)
+{
+    struct caller caller = {.who.peer = {99, OWNER, 7}, .connection = &caller, .bell = -1};
+    struct session *session = alice.session;
+    check_reply(CALL(&alice, POOL_OPEN, pool_open, .name = "leased", .write = true, .create = true,
+                     .kind = LAYOUT_LEASED, .object_size = 8, .capacity = 8));
+    uint32_t leased = answer.reply.pool_open.pool;
+    for (int count = 0; count < 2; count++) {
+        limit_descriptors(count);
+        enum answer_kind kind = resume(&caller, leased);
+        limit_descriptors(-1);
+        check_error(kind, ERROR_SYSTEM);
+        ck_assert_uint_eq(error->system_error, EMFILE);
+        ck_assert_ptr_null(let_go);
+        ck_assert_ptr_null(caller.session);
+        ck_assert_ptr_eq(session->connection, &alice);
+        ck_assert_int_eq(session->peer.pid, alice.who.peer.pid);
+    }
+    close(caller.bell);
 }
 END_TEST
 
@@ -274,12 +339,14 @@ END_TEST
 SUITE_MAIN_WITH("dispatch", dispatch_set_up, dispatch_tear_down,
                 test_dispatch_refuses_an_unknown_method, test_dispatch_refuses_an_unknown_field,
                 test_dispatch_refuses_a_missing_field,
-                test_dispatch_wants_hello_before_every_other_method,
+                test_dispatch_wants_hello_or_resume_before_every_other_method,
                 test_hello_begins_a_session_and_says_the_limits,
                 test_hello_gives_the_witness_if_asked,
                 test_hello_refuses_another_version_of_the_protocol, test_hello_is_said_once,
                 test_hello_without_room_for_the_witness_leaves_no_session,
-                test_hello_without_descriptors_leaves_no_session, test_ping_says_who_answers,
-                test_sessions_are_listed_with_what_they_hold, test_sessions_are_listed_in_pages,
-                test_pool_list_shows_what_a_pool_is, test_pool_list_comes_in_pages,
-                test_stats_follow_the_pool, test_pool_that_is_not_there_is_named)
+                test_hello_without_descriptors_leaves_no_session,
+                test_resume_takes_the_session_over, test_resume_without_descriptors_changes_nothing,
+                test_ping_says_who_answers, test_sessions_are_listed_with_what_they_hold,
+                test_sessions_are_listed_in_pages, test_pool_list_shows_what_a_pool_is,
+                test_pool_list_comes_in_pages, test_stats_follow_the_pool,
+                test_pool_that_is_not_there_is_named)

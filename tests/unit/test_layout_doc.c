@@ -99,6 +99,7 @@ static void fill_counters(struct table *table)
     COUNTER(changed_at);
     COUNTER(area_low);
     COUNTER(area_high);
+    COUNTER(freed);
     COUNTER(waits);
     COUNTER(holds);
 }

@@ -1010,6 +1010,29 @@ START_TEST(test_leasing_operation_may_lose_against_a_free)
 }
 END_TEST
 
+START_TEST(test_leasing_settling_may_lose_against_a_free)
+{
+    static void (*const meanwhile[])(void) = {alice_frees, bob_frees, bob_frees_and_allocates};
+    static const uint64_t request = 1000;
+    const struct numbers named = {&request, 1};
+    for (unsigned i = 0; i < 3; i++) {
+        USE(.capacity = SLOTS);
+        GETS(bob, leased, 0, .request = request, .count = 2);
+        raced = handle_from_wire(reply.handles.data).index;
+        comes_between = meanwhile[i];
+        ck_assert_uint_eq(pool_settle(leased, b, &named, broker.now), 1);
+        ck_assert(!comes_between);
+        demand_serve(&broker, leased);
+        broker_check(&broker);
+        ck_assert_int_eq(state_of(raced), i == 0   ? SLOT_RETURNED
+                                          : i == 1 ? SLOT_CACHED
+                                                   : SLOT_LIVE);
+        ck_assert_uint_eq(pool_held(leased, b), 1);
+        ck_assert_uint_eq(leased->accounts[b]->quota.used, 1);
+    }
+}
+END_TEST
+
 START_TEST(test_leasing_operation_on_what_is_detached_may_lose_too)
 {
     for (size_t i = 0; i < OPERATIONS; i++) {
@@ -1926,7 +1949,7 @@ SUITE_MAIN_WITH(
     test_leasing_member_may_leave_whatever_it_was_doing,
     test_leasing_member_may_leave_while_others_free_what_it_has,
     test_leasing_operation_on_what_a_member_freed_is_refused,
-    test_leasing_operation_may_lose_against_a_free,
+    test_leasing_operation_may_lose_against_a_free, test_leasing_settling_may_lose_against_a_free,
     test_leasing_operation_on_what_is_detached_may_lose_too,
     test_leasing_member_frees_what_was_detached_or_adopted, test_leasing_batch_is_all_or_nothing,
     test_leasing_refuses_evictable_objects, test_leasing_quota_refuses_once_caches_are_taken_back,

@@ -121,6 +121,18 @@ START_TEST(test_ledger_oldest_is_what_the_member_has_held_longest)
 }
 END_TEST
 
+START_TEST(test_ledger_after_goes_through_what_the_member_holds)
+{
+    uint32_t first = grant(1, 1), other = grant(2, 1), second = grant(1, 2), third = grant(1, 3);
+    ck_assert_uint_eq(ledger_after(&ledger, first), second);
+    ck_assert_uint_eq(ledger_after(&ledger, second), third);
+    ck_assert_uint_eq(ledger_after(&ledger, third), LEDGER_NONE);
+    ck_assert_uint_eq(ledger_after(&ledger, other), LEDGER_NONE);
+    release(second);
+    ck_assert_uint_eq(ledger_after(&ledger, first), third);
+}
+END_TEST
+
 START_TEST(test_ledger_releases_in_any_order)
 {
     static const uint32_t order[CAPACITY] = {3, 0, 7, 5, 1, 6, 2, 4};
@@ -376,6 +388,7 @@ SUITE_MAIN_WITH("ledger", set_up, tear_down, test_ledger_begins_with_all_slots_f
                 test_ledger_grants_the_slot_that_was_freed_last,
                 test_ledger_release_clears_the_entry,
                 test_ledger_oldest_is_what_the_member_has_held_longest,
+                test_ledger_after_goes_through_what_the_member_holds,
                 test_ledger_releases_in_any_order, test_ledger_never_grants_a_retired_slot_again,
                 test_ledger_of_one_slot_works, test_ledger_takes_the_highest_member,
                 test_ledger_keeps_what_a_member_holds_when_it_is_added_again,

@@ -46,6 +46,8 @@ static const struct {
     {"bytes of a map's key", UINT8_MAX},
     {"bytes of a name", PROTOCOL_NAME_MAX},
     {"handles in one request", PROTOCOL_BATCH_MAX},
+    {"requests in one `settle`", PROTOCOL_SETTLE_MAX},
+    {"changes of a session that are unanswered", PROTOCOL_CHANGES_MAX},
     {"elements of a list in one reply", PROTOCOL_LIST_MAX},
     {"bytes of a pool's template", PROTOCOL_TEMPLATE_MAX},
     {"events that are kept", EVENTS_KEPT},
