@@ -110,7 +110,7 @@ bool session_is_alive(struct session *session)
 {
     char name[SEGMENT_NAME_SIZE];
 
-    if (!session->witnessed || LIST_EMPTY(&session->memberships))
+    if (!session->witnessed)
         return false;
     registry_witness_name(session->entry, name);
     int result = segment_is_in_use(name);

@@ -80,7 +80,7 @@ void session_free(struct session *session);
 int session_witness(const struct session *session);
 
 /*
- * Whether the client may still have pools mapped. If that can't be found out it counts as alive; if
+ * Whether the client may still have pools mapped, or open some once it has resumed it. If that can't be found out it counts as alive; if
  * its witness was removed by somebody, for as long as it is connected. Both is logged.
  */
 bool session_is_alive(struct session *session);

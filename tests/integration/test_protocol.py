@@ -78,9 +78,11 @@ class TestSession(ProtocolCase):
         after = client.hello["session"] - 1
         return self.one.call("sessions", after=after)["sessions"][0]
 
-    def test_session_with_a_witness_but_no_pool_ends_with_its_connection(self):
+    def test_session_with_a_witness_but_no_pool_outlives_its_connection_while_mapped(self):
         two = self.client(witness=True)
         two.socket.close()
+        self.until(lambda: not self.session(two)["connected"])
+        two.witness.close()
         self.until(lambda: len(self.one.call("sessions")["sessions"]) == 1)
 
     def test_killed_process_gives_back_what_it_mapped(self):
