@@ -19,6 +19,7 @@
 /* In the child: the accepted connection. */
 struct peer {
     int fd;
+    int listener;
     bool may_lose_client; /* the script goes on when nobody is there to send to */
     uint32_t msgid;       /* of the request received last */
     struct envelope request;
@@ -77,6 +78,19 @@ void peer_send_with(struct peer *peer, const void *data, size_t size, const int 
 
 /* Receives the hello and answers it as a good daemon does. */
 void peer_greet(struct peer *peer);
+
+/* Ends the connection; and lets the client come again. */
+void peer_cut(struct peer *peer);
+void peer_accept(struct peer *peer);
+
+/* Cuts the connection, accepts the next one, and receives the resume on it. */
+void peer_receive_resume(struct peer *peer, struct resume_request *request);
+
+/* The same, which must be for the session of peer_greet(), and answers it as a good daemon does. */
+void peer_resume(struct peer *peer);
+
+/* Receives a settle, which must name just these allocates, and answers it. */
+void peer_settle(struct peer *peer, const uint64_t *numbers, size_t count);
 
 /* A file of zeroed memory. */
 int peer_memory(size_t size);
