@@ -99,14 +99,26 @@ static void receive_message(struct peer *peer)
     scan_init(&peer->scan);
 }
 
-void peer_receive(struct peer *peer, enum method method, void *request)
+static enum method receive_request(struct peer *peer)
 {
     struct error error;
     receive_message(peer);
     peer_require(envelope_decode(&peer->decoder, peer->data, peer->taken, &peer->request, &error));
     peer_require(peer->request.kind == ENVELOPE_REQUEST);
-    peer_require(method_find((const char *)peer->request.method.data, peer->request.method.size) ==
-                 method);
+    return method_find((const char *)peer->request.method.data, peer->request.method.size);
+}
+
+bool peer_is_next(struct peer *peer, enum method method)
+{
+    bool is_next = receive_request(peer) == method;
+    peer->taken = 0;
+    return is_next;
+}
+
+void peer_receive(struct peer *peer, enum method method, void *request)
+{
+    struct error error;
+    peer_require(receive_request(peer) == method);
     peer->msgid = peer->request.msgid;
     if (request)
         peer_require(message_decode(method_table[method].request, peer->request.params, true,

@@ -63,6 +63,9 @@ void peer_require_line(bool condition, const char *text, const char *file, int l
 /* Receives a request, which must be of this method, and decodes it unless `request` is NULL. */
 void peer_receive(struct peer *peer, enum method method, void *request);
 
+/* Whether the next request, which is waited for, is of this method. */
+bool peer_is_next(struct peer *peer, enum method method);
+
 /* Answers the request received last. */
 void peer_reply(struct peer *peer, enum method method, const void *reply);
 void peer_reply_to(struct peer *peer, uint32_t msgid, enum method method, const void *reply);
