@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Lists, which the daemon sends in pages: of pools, sessions and events with a number above
- * `after`, in that order, and whether there are more; of holders one page alone, in another order.
+ * `after`, in that order, and whether there are more; of holders and of findings one page alone, in
+ * another order.
  * A page is taken whole, then the visitor is called; no lock is held then.
  */
 #include <fastalloc/admin.h>
@@ -424,6 +425,68 @@ int fastalloc_events(fastalloc_connection_t *connection, const char *name, int64
     if (result < 0)
         return result;
     result = walk_events(connection, &request, &page, after, lost, visit, context, error);
+    page_deinit(&page);
+    return result;
+}
+
+/* ---- Findings -------------------------------------------------------------------------------- */
+
+_Static_assert(FASTALLOC_FINDING_MAX == PROTOCOL_TEXT_MAX, "texts fit");
+
+static int take_findings(struct call *call, struct descriptors *arrived)
+{
+    const struct check_reply *reply = call->reply;
+    return take_page(call, &reply->findings, false);
+}
+
+static int fetch_check(fastalloc_connection_t *connection, struct check_reply *reply,
+                       struct page *page, fastalloc_error_t *error)
+{
+    struct check_request request;
+    struct call call = {
+        .method = METHOD_CHECK,
+        .request = &request,
+        .reply = reply,
+        .take = take_findings,
+        .context = page,
+        .error = error,
+    };
+    return connection_call(connection, &call);
+}
+
+static int visit_findings(const struct page *page, fastalloc_finding_visitor_t visit, void *context)
+{
+    int result = 0;
+    for (size_t i = 0; i < page->count && result == 0; i++) {
+        const struct check_finding *finding = page_at(page, i);
+        fastalloc_finding_t info = {.size = sizeof(info), .violation = finding->violation};
+        memcpy(info.text, finding->text, sizeof(info.text));
+        result = visit(&info, context);
+    }
+    return result;
+}
+
+int fastalloc_check(fastalloc_connection_t *connection, fastalloc_check_info_t *info,
+                    fastalloc_finding_visitor_t visit, void *context, fastalloc_error_t *error)
+{
+    struct page page;
+    struct check_reply reply;
+    int result = page_init(&page, &check_finding_type, NULL, error);
+    if (result < 0)
+        return result;
+    result = fetch_check(connection, &reply, &page, error);
+    if (result == 0 && info) {
+        fastalloc_check_info_t own = {
+            .pools = reply.pools,
+            .sessions = reply.sessions,
+            .slots = reply.slots,
+            .violations = reply.violations,
+            .notes = reply.notes,
+        };
+        sized_write(info, &own, sizeof(own));
+    }
+    if (result == 0 && visit)
+        result = visit_findings(&page, visit, context);
     page_deinit(&page);
     return result;
 }

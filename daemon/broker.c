@@ -88,12 +88,19 @@ static bool refuse_session(int status, struct error *error)
 }
 
 /* Who is to see who uses up the sessions must get one. */
-static struct user *get_session_user(struct broker *broker, uid_t uid)
+struct user *broker_get_session_user(struct broker *broker, uid_t uid)
 {
     struct user *user = users_get(&broker->users, uid);
     if (user && access_may_everything(uid, broker->uid))
         user->quotas[USER_SESSIONS].max = QUOTA_UNLIMITED;
     return user;
+}
+
+void broker_add_session(struct broker *broker, struct session *session, struct user *user)
+{
+    session->user = user;
+    TAILQ_INSERT_TAIL(&broker->sessions, session, in_broker);
+    broker->session_count++;
 }
 
 bool broker_begin_session(struct broker *broker, const struct peer *peer, const char *name,
@@ -108,7 +115,7 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
         error->max = REGISTRY_SESSIONS;
         return false;
     }
-    struct user *user = get_session_user(broker, peer->uid);
+    struct user *user = broker_get_session_user(broker, peer->uid);
     struct charge counted = CHARGE_NONE;
     struct session *new;
     int status = user ? 0 : -ENOMEM;
@@ -121,11 +128,9 @@ bool broker_begin_session(struct broker *broker, const struct peer *peer, const 
         registry_set_state(&entry->state, REGISTRY_FREE);
         return status < 0 ? refuse_session(status, error) : false;
     }
-    new->user = user;
     charge_move(&counted, &new->counted);
     new->connection = new->keeper = connection;
-    TAILQ_INSERT_TAIL(&broker->sessions, new, in_broker);
-    broker->session_count++;
+    broker_add_session(broker, new, user);
     *session = new;
     return true;
 }
@@ -343,6 +348,19 @@ static bool charge_pool(struct broker *broker, const struct pool_config *config,
     return false;
 }
 
+void broker_add_pool(struct broker *broker, struct pool *pool, struct registry_pool *entry)
+{
+    pool->entry = entry;
+    pool->journal = &broker->journal;
+    deadline_init(&pool->long_held, on_long_held);
+    deadline_init(&pool->trim, on_trim);
+    leasing_begin(pool);
+    pool->trimmed_at = INT64_MIN;
+    broker_arm_pool(broker, pool);
+    TAILQ_INSERT_TAIL(&broker->pools, pool, in_broker);
+    broker->pool_count++;
+}
+
 bool broker_create_pool(struct broker *broker, const struct pool_config *config, struct pool **pool,
                         struct error *error)
 {
@@ -358,10 +376,12 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
         !charge_pool(broker, config, &plan, &charged, error))
         return false;
     struct registry_pool *entry = registry_add_pool(&broker->registry);
+    journal_begin(&broker->journal, JOURNAL_CREATE, entry ? entry->id : 0, 0, NULL, 0);
     bool made = entry ? pool_create(config, entry->id, registry_nonce(&broker->registry),
                                     entry->key, broker->now, pool, error)
                       : refuse_pool(broker, error);
     if (!made) {
+        journal_end(&broker->journal, false);
         if (entry)
             registry_set_state(&entry->state, REGISTRY_FREE);
         charge_deinit(&charged.counted);
@@ -369,17 +389,12 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
         user_put(charged.user);
         return false;
     }
-    (*pool)->entry = entry;
     (*pool)->user = charged.user;
     charge_move(&charged.counted, &(*pool)->counted);
     charge_move(&charged.bytes, &(*pool)->bytes);
-    deadline_init(&(*pool)->long_held, on_long_held);
-    deadline_init(&(*pool)->trim, on_trim);
-    leasing_begin(*pool);
-    (*pool)->trimmed_at = INT64_MIN;
-    broker_arm_pool(broker, *pool);
-    TAILQ_INSERT_TAIL(&broker->pools, *pool, in_broker);
+    broker_add_pool(broker, *pool, entry);
     registry_set_state(&entry->state, REGISTRY_READY);
+    journal_end(&broker->journal, true);
     return true;
 }
 
@@ -398,6 +413,7 @@ static void unhook_pool(struct broker *broker, struct pool *pool)
     deadline_set(&broker->deadlines, &pool->trim, DEADLINE_NEVER);
     leasing_end(broker, pool);
     TAILQ_REMOVE(&broker->pools, pool, in_broker);
+    broker->pool_count--;
 }
 
 uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
@@ -410,6 +426,7 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
     error_set(&error, ERROR_POOL_DESTROYED, "pool '%s' was destroyed while this request waited",
               pool->ctl->name);
     name_copy(error.pool, pool->ctl->name);
+    journal_begin(&broker->journal, JOURNAL_DESTROY, pool->id, 0, NULL, 0);
     registry_set_state(&pool->entry->state, REGISTRY_ENDING);
     demand_refuse(broker, pool, &error);
     growing_refuse(broker, pool, &error);
@@ -420,6 +437,7 @@ uint32_t broker_destroy_pool(struct broker *broker, struct pool *pool)
             session_forget(session, membership);
     }
     registry_set_state(&pool->entry->state, REGISTRY_FREE);
+    journal_end(&broker->journal, true);
     unhook_pool(broker, pool);
     if (!broker->ending) /* nobody would hear of it */
         notice_event(broker, pool, EVENT_DESTROYED, usage, 0);
@@ -440,7 +458,12 @@ int broker_init(struct broker *broker, const char *registry, const struct broker
     TAILQ_INIT(&broker->listeners);
     users_init(&broker->users);
     events_init(&broker->events);
-    return registry_create(&broker->registry, registry);
+    int status = registry_open(&broker->registry, registry);
+    if (status == -ENOENT || status == -ENODATA)
+        status = registry_create(&broker->registry, registry);
+    if (status == 0)
+        journal_init(&broker->journal, &broker->registry);
+    return status;
 }
 
 void broker_refuse_all(struct broker *broker)
@@ -483,8 +506,7 @@ static void remove_pools(struct broker *broker)
         broker_destroy_pool(broker, pool);
 }
 
-/* Frees what this process knows of it; the objects and the registry stay. */
-static void forget_all(struct broker *broker)
+void broker_forget(struct broker *broker)
 {
     struct session *session;
     struct membership *membership;
@@ -500,26 +522,23 @@ static void forget_all(struct broker *broker)
         unhook_pool(broker, pool);
         broker_release_pool(pool);
     }
+    assert(broker->waiter_count == 0 && broker->job_count == 0);
+    users_deinit(&broker->users);
+    deadlines_deinit(&broker->deadlines);
+    registry_close(&broker->registry);
 }
 
 bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_sessions)
 {
-    struct pool *pool;
-
     broker->ending = true;
+    journal_announce(&broker->journal, NULL, 0);
     end_sessions(broker);
     bool keep = is_in_use(broker);
     if (!keep)
         remove_pools(broker);
     *kept_sessions = broker->session_count;
-    *kept_pools = 0;
-    TAILQ_FOREACH (pool, &broker->pools, in_broker)
-        ++*kept_pools;
-    forget_all(broker);
-    assert(broker->waiter_count == 0 && broker->job_count == 0);
-    users_deinit(&broker->users);
-    deadlines_deinit(&broker->deadlines);
-    registry_close(&broker->registry);
+    *kept_pools = broker->pool_count;
+    broker_forget(broker);
     return !keep;
 }
 

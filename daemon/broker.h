@@ -50,7 +50,9 @@ struct broker_rim {
 
 struct broker {
     struct registry registry;
-    TAILQ_HEAD(, pool) pools;     /* oldest first */
+    struct journal journal;
+    TAILQ_HEAD(, pool) pools; /* oldest first */
+    uint32_t pool_count;
     struct session_list sessions; /* oldest first */
     uint32_t session_count;
     struct deadlines deadlines;
@@ -69,7 +71,10 @@ struct broker {
     bool ending;                                            /* nobody asks for anything any more */
 };
 
-/* With a new registry at the path. 0 or a negated errno. */
+/*
+ * With the registry at the path, for recovery_run(), or a new one. 0; -EPROTO if what is there is none
+ * of this version; or another negated errno.
+ */
 int broker_init(struct broker *broker, const char *registry, const struct broker_rim *rim,
                 int64_t now);
 
@@ -79,6 +84,9 @@ int broker_init(struct broker *broker, const char *registry, const struct broker
  * true. Else everything is kept for the next start: false, and the numbers of what was kept.
  */
 bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_sessions);
+
+/* Frees what this process knows of it; the objects and the registry stay. */
+void broker_forget(struct broker *broker);
 
 /* The instance is about to end: whoever waits gets SHUTTING_DOWN. Nobody may ask any more. */
 void broker_refuse_all(struct broker *broker);
@@ -101,6 +109,12 @@ int64_t broker_deadline(const struct broker *broker, int64_t timeout);
 void broker_arm_pool(struct broker *broker, struct pool *pool);
 /* And the end of a pool that is destroyed already. */
 void broker_release_pool(struct pool *pool);
+
+/* For recovery.h: what is there already becomes one of the broker's, charged to whom it is. */
+void broker_add_pool(struct broker *broker, struct pool *pool, struct registry_pool *entry);
+void broker_add_session(struct broker *broker, struct session *session, struct user *user);
+/* The instance's user of a session of that uid, or NULL without memory. */
+struct user *broker_get_session_user(struct broker *broker, uid_t uid);
 
 /* ---- Sessions */
 

@@ -53,6 +53,7 @@ void dispatch(struct dispatch *dispatch, struct caller *caller, const struct env
     struct call call = {dispatch, dispatch->broker, caller, answer, envelope->msgid};
 
     broker_set_time(dispatch->broker, now);
+    journal_announce(&dispatch->broker->journal, NULL, 0);
     answer->kind = ANSWER_ERROR;
     answer->descriptor_count = 0;
     if (find_method(caller, envelope, answer) &&

@@ -24,6 +24,7 @@ struct dispatch {
     struct session_info sessions[PROTOCOL_LIST_MAX];
     struct holder_info holders[PROTOCOL_LIST_MAX];
     uint64_t numbers[PROTOCOL_SETTLE_MAX]; /* that the request names */
+    struct check_finding findings[PROTOCOL_LIST_MAX];
 };
 
 /* The connection that a request came on. */

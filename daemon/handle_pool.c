@@ -73,6 +73,11 @@ bool on_pool_create(const struct call *call, const struct pool_create_request *r
                     struct pool_create_reply *reply)
 {
     struct pool *pool;
+    if (call_is_repeated(call, request->change)) {
+        pool = broker_find_pool(call->broker, request->name);
+        reply->pool = pool ? pool->id : 0;
+        return true;
+    }
     if (!create_pool(call, POOL_CONFIG(request), &pool))
         return false;
     reply->pool = pool->id;
@@ -264,6 +269,10 @@ static bool refuse_in_use(const struct call *call, const struct pool *pool, uint
 bool on_pool_destroy(const struct call *call, const struct pool_destroy_request *request,
                      struct pool_destroy_reply *reply)
 {
+    if (call_is_repeated(call, request->change)) {
+        reply->freed = 0;
+        return true;
+    }
     struct pool *pool = call_find_own_pool(call, request->name);
     if (!pool)
         return false;

@@ -60,7 +60,7 @@ bool on_cancel(const struct call *call, const struct cancel_request *request,
 
 /* Returns how many; 0 if it is refused. */
 static uint32_t operate(const struct call *call, enum pool_operation operation, uint32_t pool,
-                        const struct bytes *handles)
+                        const struct bytes *handles, uint32_t change)
 {
     const struct membership *membership = call_find_writer(call, pool);
     uint32_t count = (uint32_t)(handles->size / HANDLE_WIRE_SIZE);
@@ -70,6 +70,8 @@ static uint32_t operate(const struct call *call, enum pool_operation operation, 
         call_refuse_argument(call, "handles", "must be one or more handles of 16 bytes each");
         return 0;
     }
+    if (call_is_repeated(call, change))
+        return count;
     bool done = pool_operate(membership->pool, operation, membership->member, handles->data, count,
                              call->broker->now, &call->answer->error);
     if (done)
@@ -81,34 +83,35 @@ static uint32_t operate(const struct call *call, enum pool_operation operation, 
 
 bool on_free(const struct call *call, const struct free_request *request, struct free_reply *reply)
 {
-    reply->freed = operate(call, POOL_FREE, request->pool, &request->handles);
+    reply->freed = operate(call, POOL_FREE, request->pool, &request->handles, request->change);
     return reply->freed > 0;
 }
 
 bool on_release(const struct call *call, const struct release_request *request,
                 struct release_reply *reply)
 {
-    reply->released = operate(call, POOL_RELEASE, request->pool, &request->handles);
+    reply->released =
+        operate(call, POOL_RELEASE, request->pool, &request->handles, request->change);
     return reply->released > 0;
 }
 
 bool on_retain(const struct call *call, const struct retain_request *request,
                struct retain_reply *reply)
 {
-    reply->retained = operate(call, POOL_RETAIN, request->pool, &request->handles);
+    reply->retained = operate(call, POOL_RETAIN, request->pool, &request->handles, request->change);
     return reply->retained > 0;
 }
 
 bool on_adopt(const struct call *call, const struct adopt_request *request,
               struct adopt_reply *reply)
 {
-    reply->adopted = operate(call, POOL_ADOPT, request->pool, &request->handles);
+    reply->adopted = operate(call, POOL_ADOPT, request->pool, &request->handles, request->change);
     return reply->adopted > 0;
 }
 
 bool on_detach(const struct call *call, const struct detach_request *request,
                struct detach_reply *reply)
 {
-    reply->detached = operate(call, POOL_DETACH, request->pool, &request->handles);
+    reply->detached = operate(call, POOL_DETACH, request->pool, &request->handles, request->change);
     return reply->detached > 0;
 }

@@ -112,3 +112,12 @@ bool call_conclude(const struct call *call, enum broker_outcome outcome)
         call->answer->kind = ANSWER_LATER;
     return outcome == BROKER_DONE;
 }
+
+bool call_is_repeated(const struct call *call, uint32_t change)
+{
+    struct registry_session *entry = call->caller->session->entry;
+    if (journal_is_done(entry, change))
+        return true;
+    journal_announce(&call->broker->journal, entry, change);
+    return false;
+}

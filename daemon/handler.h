@@ -41,6 +41,14 @@ struct membership *call_find_membership(const struct call *call, uint32_t pool);
 /* That may write. */
 struct membership *call_find_writer(const struct call *call, uint32_t pool);
 
+/* ---- Changes */
+
+/*
+ * Whether the change of that number was carried out already, so that its reply was lost. If not, what
+ * the request does now is that change.
+ */
+bool call_is_repeated(const struct call *call, uint32_t change);
+
 /* ---- Answers */
 
 /* Takes over a descriptor, or its negated errno: then false and the error, and none is left. */

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "shm/order.h"
@@ -163,6 +164,69 @@ int holders_reserve(struct holders *holders, uint32_t more, uint32_t capacity, u
     return result;
 }
 
+/* ---- What is there already ------------------------------------------------------------------- */
+
+/* A table that was being doubled has what is beyond it zero. */
+static int map_table(struct holders *holders)
+{
+    struct stat status;
+    int fd = segment_open(holders->name, true);
+    if (fd < 0)
+        return fd;
+    int result = fstat(fd, &status) < 0 ? -errno : 0;
+    uint32_t room = HOLDERS_FIRST;
+    while (result == 0 && room < HOLDERS_MOST && table_size(2 * room) <= (uint64_t)status.st_size)
+        room *= 2;
+    if (result == 0 && table_size(room) > (uint64_t)status.st_size)
+        result = -ENODATA;
+    void *mapping = MAP_FAILED;
+    if (result == 0)
+        mapping = mmap(NULL, table_size(room), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (result == 0 && mapping == MAP_FAILED)
+        result = -errno;
+    close(fd);
+    if (result < 0)
+        return result;
+    holders->entries = mapping;
+    holders->room = room;
+    return segment_resize(holders->name, (size_t)status.st_size, table_size(room));
+}
+
+static int take_lists(struct holders *holders, uint32_t capacity, uint32_t member)
+{
+    int result = grow_lists(&holders->slots, &holders->slot_count, capacity);
+    if (result == 0)
+        result = grow_lists(&holders->members, &holders->member_count, member + 1);
+    if (result == 0)
+        result = grow_links(&holders->slot_links, holders->room);
+    return result == 0 ? grow_links(&holders->member_links, holders->room) : result;
+}
+
+int holders_load(struct holders *holders, uint32_t capacity, uint32_t member, holders_keep keep,
+                 void *context)
+{
+    int result = map_table(holders);
+    if (result == -ENODATA) /* killed while it was made: nothing stands there yet */
+        return segment_unlink(holders->name);
+    if (result == -ENOENT)
+        return 0;
+    if (result == 0)
+        result = take_lists(holders, capacity, member);
+    for (uint32_t at = holders->room; result == 0 && at-- > 0;) {
+        uint64_t entry = field_load(&holders->entries[at]);
+        uint32_t index = entry_index(entry), of = entry_member(entry);
+        bool kept = entry != 0 && index < capacity && of != SLOT_MEMBER_NONE && of <= member &&
+                    keep(context, entry >> 45, index, of);
+        if (!kept && entry != 0)
+            field_store(&holders->entries[at], 0);
+        if (kept)
+            enlist(holders, at);
+        else
+            enlist_free(holders, at);
+    }
+    return result;
+}
+
 /* ---- Holders --------------------------------------------------------------------------------- */
 
 void holders_init(struct holders *holders, const char name[SEGMENT_NAME_SIZE])
@@ -272,6 +336,15 @@ uint32_t holders_count(const struct holders *holders, uint32_t index)
 uint32_t holders_member_count(const struct holders *holders, uint32_t member)
 {
     return member < holders->member_count ? holders->members[member].count : 0;
+}
+
+uint32_t holders_count_of(const struct holders *holders, uint32_t index, uint32_t member)
+{
+    uint32_t count = 0;
+    for (uint32_t at = find(holders, slot_first(holders, index), member); at != HOLDERS_NONE;
+         at = find(holders, holders->slot_links[at].next, member))
+        count++;
+    return count;
 }
 
 uint32_t holders_oldest(const struct holders *holders, uint32_t member)

@@ -47,6 +47,14 @@ struct holders {
 
 /* Makes nothing yet. `name` is the object's name when it is made. */
 void holders_init(struct holders *holders, const char name[SEGMENT_NAME_SIZE]);
+/*
+ * Takes over the table that is there, of a pool of `capacity` slots and members up to `member`;
+ * nothing happens if there is none. Entries for which `keep` says no are freed. 0 or a negated
+ * errno.
+ */
+typedef bool (*holders_keep)(void *context, uint64_t generation, uint32_t index, uint32_t member);
+int holders_load(struct holders *holders, uint32_t capacity, uint32_t member, holders_keep keep,
+                 void *context);
 /* Unmaps the table; the object stays. */
 void holders_deinit(struct holders *holders);
 
@@ -86,6 +94,9 @@ uint32_t holders_shared(const struct holders *holders);
 uint32_t holders_total(const struct holders *holders);
 uint32_t holders_count(const struct holders *holders, uint32_t index);
 uint32_t holders_member_count(const struct holders *holders, uint32_t member);
+
+/* Those of the member on the slot. */
+uint32_t holders_count_of(const struct holders *holders, uint32_t index, uint32_t member);
 
 /* The slot on which the member has had a hold longest; HOLDERS_NONE. */
 uint32_t holders_oldest(const struct holders *holders, uint32_t member);

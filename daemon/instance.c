@@ -130,6 +130,19 @@ static bool make_base(const struct instance *instance, char *text)
 }
 
 /* The folder must be ours alone: in a place that others can write to, it may have been planted. */
+static bool is_ours(const struct instance *instance, int result, const struct stat *status,
+                    char *text)
+{
+    if (result < 0)
+        return say(text, "cannot look at %s: %s", instance->directory, strerror(errno));
+    if (!S_ISDIR(status->st_mode) || status->st_uid != geteuid() || (status->st_mode & 0077) != 0)
+        return say(text,
+                   "%s must be a folder of uid %u with mode 0700; remove it or choose another "
+                   "--socket",
+                   instance->directory, geteuid());
+    return true;
+}
+
 static bool make_directory(const struct instance *instance, char *text)
 {
     struct stat status;
@@ -140,14 +153,7 @@ static bool make_directory(const struct instance *instance, char *text)
                        instance->directory, strerror(errno));
         result = lstat(instance->directory, &status);
     } while (result < 0 && errno == ENOENT); /* its last holder removes it just now */
-    if (result < 0)
-        return say(text, "cannot look at %s: %s", instance->directory, strerror(errno));
-    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 0077) != 0)
-        return say(text,
-                   "%s must be a folder of uid %u with mode 0700; remove it or choose another "
-                   "--socket",
-                   instance->directory, geteuid());
-    return true;
+    return is_ours(instance, result, &status, text);
 }
 
 static bool say_who_has_it(const struct instance *instance, int fd, char *text)
@@ -178,9 +184,9 @@ static bool write_pid(int fd)
 }
 
 /* 1 locked, 0 the file or its folder was removed meanwhile, -1 with the text: it can't be had. */
-static int try_lock(struct instance *instance, char *text)
+static int try_lock(struct instance *instance, int flags, char *text)
 {
-    int fd = open(instance->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = open(instance->lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW | flags, 0600);
     if (fd < 0 && errno == ENOENT)
         return 0;
     if (fd < 0) {
@@ -214,8 +220,22 @@ bool instance_lock(struct instance *instance, char text[INSTANCE_TEXT_SIZE])
     while (result == 0) {
         if (!make_base(instance, text) || !make_directory(instance, text))
             return false;
-        result = try_lock(instance, text);
+        result = try_lock(instance, O_CREAT, text);
     }
+    return result > 0;
+}
+
+bool instance_lock_remains(struct instance *instance, char text[INSTANCE_TEXT_SIZE])
+{
+    struct stat status;
+    int result = lstat(instance->directory, &status);
+    bool missing = result < 0 && errno == ENOENT;
+    if (!missing && !is_ours(instance, result, &status, text))
+        return false;
+    result = missing ? 0 : try_lock(instance, 0, text);
+    if (result == 0)
+        return say(text, "there is nothing of an instance of %s: no %s", instance->socket,
+                   instance->lock);
     return result > 0;
 }
 

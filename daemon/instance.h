@@ -44,6 +44,11 @@ bool instance_locate(struct instance *instance, const struct options *options,
  */
 bool instance_lock(struct instance *instance, char text[INSTANCE_TEXT_SIZE]);
 
+/*
+ * The same, but makes nothing: of an instance that was there. False, too, if there is nothing of it.
+ */
+bool instance_lock_remains(struct instance *instance, char text[INSTANCE_TEXT_SIZE]);
+
 /* Gives the lock back; with `remove`, nothing of the private folder is left. */
 void instance_unlock(struct instance *instance, bool remove);
 

@@ -40,6 +40,17 @@ void ledger_grow(struct ledger *ledger, uint32_t capacity)
     ledger->capacity = capacity;
 }
 
+void ledger_load(struct ledger *ledger, uint32_t fresh)
+{
+    ledger->fresh = fresh;
+    for (uint32_t i = 0; i < fresh; i++) {
+        uint32_t holder = ledger_holder(ledger, i);
+        assert(holder < ledger->chain_count);
+        chain_append(&ledger->chains[holder], ledger->links, i);
+        ledger->held += holder != SLOT_MEMBER_NONE;
+    }
+}
+
 int ledger_add_member(struct ledger *ledger, uint32_t member)
 {
     if (member < ledger->chain_count)

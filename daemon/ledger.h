@@ -35,6 +35,12 @@ struct ledger {
 int ledger_init(struct ledger *ledger, uint64_t *entries, uint32_t capacity);
 void ledger_deinit(struct ledger *ledger);
 
+/*
+ * Of entries that are there already: each slot into the chain of its member, which was added, in
+ * the order of their numbers; up to `fresh`, below which some were granted once.
+ */
+void ledger_load(struct ledger *ledger, uint32_t fresh);
+
 /* Takes the memory for that many slots. 0 or -ENOMEM. */
 int ledger_reserve(struct ledger *ledger, uint32_t capacity);
 /* There are that many slots now, for which memory was taken. */

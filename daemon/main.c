@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fastallocd: takes the instance, clears what a dead one left, serves, and ends in order. */
+/* fastallocd: takes the instance, and over what a dead one left, serves, and ends in order. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 #include "daemon/broker.h"
+#include "daemon/checking.h"
 #include "daemon/connection.h"
 #include "daemon/instance.h"
 #include "daemon/listen.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/options.h"
-#include "daemon/registry.h"
+#include "daemon/recovery.h"
 #include "daemon/server.h"
 #include "daemon/sigbus.h"
 #include "daemon/socket.h"
@@ -44,22 +45,6 @@ static void set_signals(void)
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGIO, SIG_IGN);
     sigbus_install();
-}
-
-static bool clear_remains(const struct instance *instance)
-{
-    struct registry_remains remains = {0};
-    int status = registry_purge(instance->registry, &remains);
-    if (status == -EPROTO)
-        log_error("%s is no registry of this version of fastallocd; nothing was touched. Run the "
-                  "version that wrote it, or remove it and what it owns in /dev/shm by hand",
-                  instance->registry);
-    else if (status < 0)
-        log_error("cannot clear what %s lists: %s", instance->registry, strerror(-status));
-    else if (remains.objects > 0 || remains.pools > 0)
-        log_warning("removed what a dead instance left instance=%s pools=%u sessions=%u objects=%u",
-                    instance->name, remains.pools, remains.sessions, remains.objects);
-    return status == 0;
 }
 
 /* Without them it can't be known when a client is gone. */
@@ -103,18 +88,91 @@ static void quote(const char *text, char *word, size_t room)
     snprintf(word + length, room - length, "'");
 }
 
-/* Which options name this instance: for the line that says how to come back to it. */
-static void log_kept(const struct options *options, const struct instance *instance, uint32_t pools,
-                     uint32_t sessions)
+/* Which options name this instance: for lines that say how to come back to it. */
+#define NAMING_SIZE (5 * INSTANCE_PATH_SIZE)
+
+static void name_instance(const struct options *options, const struct instance *instance,
+                          char naming[NAMING_SIZE])
 {
     char path[4 * INSTANCE_PATH_SIZE] = "";
     if (options->socket)
         quote(options->socket, path, sizeof(path));
-    log_warning("kept what is in use instance=%s pools=%" PRIu32 " sessions=%" PRIu32
-                "; to remove it: fastallocd%s --instance %s%s%s --exit-idle 0",
-                instance->name, pools, sessions, options->user ? " --user" : "", instance->name,
-                options->socket ? " --socket " : "", path);
+    snprintf(naming, NAMING_SIZE, "%s --instance %s%s%s", options->user ? " --user" : "",
+             instance->name, options->socket ? " --socket " : "", path);
 }
+
+static void log_kept(const struct options *options, const struct instance *instance, uint32_t pools,
+                     uint32_t sessions)
+{
+    char naming[NAMING_SIZE];
+    name_instance(options, instance, naming);
+    log_warning("kept what is in use instance=%s pools=%" PRIu32 " sessions=%" PRIu32
+                "; the next daemon goes on with it; to remove it: fastallocd --purge%s",
+                instance->name, pools, sessions, naming);
+}
+
+/* ---- What a dead instance left --------------------------------------------------------------- */
+
+static void log_registry(const struct instance *instance, int status)
+{
+    if (status == -EPROTO)
+        log_error("%s is no registry of this version of fastallocd; nothing was touched. Run the "
+                  "version that wrote it, or remove it and what it owns in /dev/shm by hand",
+                  instance->registry);
+    else
+        log_error("cannot open %s: %s", instance->registry, strerror(-status));
+}
+
+static void log_refused(const struct options *options, const struct instance *instance,
+                        const struct error *error)
+{
+    char naming[NAMING_SIZE];
+    name_instance(options, instance, naming);
+    log_error("cannot take over what a dead instance left: %s; all of it is kept. To look at it: "
+              "fastallocd --check%s; to try once more: --retry instead, to remove it: --purge",
+              error->message, naming);
+}
+
+/* Of this broker, whose registry is open. */
+static bool recover(const struct options *options, const struct instance *instance,
+                    struct broker *broker)
+{
+    struct recovery recovery;
+    struct error error;
+    if (!recovery_run(broker, options->retry, &recovery, &error)) {
+        log_refused(options, instance, &error);
+        broker_forget(broker);
+        return false;
+    }
+    if (recovery.pools + recovery.ended + recovery.removed > 0)
+        log_warning("went on with what a dead instance left instance=%s pools=%" PRIu32
+                    " sessions=%" PRIu32 " ended=%" PRIu32 " removed=%" PRIu32,
+                    instance->name, recovery.pools, recovery.sessions, recovery.ended,
+                    recovery.removed);
+    return true;
+}
+
+/* Of an instance that is locked, so that it isn't running. */
+static int purge(struct instance *instance)
+{
+    static struct broker broker;
+    struct recovery recovery;
+    const struct broker_rim rim = {0};
+    int status = broker_init(&broker, instance->registry, &rim, 0);
+    if (status < 0) {
+        log_registry(instance, status);
+        instance_unlock(instance, false);
+        return EXIT_FAILURE;
+    }
+    recovery_purge(&broker, &recovery);
+    broker_forget(&broker);
+    log_info("purged instance=%s pools=%" PRIu32 " sessions=%" PRIu32, instance->name,
+             recovery.pools, recovery.sessions);
+    instance_unlock(instance, true);
+    return EXIT_SUCCESS;
+}
+
+/* ---- Serving --------------------------------------------------------------------------------- */
 
 /* Serves until the end. Sets whether nothing was left behind, once there was something. */
 static int serve(const struct options *options, const struct instance *instance, int fd,
@@ -127,11 +185,14 @@ static int serve(const struct options *options, const struct instance *instance,
     const struct broker_rim rim = {connection_answer, connection_let_go, server_offload, &server};
     int status = broker_init(&broker, instance->registry, &rim, (int64_t)uv_hrtime());
     if (status < 0) {
-        log_error("cannot make %s: %s", instance->registry, strerror(-status));
+        log_registry(instance, status);
         return status;
     }
+    *empty = false;
     broker.create = options->create;
     memcpy(broker.users.max, options->user_max, sizeof(broker.users.max));
+    if (!recover(options, instance, &broker))
+        return -EIO;
     log_info("serving instance=%s socket=%s pid=%d", instance->name, instance->socket, getpid());
     status = server_run(&server, &broker, instance->name, fd, options->exit_idle);
     if (status < 0)
@@ -148,11 +209,11 @@ static int serve(const struct options *options, const struct instance *instance,
 /* With the instance locked. `inherited` is the service manager's socket, or 0. */
 static int run(const struct options *options, struct instance *instance, int inherited)
 {
-    bool empty = clear_remains(instance); /* as long as nothing is made */
+    bool empty = access(instance->registry, F_OK) < 0; /* as long as nothing is made */
     struct stat identity;
     int fd = -1;
 
-    if (empty && leases_work())
+    if (leases_work())
         fd = inherited > 0 ? inherited : open_socket(instance, &identity);
     int status = fd < 0 ? -1 : serve(options, instance, fd, &empty);
     if (fd >= 0 && inherited == 0)
@@ -181,6 +242,12 @@ int main(int argc, char *argv[])
     }
     log_set_level(options.log_level);
     set_signals();
+    if (options.check) {
+        if (instance_locate(&instance, &options, text))
+            return (int)checking_run(&instance);
+        log_error("%s", text);
+        return CHECKING_IMPOSSIBLE;
+    }
     server_hold_signals(true);
     /* Before any descriptor of ours can take the place of one that should have been handed over. */
     int inherited = listen_inherited();
@@ -192,5 +259,5 @@ int main(int argc, char *argv[])
         log_error("%s", text);
         return EXIT_FAILURE;
     }
-    return run(&options, &instance, inherited);
+    return options.purge ? purge(&instance) : run(&options, &instance, inherited);
 }

@@ -31,13 +31,22 @@ static const char usage[] =
     "  --user-bytes N       shared memory in its pools, as in 512M or 2G;\n"
     "  --user-waiters N     requests that wait\n"
     "  --exit-idle SECONDS  exit after that long without any session\n"
+    "  --check              serve nothing, but look through what the instance left in\n"
+    "                       /dev/shm, if no daemon has it, and change nothing there:\n"
+    "                       a line for each violation, which no daemon can have left,\n"
+    "                       and each note, such as of a change that was under way; exit\n"
+    "                       with 0 if there is no violation, 1 if there is one, 3 if\n"
+    "                       there is nothing to look at, or a daemon has it\n"
+    "  --purge              remove what an instance that died left behind, whoever still\n"
+    "                       uses it, and exit\n"
+    "  --retry              take it over although that has failed three times\n"
     "  --log-level LEVEL    error, warning, info (default) or debug\n"
     "  --version            print the version\n"
     "  --help               print this\n"
     "\n"
     "With SIGTERM or SIGINT it ends: what it owns in /dev/shm is removed if nobody uses it,\n"
-    "else kept. To remove what an instance that died left behind:\n"
-    "  fastallocd --exit-idle 0 (with the --socket, --instance or --user that it had)\n";
+    "else kept. The next fastallocd with the same --socket, --instance or --user goes on with\n"
+    "what was kept, or left by one that was killed.\n";
 
 enum {
     OPTION_SOCKET,
@@ -49,6 +58,9 @@ enum {
     OPTION_USER_BYTES,
     OPTION_USER_WAITERS,
     OPTION_EXIT_IDLE,
+    OPTION_CHECK,
+    OPTION_PURGE,
+    OPTION_RETRY,
     OPTION_LOG_LEVEL,
     OPTION_VERSION,
     OPTION_HELP
@@ -64,6 +76,9 @@ static const struct option long_options[] = {
     {"user-bytes", required_argument, NULL, OPTION_USER_BYTES},
     {"user-waiters", required_argument, NULL, OPTION_USER_WAITERS},
     {"exit-idle", required_argument, NULL, OPTION_EXIT_IDLE},
+    {"check", no_argument, NULL, OPTION_CHECK},
+    {"purge", no_argument, NULL, OPTION_PURGE},
+    {"retry", no_argument, NULL, OPTION_RETRY},
     {"log-level", required_argument, NULL, OPTION_LOG_LEVEL},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -184,6 +199,15 @@ static enum options_result take_option(struct options *options, int option)
         return parse_user_max(options, option, optarg);
     case OPTION_EXIT_IDLE:
         return parse_exit_idle(options, optarg);
+    case OPTION_PURGE:
+        options->purge = true;
+        return OPTIONS_RUN;
+    case OPTION_RETRY:
+        options->retry = true;
+        return OPTIONS_RUN;
+    case OPTION_CHECK:
+        options->check = true;
+        return OPTIONS_RUN;
     case OPTION_LOG_LEVEL:
         return parse_log_level(options, optarg);
     case OPTION_VERSION:

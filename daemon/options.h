@@ -18,7 +18,10 @@ struct options {
     struct create_rule create;
     uint64_t user_max[USER_QUOTAS]; /* what each uid may have, or QUOTA_UNLIMITED */
     long exit_idle;                 /* seconds without any session, or OPTIONS_NEVER */
+    bool check;                     /* instead of serving */
     enum log_level log_level;
+    bool purge; /* remove what a dead instance left, and exit */
+    bool retry; /* recover although that has failed so often */
 };
 
 enum options_result {

@@ -132,7 +132,7 @@ static int reserve_seen(struct pool *pool, uint32_t capacity)
     return 0;
 }
 
-static int take_memory(struct pool *pool, uint32_t capacity, bool leased)
+int pool_take_memory(struct pool *pool, uint32_t capacity, bool leased)
 {
     uint64_t *marks = calloc((capacity + 63) / 64, sizeof(marks[0]));
     int status = marks ? ledger_init(&pool->ledger, pool->store.ledger, capacity) : -ENOMEM;
@@ -143,8 +143,8 @@ static int take_memory(struct pool *pool, uint32_t capacity, bool leased)
     return status < 0 ? status : ages_reserve(&pool->ages, capacity);
 }
 
-static struct pool *new_pool(const struct pool_config *config, const struct pool_plan *plan,
-                             uint32_t id, uint16_t nonce)
+struct pool *pool_new(const struct pool_config *config, const struct pool_plan *plan, uint32_t id,
+                      uint16_t nonce)
 {
     struct pool *pool = calloc(1, sizeof(*pool));
     if (!pool)
@@ -164,6 +164,15 @@ static struct pool *new_pool(const struct pool_config *config, const struct pool
     return pool;
 }
 
+void pool_begin(struct pool *pool)
+{
+    char name[SEGMENT_NAME_SIZE];
+    store_name(&pool->store, STORE_HOLDERS, name);
+    holders_init(&pool->holders, name);
+    pool->ctl = pool->store.ctl;
+    pool->words = pool->store.words;
+}
+
 bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
                  const uint8_t key[SEGMENT_KEY_SIZE], int64_t now, struct pool **result,
                  struct error *error)
@@ -178,18 +187,14 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
     if (space > 0 && needed > space)
         return refuse_space(config->name, "", needed, -ENOSPC, error);
 
-    struct pool *pool = new_pool(config, &plan, id, nonce);
+    struct pool *pool = pool_new(config, &plan, id, nonce);
     int status = pool ? store_create(&pool->store, key, &plan.geometry, plan.capacity) : -ENOMEM;
     if (status < 0) {
         free(pool);
         return refuse_space(config->name, "", needed, status, error);
     }
-    char name[SEGMENT_NAME_SIZE];
-    store_name(&pool->store, STORE_HOLDERS, name);
-    holders_init(&pool->holders, name);
-    pool->ctl = pool->store.ctl;
-    pool->words = pool->store.words;
-    status = take_memory(pool, plan.capacity, config->kind == LAYOUT_LEASED);
+    pool_begin(pool);
+    status = pool_take_memory(pool, plan.capacity, config->kind == LAYOUT_LEASED);
     if (status == 0 && (config->flags & LAYOUT_ZERO_FREE))
         status = store_open_data(&pool->store);
     if (status == 0)
@@ -374,10 +379,26 @@ uint32_t pool_join(struct pool *pool, uint64_t session, uid_t uid)
     return member;
 }
 
+int pool_rejoin(struct pool *pool, uint32_t member, uid_t uid)
+{
+    if (make_room_for_member(pool, member) < 0)
+        return -ENOMEM;
+    pool->accounts[member] = new_account(pool, uid);
+    if (!pool->accounts[member])
+        return -ENOMEM;
+    pool->member_count++;
+    return 0;
+}
+
 void pool_allow_write(struct pool *pool, uint32_t member)
 {
     uint64_t *entry = &pool->store.members[member];
     field_store(entry, field_load(entry) | LAYOUT_MEMBER_WRITES);
+}
+
+bool pool_may_write(const struct pool *pool, uint32_t member)
+{
+    return field_load(&pool->store.members[member]) & LAYOUT_MEMBER_WRITES;
 }
 
 uint64_t pool_session(const struct pool *pool, uint32_t member)

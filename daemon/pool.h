@@ -25,6 +25,7 @@
 #include "daemon/deadline.h"
 #include "daemon/holders.h"
 #include "daemon/job.h"
+#include "daemon/journal.h"
 #include "daemon/ledger.h"
 #include "daemon/numbers.h"
 #include "daemon/pool_config.h"
@@ -94,6 +95,7 @@ struct lease {
 struct pool {
     TAILQ_ENTRY(pool) in_broker;
     struct registry_pool *entry; /* whoever made the pool sets it */
+    struct journal *journal;     /* so is this; NULL: what is changed here isn't noted */
     uint32_t id;
     uint16_t nonce;
     struct store store;
@@ -143,6 +145,23 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
                  struct error *error);
 
 /*
+ * Takes over the pool that a dead daemon left under that key, untouched yet. False with what is wrong
+ * with it. If it was being destroyed, pool_destroy() is all to be done with it; else pool_rejoin() each member that there is, and pool_recover().
+ */
+bool pool_take_over(uint32_t id, uint16_t nonce, const uint8_t key[SEGMENT_KEY_SIZE],
+                    bool destroyed, struct pool **pool, struct error *error);
+
+/* The number is taken: that of a session of the uid. 0 or -ENOMEM. */
+int pool_rejoin(struct pool *pool, uint32_t member, uid_t uid);
+
+/*
+ * Brings the pool into the state in which its laws hold: every slot is nobody's, or that of the one
+ * who had allocated it; what was granted ahead is taken back. 0 or a negated errno; then nobody may
+ * use it.
+ */
+int pool_recover(struct pool *pool, int64_t now);
+
+/*
  * Makes every handle stale, in running members too, and removes the objects' names. Members keep
  * the memory until they unmap it. Nobody may wait any more.
  */
@@ -178,6 +197,7 @@ void pool_refuse_growth(const struct pool *pool, uint32_t capacity, int status,
 uint32_t pool_join(struct pool *pool, uint64_t session, uid_t uid);
 /* The member may write, from now on. */
 void pool_allow_write(struct pool *pool, uint32_t member);
+bool pool_may_write(const struct pool *pool, uint32_t member);
 /* The session whose number it is; 0 = nobody's. */
 uint64_t pool_session(const struct pool *pool, uint32_t member);
 
@@ -238,6 +258,9 @@ enum pool_operation {
 
 bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error);
+
+/* Carries out the rest of the operation that the journal tells of: a dead daemon's, in this pool. */
+void pool_finish_change(struct pool *pool, int64_t now);
 
 /*
  * Frees the objects that the member was allocated by these requests, and that are still its own.

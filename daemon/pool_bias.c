@@ -73,6 +73,12 @@ static void set_biased(struct pool *pool, uint32_t number, bool biased)
     thread->biased = biased;
 }
 
+void pool_take_thread(struct pool *pool, uint32_t member, uint32_t number)
+{
+    thread_of(pool, number)->member = member;
+    set_biased(pool, number, true);
+}
+
 bool pool_revoke(struct pool *pool, uint32_t number)
 {
     if (!bias_is_thread(number) || !thread_of(pool, number)->biased)

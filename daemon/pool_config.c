@@ -145,6 +145,73 @@ bool pool_config_check(const struct pool_config *config, struct pool_plan *plan,
            GEOMETRY_OK;
 }
 
+/* ---- Of a pool that is there ----------------------------------------------------------------- */
+
+#define FLAGS_ALL                                                                                  \
+    (LAYOUT_OWNER_FREES | LAYOUT_ZERO_ALLOCATE | LAYOUT_ZERO_FREE | LAYOUT_PREFAULT |              \
+     LAYOUT_LOCK | LAYOUT_HUGE)
+
+static bool ends(const char *text, size_t size)
+{
+    return memchr(text, '\0', size) != NULL;
+}
+
+static bool is_plausible(const struct layout_ctl *head)
+{
+    const struct layout_policy *policy = &head->policy;
+    return ends(head->name, sizeof(head->name)) && ends(head->type, sizeof(head->type)) &&
+           ends(policy->growth, sizeof(policy->growth)) &&
+           ends(policy->watermark, sizeof(policy->watermark)) && name_is_valid(head->name) &&
+           (head->kind == LAYOUT_BROKERED || head->kind == LAYOUT_LEASED) &&
+           (head->flags & ~(uint32_t)FLAGS_ALL) == 0 && head->capacity <= head->capacity_max &&
+           policy->capacity_first <= head->capacity && head->capacity_max <= head->reserve;
+}
+
+static bool refuse_head(struct error *error)
+{
+    error_set(error, ERROR_INVALID_ARGUMENT, "its head says what can't be");
+    return false;
+}
+
+bool pool_config_of(const struct layout_ctl *head, struct pool_config *config,
+                    struct pool_plan *plan, struct error *error)
+{
+    const struct layout_policy *policy = &head->policy;
+    if (!is_plausible(head))
+        return refuse_head(error);
+    *config = (struct pool_config){
+        .name = head->name,
+        .type = head->type,
+        .object_size = head->object_size,
+        .capacity = policy->capacity_first,
+        .capacity_max = head->capacity_max,
+        .alignment = head->alignment,
+        .mode = head->mode,
+        .uid = head->uid,
+        .gid = head->gid,
+        .kind = head->kind,
+        .flags = head->flags,
+        .growth = policy->growth,
+        .watermark = policy->watermark,
+        .reserve_critical = policy->reserve_critical,
+        .reserve_normal = policy->reserve_normal,
+        .grow_ahead = policy->grow_ahead,
+        .session_slots = policy->session_slots,
+        .user_slots = policy->user_slots,
+        .hold_limit = policy->hold_limit,
+        .trim_after = policy->trim_after,
+        .content = {NULL, policy->template_size},
+    };
+    if (!pool_config_check(config, plan, error))
+        return false;
+    /* The maximum may have been raised since the reserve was made. */
+    plan->capacity = head->capacity;
+    return (geometry_init(&plan->geometry, head->kind, head->object_size, head->alignment,
+                          head->reserve) == GEOMETRY_OK &&
+            plan->geometry.stride == head->stride) ||
+           refuse_head(error);
+}
+
 /* ---- Comparison ------------------------------------------------------------------------------ */
 
 static bool refuse_mismatch(const struct layout_ctl *ctl, enum error_code code, const char *what,

@@ -53,6 +53,14 @@ bool pool_config_check(const struct pool_config *config, struct pool_plan *plan,
                        struct error *error);
 
 /*
+ * The other way round, of a pool that is there: what it was asked to be, and what followed, from
+ * its head. The config's texts point into the head. False with what is wrong with it: then it is
+ * none that this daemon could have made.
+ */
+bool pool_config_of(const struct layout_ctl *head, struct pool_config *config,
+                    struct pool_plan *plan, struct error *error);
+
+/*
  * Whether a pool that exists is what is asked for, as far as anything is: what is 0, NULL or empty
  * isn't. False with OBJECT_SIZE_MISMATCH, ALIGNMENT_MISMATCH, TYPE_MISMATCH, or CONFIG_MISMATCH and
  * the field's name.

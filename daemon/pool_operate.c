@@ -399,6 +399,13 @@ static bool prepare(struct pool *pool, enum pool_operation operation, uint32_t m
            take_means(pool, operation, member, handles, count, charge, error);
 }
 
+/* The holds of the member, by which the step can be told that was taken from the one that wasn't. */
+static void note_step(struct pool *pool, uint32_t position, uint32_t index, uint32_t member)
+{
+    if (pool->journal)
+        journal_step(pool->journal, position, holders_count_of(&pool->holders, index, member));
+}
+
 /* All that can be done yet. False: not all of it, since somebody has freed an object meanwhile. */
 static bool apply_all(struct pool *pool, enum pool_operation operation, uint32_t member,
                       const uint8_t *handles, uint32_t count, int64_t now, struct error *error)
@@ -406,6 +413,7 @@ static bool apply_all(struct pool *pool, enum pool_operation operation, uint32_t
     bool done = true;
     for (uint32_t i = 0; i < count; i++) {
         fastalloc_handle_t handle = handle_from_wire(handles + (size_t)i * HANDLE_WIRE_SIZE);
+        note_step(pool, i, handle.index, member);
         if (operations[operation].apply(pool, handle.index, member, handle_generation(handle), now))
             continue;
         if (done)
@@ -429,10 +437,58 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
     if (done) {
         pool_charge_holder(pool, member, &charge);
         error->code = ERROR_NONE;
+        if (pool->journal)
+            journal_begin(pool->journal, (enum journal_kind)(JOURNAL_OPERATE + operation), pool->id,
+                          member, handles, count);
         done = apply_all(pool, operation, member, handles, count, now, error);
+        if (pool->journal)
+            journal_end(pool->journal, done);
     }
     slots_charge_deinit(&charge);
     return done;
+}
+
+/* ---- What a dead daemon had begun ------------------------------------------------------------ */
+
+/*
+ * Whether the step that was under way had been taken. A change of holds is told by their number. All
+ * else can be done twice: what was freed is stale by now, and what is the member's can be made so.
+ */
+static bool was_taken(const struct pool *pool, enum pool_operation operation, uint32_t position,
+                      uint32_t index, uint32_t member)
+{
+    uint32_t holds = journal_holds(pool->journal);
+    return operation != POOL_FREE && position == journal_next(pool->journal) &&
+           holds != JOURNAL_HOLDS_NONE && holders_count_of(&pool->holders, index, member) != holds;
+}
+
+/* As far as it can still be done: members of leased pools went on meanwhile. */
+static void finish_one(struct pool *pool, enum pool_operation operation, uint32_t member,
+                       const uint8_t *wire, int64_t now)
+{
+    fastalloc_handle_t handle = handle_from_wire(wire);
+    struct slots_charge charge = {.session = CHARGE_NONE};
+    struct error error;
+    if (prepare(pool, operation, member, wire, 1, &charge, now, &error)) {
+        pool_charge_holder(pool, member, &charge);
+        operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
+    }
+    slots_charge_deinit(&charge);
+}
+
+void pool_finish_change(struct pool *pool, int64_t now)
+{
+    const struct registry_change *record = pool->journal->record;
+    enum pool_operation operation = (enum pool_operation)(record->kind - JOURNAL_OPERATE);
+    for (uint32_t i = journal_next(pool->journal); i < record->count; i++) {
+        const uint8_t *wire = record->handles + (size_t)i * HANDLE_WIRE_SIZE;
+        uint32_t index = handle_from_wire(wire).index, member = record->member;
+        if (was_taken(pool, operation, i, index, member))
+            continue;
+        note_step(pool, i, index, member);
+        finish_one(pool, operation, member, wire, now);
+    }
+    journal_end(pool->journal, true);
 }
 
 /* ---- Objects that nobody knows of ------------------------------------------------------------ */

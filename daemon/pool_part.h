@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* What the parts of a pool share: pool.c, pool_slots.c, pool_operate.c, pool_lease.c, pool_bias.c. */
+/*
+ * What the parts of a pool share: pool.c, pool_slots.c, pool_operate.c, pool_lease.c, pool_bias.c,
+ * pool_recover.c.
+ */
 #ifndef DAEMON_POOL_PART_H
 #define DAEMON_POOL_PART_H
 
@@ -8,6 +11,14 @@
 /* Says that `what` took memory that there isn't: "pool 'name' needs ... what". Returns false. */
 bool pool_refuse_memory(const struct pool *pool, const char *what, uint64_t needed, int status,
                         struct error *error);
+
+/* With nothing in it. NULL without memory. */
+struct pool *pool_new(const struct pool_config *config, const struct pool_plan *plan, uint32_t id,
+                      uint16_t nonce);
+/* Its store is there. */
+void pool_begin(struct pool *pool);
+/* The daemon's own memory for that many slots. 0 or a negated errno. */
+int pool_take_memory(struct pool *pool, uint32_t capacity, bool leased);
 
 /* The member holds what was charged. */
 void pool_charge_holder(struct pool *pool, uint32_t member, struct slots_charge *charge);
@@ -44,7 +55,13 @@ void pool_grant(struct pool *pool, uint32_t index, uint32_t number, enum slot_st
 /* Takes the slot back from a member that is gone, whatever it was doing. */
 void pool_reclaim(struct pool *pool, uint32_t index, uint32_t holder, int64_t now);
 
+/* Goes on with the epochs of the daemon before, tight if it was. */
+void pool_recover_epoch(struct pool *pool);
+
 /* ---- Of biased threads */
+
+/* The number is that of a thread of the member's, which may be biased. */
+void pool_take_thread(struct pool *pool, uint32_t member, uint32_t number);
 
 /*
  * The thread doesn't store plainly any more, but for what pool_is_amid() tells; nothing, if the number is

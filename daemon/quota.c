@@ -25,15 +25,21 @@ uint64_t quota_left(const struct quota *quota)
     return quota->used < quota->max ? quota->max - quota->used : 0;
 }
 
+void charge_put(struct charge *charge, struct quota *quota, uint64_t amount)
+{
+    assert(!charge->quota || charge->quota == quota);
+    if (amount > 0)
+        charge->quota = quota;
+    charge->amount += amount;
+    quota->used += amount;
+}
+
 bool charge_take(struct charge *charge, struct quota *quota, uint64_t amount)
 {
     assert(!charge->quota || charge->quota == quota);
     if (amount > quota_left(quota))
         return false;
-    if (amount > 0)
-        charge->quota = quota;
-    charge->amount += amount;
-    quota->used += amount;
+    charge_put(charge, quota, amount);
     return true;
 }
 

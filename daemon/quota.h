@@ -42,6 +42,8 @@ struct charge {
  * False, and nothing changed, if it isn't left.
  */
 bool charge_take(struct charge *charge, struct quota *quota, uint64_t amount);
+/* The same of what is there already, even if the quota is exceeded by it. */
+void charge_put(struct charge *charge, struct quota *quota, uint64_t amount);
 /* Gives that much of it back; with the last of it, it is CHARGE_NONE. */
 void charge_give(struct charge *charge, uint64_t amount);
 /* Gives all of it back. */

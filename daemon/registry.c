@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/registry.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -10,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/store.h"
 #include "shm/order.h"
 
 static int reserve(int fd)
@@ -69,45 +67,20 @@ void registry_close(struct registry *registry)
 
 /* ---- What a dead instance left --------------------------------------------------------------- */
 
-static void purge_objects(const struct registry_file *file, struct registry_remains *remains)
+int registry_open(struct registry *registry, const char *path)
 {
-    for (uint32_t i = 0; i < REGISTRY_POOLS; i++) {
-        if (file->pools[i].state == REGISTRY_FREE)
-            continue;
-        remains->pools++;
-        remains->objects += store_unlink(file->pools[i].key);
-    }
-    for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
-        char name[SEGMENT_NAME_SIZE];
-        if (file->sessions[i].state == REGISTRY_FREE)
-            continue;
-        remains->sessions++;
-        registry_witness_name(&file->sessions[i], name);
-        remains->objects += segment_unlink(name) == 0;
-    }
-}
-
-int registry_purge(const char *path, struct registry_remains *remains)
-{
-    struct registry registry = {0};
-    int result = map_file(&registry, path, 0);
-    if (result == -ENOENT)
-        return 0;
-    if (result < 0 && result != -ENODATA)
-        return result;
-    assert(registry.file || result < 0);
-
+    int result = map_file(registry, path, 0);
     /* Too short and blank, or version 0: killed while it made the file, when it had nothing yet. */
-    bool unfinished = !registry.file || registry.file->version == 0;
-    if (!unfinished &&
-        (registry.file->magic != REGISTRY_MAGIC || registry.file->version != REGISTRY_VERSION)) {
-        registry_close(&registry);
-        return -EPROTO;
-    }
-    if (!unfinished)
-        purge_objects(registry.file, remains);
-    registry_close(&registry);
-    return unlink(path) < 0 ? -errno : 0;
+    if (result == 0 && registry->file->version == 0)
+        result = -ENODATA;
+    else if (result == 0 && (registry->file->magic != REGISTRY_MAGIC ||
+                             registry->file->version != REGISTRY_VERSION))
+        result = -EPROTO;
+    if (result < 0)
+        registry_close(registry);
+    if (result == -ENODATA && unlink(path) < 0)
+        result = -errno;
+    return result;
 }
 
 /* ---- A new one ------------------------------------------------------------------------------- */
@@ -194,5 +167,5 @@ struct registry_session *registry_add_session(struct registry *registry, uint32_
 
 void registry_witness_name(const struct registry_session *session, char name[SEGMENT_NAME_SIZE])
 {
-    segment_name(session->witness, "witness", name);
+    segment_name(session->witness, REGISTRY_WITNESS, name);
 }

@@ -21,6 +21,7 @@
 #define REGISTRY_VERSION 2u
 #define REGISTRY_POOLS 1024u
 #define REGISTRY_SESSIONS 4096u
+#define REGISTRY_WITNESS "witness" /* the part that a session has of its key */
 
 enum registry_state {
     REGISTRY_FREE = 0,
@@ -52,14 +53,15 @@ struct registry_session {
  * carries out the rest of it.
  */
 struct registry_change {
-    uint32_t kind; /* enum journal_kind; stored last, cleared first */
+    uint32_t kind; /* enum journal_kind (daemon/journal.h); stored last, cleared first */
     uint32_t pool;
     uint64_t session;
     uint32_t number; /* the session's, 0 = none */
     uint32_t member;
-    uint32_t count;    /* of handles */
+    uint32_t count; /* of handles */
     uint32_t pad;
-    uint64_t progress; /* number of the handle that is next : 32 | holds that the member had on it : 32 */
+    uint64_t
+        progress; /* number of the handle that is next : 32 | holds that the member had on it : 32 */
     uint8_t handles[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE];
 };
 
@@ -88,18 +90,12 @@ struct registry {
     struct registry_file *file;
 };
 
-/* What a dead instance had left. */
-struct registry_remains {
-    unsigned pools;
-    unsigned sessions;
-    unsigned objects; /* in /dev/shm, removed now */
-};
-
 /*
- * Removes what the registry at the path lists, and the file. 0, also if there is no such file;
- * -EPROTO if it is no registry of this version: then nothing is touched; or a negated errno.
+ * Takes over the one that is there. -ENOENT if there is none, -ENODATA if it wasn't finished, so that
+ * nothing is in it: then it is removed; -EPROTO if it is no registry of this version; or another
+ * negated errno.
  */
-int registry_purge(const char *path, struct registry_remains *remains);
+int registry_open(struct registry *registry, const char *path);
 
 /* Makes a new one, with a new nonce. 0 or a negated errno. */
 int registry_create(struct registry *registry, const char *path);

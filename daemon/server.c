@@ -17,7 +17,8 @@
 #include "daemon/log.h"
 #include "daemon/notify.h"
 
-#define CONNECTIONS_MAX (REGISTRY_SESSIONS + 64u)
+/* Sessions that wait to be resumed count too, and must not keep out who comes to do so. */
+#define CONNECTIONS_MAX (2 * REGISTRY_SESSIONS + 64u)
 #define ACCEPT_AGAIN_MS 100u
 #define FULL_MS 1000u
 #define BELLS_AT_ONCE 64

@@ -24,10 +24,49 @@ static int make_witness(const struct registry_session *entry)
     return 0;
 }
 
+static struct session *make_session(struct registry_session *entry, const struct peer *peer,
+                                    bool witnessed)
+{
+    struct session *session = calloc(1, sizeof(*session));
+    if (!session)
+        return NULL;
+    session->entry = entry;
+    session->id = entry->id;
+    session->peer = *peer;
+    session->witnessed = witnessed;
+    LIST_INIT(&session->memberships);
+    LIST_INIT(&session->waiters);
+    LIST_INIT(&session->listeners);
+    LIST_INIT(&session->growers);
+    return session;
+}
+
+static bool has_witness(const struct registry_session *entry)
+{
+    char name[SEGMENT_NAME_SIZE];
+    registry_witness_name(entry, name);
+    int fd = segment_open(name, false);
+    if (fd >= 0)
+        close(fd);
+    return fd != -ENOENT;
+}
+
+int session_recover(struct session **session_made, struct registry_session *entry)
+{
+    const struct peer peer = {.pid = (pid_t)entry->pid, .uid = entry->uid};
+    struct session *session = make_session(entry, &peer, has_witness(entry));
+    if (!session)
+        return -ENOMEM;
+    entry->name[sizeof(entry->name) - 1] = '\0';
+    name_copy(session->name, entry->name);
+    *session_made = session;
+    return 0;
+}
+
 int session_new(struct session **session_made, struct registry_session *entry,
                 const struct peer *peer, const char *name, bool witnessed)
 {
-    struct session *session = calloc(1, sizeof(*session));
+    struct session *session = make_session(entry, peer, witnessed);
     if (!session)
         return -ENOMEM;
     int status = witnessed ? make_witness(entry) : 0;
@@ -35,16 +74,9 @@ int session_new(struct session **session_made, struct registry_session *entry,
         free(session);
         return status;
     }
-    session->entry = entry;
-    session->id = entry->id;
     name_copy(entry->name, name);
     session_set_peer(session, peer);
-    session->witnessed = witnessed;
     name_copy(session->name, name);
-    LIST_INIT(&session->memberships);
-    LIST_INIT(&session->waiters);
-    LIST_INIT(&session->listeners);
-    LIST_INIT(&session->growers);
     *session_made = session;
     return 0;
 }
@@ -126,23 +158,50 @@ struct membership *session_membership(const struct session *session, uint32_t po
     return NULL;
 }
 
+static struct membership *add_membership(struct session *session, struct pool *pool)
+{
+    struct membership *membership = calloc(1, sizeof(*membership));
+    if (!membership)
+        return NULL;
+    membership->pool = pool;
+    LIST_INSERT_HEAD(&session->memberships, membership, in_session);
+    session->membership_count++;
+    return membership;
+}
+
+static void set_member(struct session *session, struct membership *membership, uint32_t member)
+{
+    membership->member = member;
+    membership->pool->accounts[member]->session = session;
+}
+
+int session_rejoin(struct session *session, struct pool *pool, uint32_t member)
+{
+    struct membership *membership = add_membership(session, pool);
+    if (!membership || pool_rejoin(pool, member, session->peer.uid) < 0) {
+        if (membership)
+            session_forget(session, membership);
+        return -ENOMEM;
+    }
+    set_member(session, membership, member);
+    membership->write = pool_may_write(pool, member);
+    return 0;
+}
+
 struct membership *session_join(struct session *session, struct pool *pool, bool write)
 {
     struct membership *membership = session_membership(session, pool->id);
 
     if (!membership) {
-        membership = calloc(1, sizeof(*membership));
+        membership = add_membership(session, pool);
         uint32_t member =
             membership ? pool_join(pool, session->id, session->peer.uid) : SLOT_MEMBER_NONE;
         if (member == SLOT_MEMBER_NONE) {
-            free(membership);
+            if (membership)
+                session_forget(session, membership);
             return NULL;
         }
-        pool->accounts[member]->session = session;
-        membership->pool = pool;
-        membership->member = member;
-        LIST_INSERT_HEAD(&session->memberships, membership, in_session);
-        session->membership_count++;
+        set_member(session, membership, member);
     }
     membership->write |= write;
     if (write)

@@ -4,8 +4,8 @@
  * touch any pool. It owns its memberships and its waiting requests.
  *
  * A session without a witness ends with its connection. One with a witness ends when the client's
- * mapping of it is gone, whatever else became of the process; end of stream and the pidfd only say
- * when to look.
+ * mapping of it is gone, whatever else became of the process, or of this one; end of stream and the
+ * pidfd only say when to look.
  */
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
@@ -64,6 +64,9 @@ TAILQ_HEAD(session_list, session);
 int session_new(struct session **session_made, struct registry_session *entry,
                 const struct peer *peer, const char *name, bool witnessed);
 
+/* Of an entry that a dead daemon left, READY. 0 or -ENOMEM. */
+int session_recover(struct session **session_made, struct registry_session *entry);
+
 /* Who is at the other end now. */
 void session_set_peer(struct session *session, const struct peer *peer);
 
@@ -80,7 +83,7 @@ void session_free(struct session *session);
 int session_witness(const struct session *session);
 
 /*
- * Whether the client may still have pools mapped, or open some once it has resumed it. If that can't be found out it counts as alive; if
+ * Whether the client may still have pools mapped. If that can't be found out it counts as alive; if
  * its witness was removed by somebody, for as long as it is connected. Both is logged.
  */
 bool session_is_alive(struct session *session);
@@ -90,6 +93,9 @@ struct membership *session_membership(const struct session *session, uint32_t po
 
 /* Joins the pool, if it hasn't yet. NULL without memory or member numbers. */
 struct membership *session_join(struct session *session, struct pool *pool, bool write);
+
+/* Is that member of the pool already. 0 or -ENOMEM. */
+int session_rejoin(struct session *session, struct pool *pool, uint32_t member);
 
 /* Leaves the pool. Returns how many slots that freed. */
 uint32_t session_leave(struct session *session, struct membership *membership, int64_t now);

@@ -15,11 +15,16 @@
 
 #define PAGE UINT64_C(4096)
 
+const char *store_part(enum store_object object)
+{
+    static const char *const parts[STORE_OBJECTS] = {"ctl", "slots", "data", "holders", "template"};
+    return parts[object];
+}
+
 static void object_name(const uint8_t key[SEGMENT_KEY_SIZE], enum store_object object,
                         char name[SEGMENT_NAME_SIZE])
 {
-    static const char *const parts[STORE_OBJECTS] = {"ctl", "slots", "data", "holders", "template"};
-    segment_name(key, parts[object], name);
+    segment_name(key, store_part(object), name);
 }
 
 static size_t object_size(const struct geometry *geometry, enum store_object object,
@@ -65,6 +70,19 @@ static int create_object(const struct store *store, enum store_object object, vo
     return result;
 }
 
+/* With ctl and slots mapped. */
+static int set_places(struct store *store)
+{
+    const struct geometry *geometry = &store->geometry;
+    char *ctl = (char *)store->ctl, *slots = store->slots;
+    if (!sigbus_protect(slots, object_size(geometry, STORE_SLOTS, geometry->reserve)))
+        return -EMFILE;
+    store->members = (uint64_t *)(void *)(ctl + geometry->members_offset);
+    store->ledger = (uint64_t *)(void *)(ctl + geometry->ledger_offset);
+    store->words = (uint64_t *)(void *)(slots + geometry->words_offset);
+    return 0;
+}
+
 static void fill_words(const struct store *store, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++)
@@ -84,19 +102,115 @@ int store_create(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
     store->slots = slots;
     if (result == 0)
         result = create_object(store, STORE_DATA, NULL);
-    if (result == 0 &&
-        !sigbus_protect(slots, object_size(geometry, STORE_SLOTS, geometry->reserve)))
-        result = -EMFILE;
+    if (result == 0)
+        result = set_places(store);
     if (result < 0) {
         store_unlink(key);
         store_close(store);
         return result;
     }
-    store->members = (uint64_t *)((char *)ctl + geometry->members_offset);
-    store->ledger = (uint64_t *)((char *)ctl + geometry->ledger_offset);
-    store->words = (uint64_t *)((char *)slots + geometry->words_offset);
     fill_words(store, 0, capacity);
     return 0;
+}
+
+/* ---- What is there already ------------------------------------------------------------------- */
+
+int store_read_head(const uint8_t key[SEGMENT_KEY_SIZE], struct layout_ctl *head)
+{
+    char name[SEGMENT_NAME_SIZE];
+    object_name(key, STORE_CTL, name);
+    int fd = segment_open(name, false);
+    if (fd < 0)
+        return fd;
+    ssize_t size = pread(fd, head, sizeof(*head), 0);
+    int result = size < 0 ? -errno : 0;
+    close(fd);
+    return result == 0 && size < (ssize_t)sizeof(*head) ? -ENODATA : result;
+}
+
+static int actual_size(const struct store *store, enum store_object object, uint64_t *size)
+{
+    struct stat status;
+    int fd = store_descriptor(store, object, false);
+    if (fd < 0)
+        return fd;
+    int result = fstat(fd, &status) < 0 ? -errno : 0;
+    close(fd);
+    *size = (uint64_t)status.st_size;
+    return result;
+}
+
+static int map_object(const struct store *store, enum store_object object, void **base)
+{
+    int fd = store_descriptor(store, object, true);
+    if (fd < 0)
+        return fd;
+    void *mapping = mmap(NULL, object_size(&store->geometry, object, store->geometry.reserve),
+                         PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int result = mapping == MAP_FAILED ? -errno : 0;
+    close(fd);
+    if (result == 0)
+        *base = mapping;
+    return result;
+}
+
+/* What only the daemon writes to is long enough, or the daemon would touch what isn't there. */
+static int check_ctl(const struct store *store)
+{
+    uint64_t size;
+    int result = actual_size(store, STORE_CTL, &size);
+    if (result < 0)
+        return result;
+    return size < object_size(&store->geometry, STORE_CTL, store->capacity) ? -ENODATA : 0;
+}
+
+int store_open(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
+               const struct geometry *geometry, uint32_t capacity)
+{
+    void *ctl = NULL;
+    *store = (struct store){.geometry = *geometry, .capacity = capacity, .data_fd = -1};
+    memcpy(store->key, key, sizeof(store->key));
+    int result = check_ctl(store);
+    if (result == 0)
+        result = map_object(store, STORE_CTL, &ctl);
+    store->ctl = ctl;
+    if (result == 0)
+        result = map_object(store, STORE_SLOTS, &store->slots);
+    if (result == 0)
+        result = set_places(store);
+    if (result == 0)
+        result = store_open_data(store);
+    if (result < 0)
+        store_close(store);
+    return result;
+}
+
+int store_restore(struct store *store, bool *cut)
+{
+    *cut = false;
+    for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++) {
+        uint64_t size, needed = object_size(&store->geometry, object, store->capacity);
+        char name[SEGMENT_NAME_SIZE];
+        object_name(store->key, object, name);
+        int result = actual_size(store, object, &size);
+        if (result == 0 && size != needed)
+            result = segment_resize(name, size, needed);
+        if (result < 0)
+            return result;
+        *cut |= size < needed;
+    }
+    return 0;
+}
+
+int store_read_template(const struct store *store, uint8_t *content, size_t size)
+{
+    int fd = store_descriptor(store, STORE_TEMPLATE, false);
+    if (fd < 0)
+        return fd;
+    ssize_t count = pread(fd, content, size, 0);
+    int result = count < 0 ? -errno : 0;
+    close(fd);
+    return result == 0 && (size_t)count < size ? -ENODATA : result;
 }
 
 void store_close(struct store *store)
@@ -243,16 +357,49 @@ static uint32_t mark(struct store *store, struct pages pages, bool trimmed)
     return changed;
 }
 
+static int make_marks(struct store *store)
+{
+    uint64_t all = geometry_data_size(&store->geometry, store->geometry.reserve) / PAGE;
+    if (!store->trimmed)
+        store->trimmed = calloc(all, 1);
+    return store->trimmed ? 0 : -ENOMEM;
+}
+
+/* Those that the file system tells of. */
+static void mark_holes(struct store *store, off_t size)
+{
+    off_t hole = lseek(store->data_fd, 0, SEEK_HOLE);
+    while (hole >= 0 && hole < size) {
+        off_t end = lseek(store->data_fd, hole, SEEK_DATA);
+        if (end < 0 || end > size)
+            end = size;
+        struct pages pages = {(uint64_t)hole / PAGE, (uint64_t)end / PAGE};
+        store->trimmed_count += mark(store, pages, true);
+        hole = end < size ? lseek(store->data_fd, end, SEEK_HOLE) : size;
+    }
+}
+
+int store_find_trimmed(struct store *store)
+{
+    struct stat status;
+    if (fstat(store->data_fd, &status) < 0)
+        return -errno;
+    if ((uint64_t)status.st_blocks * 512 >= (uint64_t)status.st_size)
+        return 0;
+    int result = make_marks(store);
+    if (result == 0)
+        mark_holes(store, status.st_size);
+    return result;
+}
+
 int store_trim(struct store *store, uint32_t first, uint32_t end, uint32_t capacity)
 {
     struct pages pages = pages_within(store, first, end, capacity);
     if (pages.first >= pages.end)
         return 0;
-    if (!store->trimmed) {
-        uint64_t all = geometry_data_size(&store->geometry, store->geometry.reserve) / PAGE;
-        store->trimmed = calloc(all, 1);
-    }
-    int result = store->trimmed ? store_open_data(store) : -ENOMEM;
+    int result = make_marks(store);
+    if (result == 0)
+        result = store_open_data(store);
     if (result < 0)
         return result;
     if (fallocate(store->data_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,

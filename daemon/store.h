@@ -49,6 +49,31 @@ struct store {
 int store_create(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
                  const struct geometry *geometry, uint32_t capacity);
 
+/* The head of ctl, as it stands there, whatever that is. -ENODATA if it isn't all there. */
+int store_read_head(const uint8_t key[SEGMENT_KEY_SIZE], struct layout_ctl *head);
+
+/*
+ * Takes over the objects that are there, as those of a pool with that many slots. Nothing of them
+ * is touched yet. -ENODATA if ctl is too short for that.
+ */
+int store_open(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
+               const struct geometry *geometry, uint32_t capacity);
+
+/*
+ * Makes the objects as long as they must be: a growth may not have come to its end, and members may
+ * have changed what they can write to. Where something was missing it is zero, and *cut is set.
+ */
+int store_restore(struct store *store, bool *cut);
+
+/*
+ * Finds out which pages of data have no memory: to be asked after store_restore(), before anything
+ * is trimmed. Those that were never written may count as such, which does no harm.
+ */
+int store_find_trimmed(struct store *store);
+
+/* Reads the template object. */
+int store_read_template(const struct store *store, uint8_t *content, size_t size);
+
 /* Unmaps; the objects stay. */
 void store_close(struct store *store);
 
@@ -89,6 +114,9 @@ bool store_is_whole(const struct store *store);
 
 /* A new descriptor of an object, for a client, or a negated errno. */
 int store_descriptor(const struct store *store, enum store_object object, bool writable);
+
+/* What its name ends with. */
+const char *store_part(enum store_object object);
 
 void store_name(const struct store *store, enum store_object object, char name[SEGMENT_NAME_SIZE]);
 

@@ -26,7 +26,8 @@ static void sum_up(struct layout_counters *counters, int64_t now)
 void tally_reset(struct layout_counters *counters, int64_t now)
 {
     static const struct layout_counters zero;
-    const uint64_t kept[] = {counters->current_usage, counters->waiters, counters->held_long};
+    const uint64_t kept[] = {counters->current_usage, counters->waiters, counters->held_long,
+                             counters->freed};
     uint64_t *words = &counters->sequence;
 
     counters_begin(&counters->sequence);
@@ -37,6 +38,7 @@ void tally_reset(struct layout_counters *counters, int64_t now)
     counter_store(&counters->reset_usage, kept[0]);
     counter_store(&counters->waiters, kept[1]);
     counter_store(&counters->held_long, kept[2]);
+    counter_store(&counters->freed, kept[3]);
     counter_store(&counters->reset_at, (uint64_t)now);
     counter_store(&counters->changed_at, (uint64_t)now);
     counters_end(&counters->sequence);
@@ -69,9 +71,30 @@ void tally_swept(struct layout_counters *counters, uint64_t allocated, uint64_t 
     sum_up(counters, now);
     add(&counters->total_allocations, allocated);
     add(&counters->total_deallocations, freed);
+    add(&counters->freed, freed);
     counter_store(&counters->current_usage, counters->current_usage + allocated - freed);
     if (counters->current_usage > counters->peak_usage)
         counter_store(&counters->peak_usage, counters->current_usage);
+    counters_end(&counters->sequence);
+}
+
+void tally_recover(struct layout_counters *counters, uint32_t usage, uint64_t freed, int64_t now)
+{
+    if (counters->sequence % 2 == 0)
+        counters_begin(&counters->sequence);
+    sum_up(counters, now);
+    add(&counters->total_deallocations, freed);
+    uint64_t grown = usage - counters->reset_usage; /* it may have shrunk: modulo 2^64 */
+    uint64_t allocations = counters->total_deallocations + grown;
+    if ((int64_t)(allocations - counters->total_allocations) >= 0)
+        counter_store(&counters->total_allocations, allocations);
+    else
+        counter_store(&counters->total_deallocations, counters->total_allocations - grown);
+    counter_store(&counters->current_usage, usage);
+    if (usage > counters->peak_usage)
+        counter_store(&counters->peak_usage, usage);
+    counter_store(&counters->waiters, 0);
+    counter_store(&counters->held_long, 0);
     counters_end(&counters->sequence);
 }
 

@@ -62,7 +62,8 @@
     M(STATS_RESET, stats_reset, "stats.reset")                                                     \
     M(HOLDERS, holders, "holders")                                                                 \
     M(EVENTS, events, "events")                                                                    \
-    M(SESSIONS, sessions, "sessions")
+    M(SESSIONS, sessions, "sessions")                                                              \
+    M(CHECK, check, "check")
 
 /* Every message and element of a list. */
 #define PROTOCOL_MESSAGES(MESSAGE)                                                                 \
@@ -118,6 +119,9 @@
     MESSAGE(sessions_request, SESSIONS_REQUEST)                                                    \
     MESSAGE(sessions_reply, SESSIONS_REPLY)                                                        \
     MESSAGE(session_info, SESSION_INFO)                                                            \
+    MESSAGE(check_request, CHECK_REQUEST)                                                          \
+    MESSAGE(check_reply, CHECK_REPLY)                                                              \
+    MESSAGE(check_finding, CHECK_FINDING)                                                          \
     MESSAGE(error_head, ERROR_HEAD)
 
 /*
@@ -434,6 +438,23 @@
     F(M, U32, pools, UINT32_MAX, REQUIRED)                                                         \
     F(M, U64, allocated, UINT64_MAX, REQUIRED)                                                     \
     F(M, U32, waiting, UINT32_MAX, REQUIRED)
+
+/*
+ * Whether all that the instance has in shared memory obeys the laws, and the daemon's own memory says
+ * the same: how much was judged, and what was found, of which `findings` has no more than a list can.
+ * A violation is a fault of somebody's; what is none is worth to be known.
+ */
+#define CHECK_REQUEST(F, M)
+#define CHECK_REPLY(F, M)                                                                          \
+    F(M, U64, pools, UINT64_MAX, REQUIRED)                                                         \
+    F(M, U64, sessions, UINT64_MAX, REQUIRED)                                                      \
+    F(M, U64, slots, UINT64_MAX, REQUIRED)                                                         \
+    F(M, U64, violations, UINT64_MAX, REQUIRED)                                                    \
+    F(M, U64, notes, UINT64_MAX, REQUIRED)                                                         \
+    F(M, LIST, findings, check_finding, REQUIRED)
+#define CHECK_FINDING(F, M)                                                                        \
+    F(M, BOOL, violation, 1, REQUIRED)                                                             \
+    F(M, STR, text, PROTOCOL_TEXT_MAX, REQUIRED)
 
 /*
  * Errors: E(NAME, number, fields of its detail). What travels is this number, the name, one line

@@ -8,11 +8,10 @@
 #include "report.h"
 
 const struct command *const command_table[] = {
-    &command_pool_create, &command_pool_list, &command_pool_show,
-    &command_pool_grow,   &command_pool_trim, &command_pool_destroy,
-    &command_stats,       &command_advise,    &command_holders,
-    &command_events,      &command_sessions,  &command_ping,
-    &command_demo,        &command_help,      NULL,
+    &command_pool_create, &command_pool_list,    &command_pool_show, &command_pool_grow,
+    &command_pool_trim,   &command_pool_destroy, &command_stats,     &command_advise,
+    &command_holders,     &command_events,       &command_sessions,  &command_check,
+    &command_ping,        &command_demo,         &command_help,      NULL,
 };
 
 const struct command *command_find(const char *first, const char *second)

@@ -36,6 +36,7 @@ extern const struct command command_advise;
 extern const struct command command_holders;
 extern const struct command command_events;
 extern const struct command command_sessions;
+extern const struct command command_check;
 extern const struct command command_ping;
 extern const struct command command_demo;
 extern const struct command command_help;

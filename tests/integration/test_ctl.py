@@ -15,7 +15,7 @@ from ctl_case import (CTL, FAILED, NO_SUCH_POOL, NOT_PERMITTED, OK, PROTOCOL, UN
 
 COMMANDS = (["pool", "create"], ["pool", "list"], ["pool", "show"], ["pool", "grow"],
             ["pool", "trim"], ["pool", "destroy"], ["stats"], ["advise"], ["holders"], ["events"],
-            ["sessions"], ["ping"], ["demo"], ["help"])
+            ["sessions"], ["check"], ["ping"], ["demo"], ["help"])
 
 POOL_FIELDS = {"name", "id", "type", "object_size", "stride", "alignment", "capacity",
                "capacity_max", "reserve", "allocated", "members", "memory", "uid", "gid", "mode",

@@ -24,10 +24,11 @@ from protocol_client import (DEADLINE, VERSION, Client, Handle, Refusal, connect
 
 WAITERS_MAX, SESSIONS_MAX, POOLS_MAX = 1024, 4096, 1024
 
-# All but hello.
+# All but hello and resume.
 METHODS = ("ping", "pool.create", "pool.open", "pool.close", "pool.list", "pool.destroy",
            "pool.grow", "pool.trim", "allocate", "cancel", "free", "release", "retain", "adopt",
-           "detach", "stats", "stats.reset", "holders", "events", "sessions")
+           "detach", "stats", "stats.reset", "holders", "events", "sessions", "settle",
+           "check")
 
 # Bytes that end the connection, with MALFORMED before.
 MALFORMED = {
@@ -119,7 +120,8 @@ class TestRequests(HostileCase):
     def test_hello_twice(self):
         client = self.client()
         for _ in range(10):
-            self.assert_refused("INVALID_ARGUMENT", client.call, "hello", version=VERSION, witness=True)
+            self.assert_refused("INVALID_ARGUMENT", client.call, "hello", version=VERSION,
+                                witness=True)
         self.assertEqual(len(client.descriptors), 0)
 
     def test_hello_of_other_versions(self):
@@ -300,9 +302,10 @@ class TestRequests(HostileCase):
                   "capacity_max", "growth", "grow_ahead", "gid", "owner_frees",
                   "reserve_critical", "reserve_normal", "session_slots", "user_slots", "zero",
                   "template", "watermark", "hold_limit", "trim_after", "prefault", "lock", "huge",
-                  "priority", "evictable", "force", "create")
+                  "priority", "evictable", "force", "create", "session", "token", "pools",
+                  "requests", "change")
         client = self.client()
-        for method in ("hello", *METHODS):
+        for method in ("hello", "resume", *METHODS):
             for value in values:
                 try:
                     client.wait(client.send(method, value))
@@ -449,7 +452,8 @@ class TestGreed(HostileCase):
             self.client()
         self.memory += SESSIONS_MAX * 16384
         connection = self.connect()
-        self.assertEqual(self.assert_refused("LIMIT_EXCEEDED", connection.call, "hello", version=VERSION),
+        self.assertEqual(self.assert_refused("LIMIT_EXCEEDED", connection.call, "hello",
+                                             version=VERSION),
                          {"max": SESSIONS_MAX})
         self.open_things.pop(0).close()
         self.until(lambda: self.try_hello(connection))

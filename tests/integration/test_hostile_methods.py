@@ -7,7 +7,7 @@ import os
 
 from hostile_case import BATCH_MAX, HOLDS_MAX, HostileCase
 from protocol_case import main
-from protocol_client import Handle, Pool, Refusal, pack_handles
+from protocol_client import VERSION, Handle, Pool, Refusal, pack_handles
 
 KINDS = (None, False, 0, -1, 2 ** 63, 2 ** 64 - 1, 1.5, float("nan"), "", "x" * 1000, "good\0", b"",
          bytes(40000), [], [[[[]]]], [1] * 10000, {}, {"a": {"b": {}}})
@@ -26,6 +26,7 @@ REQUESTS = {
     "stats.reset": {"name": "none"},
     "holders": {"name": "none"},
     "events": {"after": 0, "name": "none", "timeout": 0},
+    "settle": {"requests": bytes(8)},
 }
 
 
@@ -48,6 +49,20 @@ class TestKinds(HostileCase):
         else:
             self.assertEqual((method, params["name"]), ("events", ""))
             self.assertEqual(set(reply), {"events", "next", "lost"})
+
+    def test_each_field_of_resume(self):
+        connection = self.connect()
+        session = self.client().hello
+        good = {"version": VERSION, "session": session["session"], "token": bytes(16),
+                "pools": bytes(4)}
+        for field in good:
+            for value in KINDS + NUMBERS:
+                with self.subTest(field=field, value=value):
+                    with self.assertRaises(Refusal) as context:
+                        connection.call("resume", **{**good, field: value})
+                    self.assertIn(context.exception.name, {"INVALID_ARGUMENT", "NO_SUCH_SESSION",
+                                                           "PROTOCOL_MISMATCH"})
+        self.assert_refused("HELLO_REQUIRED", connection.call, "ping")
 
     def test_each_method_without_anything(self):
         client = self.client()

@@ -78,7 +78,7 @@ class TestSession(ProtocolCase):
         after = client.hello["session"] - 1
         return self.one.call("sessions", after=after)["sessions"][0]
 
-    def test_session_with_a_witness_but_no_pool_outlives_its_connection_while_mapped(self):
+    def test_session_with_a_witness_but_no_pool_ends_with_its_mapping(self):
         two = self.client(witness=True)
         two.socket.close()
         self.until(lambda: not self.session(two)["connected"])
@@ -453,6 +453,7 @@ class TestRequests(ProtocolCase):
         "hello": {"version": VERSION, "name": "x", "witness": False},
         "resume": {"version": VERSION, "session": 1, "token": b"x", "pools": b""},
         "settle": {"requests": b"x"},
+        "check": {},
     }
     REQUIRED = {"pool.create": {"name"}, "pool.open": {"name"}, "pool.close": {"pool"},
                 "pool.destroy": {"name"}, "pool.grow": {"name"}, "pool.trim": {"name"},

@@ -164,7 +164,7 @@ static void check_totals(uint64_t allocations, uint64_t deallocations)
 
 static uint64_t session_of(uint32_t number)
 {
-    return field_load(&leased->store.members[number]);
+    return layout_member_session(field_load(&leased->store.members[number]));
 }
 
 START_TEST(test_bias_number_is_of_the_session_and_of_no_other)

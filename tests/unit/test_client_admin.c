@@ -204,6 +204,73 @@ START_TEST(test_elements_that_are_no_holders_are_refused)
 }
 END_TEST
 
+/* ---- Findings -------------------------------------------------------------------------------- */
+
+static void serve_findings(struct peer *peer)
+{
+    static const struct check_finding findings[] = {
+        {.violation = true, .text = "one"}, {.text = "two"}, {.text = "three"}};
+    const struct check_reply reply = {.pools = 1,
+                                      .sessions = 2,
+                                      .slots = 3,
+                                      .violations = 4,
+                                      .notes = 5,
+                                      .findings = {findings, 3}};
+    peer_greet(peer);
+    for (int i = 0; i < 2; i++) {
+        peer_receive(peer, METHOD_CHECK, NULL);
+        peer_reply(peer, METHOD_CHECK, &reply);
+    }
+}
+
+static int keep_finding(const fastalloc_finding_t *finding, void *context)
+{
+    fastalloc_finding_t **next = context;
+    *(*next)++ = *finding;
+    return strcmp(finding->text, "two") == 0 ? 77 : 0;
+}
+
+START_TEST(test_findings_come_until_the_visitor_has_enough)
+{
+    struct peer_client client;
+    fastalloc_finding_t findings[3], *next = findings;
+    fastalloc_check_info_t check = FASTALLOC_CHECK_INFO_INIT;
+    peer_client_connect(&client, serve_findings);
+    ck_assert_int_eq(fastalloc_check(client.connection, &check, keep_finding, &next, NULL), 77);
+    ck_assert_ptr_eq(next, findings + 2);
+    ck_assert(check.size == sizeof(check) && check.pools == 1 && check.sessions == 2);
+    ck_assert(check.slots == 3 && check.violations == 4 && check.notes == 5);
+    ck_assert(findings[0].size == sizeof(findings[0]) && findings[0].violation);
+    ck_assert_str_eq(findings[0].text, "one");
+    ck_assert(!findings[1].violation);
+    ck_assert_int_eq(fastalloc_check(client.connection, NULL, NULL, NULL, NULL), 0);
+    peer_client_end(&client);
+}
+END_TEST
+
+static void serve_no_findings(struct peer *peer)
+{
+    static const char reply[] =
+        "\x94\x01\x02\xc0\x86\xa5pools\x01\xa8sessions\x01\xa5slots\x01\xaaviolations\x01"
+        "\xa5notes\x01\xa8"
+        "findings\x91\x01";
+    peer_greet(peer);
+    peer_receive(peer, METHOD_CHECK, NULL);
+    peer_send(peer, reply, sizeof(reply) - 1);
+}
+
+START_TEST(test_elements_that_are_no_findings_are_refused)
+{
+    struct peer_client client;
+    fastalloc_finding_t findings[1], *next = findings;
+    peer_client_connect(&client, serve_no_findings);
+    ck_assert_int_eq(fastalloc_check(client.connection, NULL, keep_finding, &next, NULL),
+                     FASTALLOC_ERR_MALFORMED);
+    ck_assert_ptr_eq(next, findings);
+    peer_client_end(&client);
+}
+END_TEST
+
 /* ---- Events ---------------------------------------------------------------------------------- */
 
 static void expect_request(struct peer *peer, uint64_t after, int64_t timeout)
@@ -392,6 +459,8 @@ SUITE_MAIN("client_admin", test_growing_and_trimming_are_asked_for, test_a_pool_
            test_a_name_that_is_too_long_isnt_sent,
            test_holders_come_in_the_daemons_order_until_the_visitor_has_enough,
            test_elements_that_are_no_holders_are_refused,
+           test_findings_come_until_the_visitor_has_enough,
+           test_elements_that_are_no_findings_are_refused,
            test_all_events_are_visited_and_the_next_call_begins_behind_them,
            test_a_visitor_that_has_enough_goes_on_behind_what_it_saw,
            test_numbers_may_begin_anew_and_none_is_no_error,

@@ -472,6 +472,25 @@ START_TEST(test_a_refusal_names_the_holders)
 }
 END_TEST
 
+/* ---- Checks ---------------------------------------------------------------------------------- */
+
+START_TEST(test_check_is_for_root_and_the_daemons_user)
+{
+    open_to_write(&alice);
+    check_reply(CALL(&alice, ALLOCATE, allocate, .pool = pool, .request = 1));
+    check_error(CALL(&stranger, CHECK, check), ERROR_NOT_PERMITTED);
+    check_error(CALL(&alice, CHECK, check), ERROR_NOT_PERMITTED);
+    alice.who.peer.uid = broker.uid;
+    check_reply(CALL(&alice, CHECK, check));
+    ck_assert_uint_eq(answer.reply.check.pools, 1);
+    ck_assert_uint_eq(answer.reply.check.sessions, 3);
+    ck_assert_uint_eq(answer.reply.check.slots, CAPACITY);
+    ck_assert_uint_eq(answer.reply.check.violations + answer.reply.check.notes, 0);
+    ck_assert_uint_eq(answer.reply.check.findings.count, 0);
+    alice.who.peer.uid = OWNER;
+}
+END_TEST
+
 /* ---- Events ---------------------------------------------------------------------------------- */
 
 START_TEST(test_events_are_told_at_once_or_later)
@@ -519,4 +538,5 @@ SUITE_MAIN_WITH("dispatch_methods", dispatch_set_up, dispatch_tear_down,
                 test_an_object_that_was_adopted_can_be_held_for_too_long_again,
                 test_stats_tell_waits_holds_and_the_average, test_stats_reset_begins_anew,
                 test_holders_are_listed, test_holders_of_a_leased_pool_keep_what_they_have_cached,
-                test_a_refusal_names_the_holders, test_events_are_told_at_once_or_later)
+                test_a_refusal_names_the_holders, test_check_is_for_root_and_the_daemons_user,
+                test_events_are_told_at_once_or_later)

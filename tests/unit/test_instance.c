@@ -331,6 +331,40 @@ START_TEST(test_instance_lock_is_had_by_one_alone_while_others_remove_it)
 }
 END_TEST
 
+START_TEST(test_instance_lock_of_what_is_left_makes_nothing)
+{
+    struct stat status;
+    ck_assert(locate_socket(socket_path));
+    ck_assert(!instance_lock_remains(&instance, text));
+    ck_assert_ptr_nonnull(strstr(text, "there is nothing of an instance of"));
+    ck_assert_int_lt(stat(instance.directory, &status), 0);
+
+    ck_assert_int_eq(mkdir(instance.directory, 0700), 0);
+    ck_assert(!instance_lock_remains(&instance, text));
+    ck_assert_ptr_nonnull(strstr(text, "there is nothing of an instance of"));
+    ck_assert_int_lt(stat(instance.lock, &status), 0);
+    ck_assert_int_eq(chmod(instance.directory, 0755), 0);
+    ck_assert(!instance_lock_remains(&instance, text));
+    ck_assert_ptr_nonnull(strstr(text, "must be a folder of uid"));
+    ck_assert_int_eq(chmod(instance.directory, 0700), 0);
+}
+END_TEST
+
+START_TEST(test_instance_lock_of_what_is_left_is_had_by_one_alone)
+{
+    ck_assert(locate_socket(socket_path));
+    ck_assert(instance_lock(&instance, text));
+    struct instance other = instance;
+    ck_assert(!instance_lock_remains(&other, text));
+    ck_assert_ptr_nonnull(strstr(text, "is running already, as pid"));
+    instance_unlock(&instance, false);
+
+    ck_assert(instance_lock_remains(&instance, text));
+    ck_assert(!instance_lock(&other, text));
+    instance_unlock(&instance, true);
+}
+END_TEST
+
 START_TEST(test_instance_unlock_leaves_nothing_if_asked)
 {
     ck_assert(lock());
@@ -430,6 +464,8 @@ SUITE_MAIN_WITH(
     test_instance_lock_opens_the_systems_folder_whatever_the_umask, test_instance_lock_says_the_pid,
     test_instance_lock_is_had_by_one_alone, test_instance_lock_ends_with_the_process,
     test_instance_lock_is_had_by_one_alone_while_others_remove_it,
+    test_instance_lock_of_what_is_left_makes_nothing,
+    test_instance_lock_of_what_is_left_is_had_by_one_alone,
     test_instance_unlock_leaves_nothing_if_asked, test_instance_unlock_keeps_the_registry_else,
     test_instance_lock_refuses_a_folder_that_others_may_enter,
     test_instance_lock_refuses_another_users_folder,

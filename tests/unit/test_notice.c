@@ -498,7 +498,7 @@ START_TEST(test_notice_describes_within_its_room)
     for (unsigned i = 0; i < 3; i++) {
         others[i] = begin_as(name, false, UINT32_MAX - 1);
         others[i]->peer.pid = INT32_MAX;
-        others[i]->id = UINT64_MAX - i;
+        others[i]->id = INT64_MAX - i;
         session_join(others[i], pool, true);
         struct allocate_request request = {.pool = pool->id, .request = 1, .count = 1};
         ck_assert_int_eq(demand_request(&broker, others[i], session_membership(others[i], pool->id),

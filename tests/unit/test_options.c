@@ -148,6 +148,16 @@ START_TEST(test_options_refuse_who_may_create_what_is_nobody)
 }
 END_TEST
 
+START_TEST(test_options_ask_for_a_check)
+{
+    ck_assert_int_eq(parse("--socket", "x"), OPTIONS_RUN);
+    ck_assert(!options.check);
+    ck_assert_int_eq(parse("--socket", "x", "--check"), OPTIONS_RUN);
+    ck_assert(options.check);
+    ck_assert_int_eq(parse("--check=yes"), OPTIONS_USAGE);
+}
+END_TEST
+
 START_TEST(test_options_limit_exit_idle_to_a_year)
 {
     ck_assert_int_eq(parse("--exit-idle", "0"), OPTIONS_RUN);
@@ -250,7 +260,7 @@ SUITE_MAIN("options", test_options_take_what_a_user_may_have, test_options_refus
            test_options_have_defaults, test_options_take_every_value,
            test_options_take_each_log_level, test_options_take_who_may_create,
            test_options_take_a_group_by_its_name, test_options_limit_the_number_of_a_group,
-           test_options_refuse_who_may_create_what_is_nobody,
+           test_options_refuse_who_may_create_what_is_nobody, test_options_ask_for_a_check,
            test_options_limit_exit_idle_to_a_year, test_options_refuse_garbage_numbers,
            test_options_refuse_an_unknown_log_level, test_options_refuse_what_is_unknown,
            test_options_refuse_a_missing_value, test_options_stop_at_the_first_that_is_wrong,

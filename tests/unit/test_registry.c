@@ -197,139 +197,82 @@ END_TEST
 
 /* ---- What a dead instance left --------------------------------------------------------------- */
 
-static void make_object(const uint8_t key[SEGMENT_KEY_SIZE], const char *part)
+static void reopen(int expected)
 {
-    char name[SEGMENT_NAME_SIZE];
-    segment_name(key, part, name);
-    int fd = segment_create(name, 4096);
-    ck_assert_int_ge(fd, 0);
-    close(fd);
-}
-
-static struct registry_remains purge(int expected)
-{
-    struct registry_remains remains = {0};
     registry_close(&registry);
-    ck_assert_int_eq(registry_purge(path, &remains), expected);
-    return remains;
+    ck_assert_int_eq(registry_open(&registry, path), expected);
+    ck_assert_int_eq(registry.file != NULL, expected == 0);
 }
 
-START_TEST(test_registry_purge_of_nothing_is_fine)
+START_TEST(test_registry_open_finds_none)
 {
-    struct registry_remains remains = purge(0);
-    ck_assert_uint_eq(remains.pools + remains.sessions + remains.objects, 0);
-}
-END_TEST
-
-START_TEST(test_registry_purge_removes_all_objects_and_the_file)
-{
-    create();
-    struct registry_pool *pool = registry_add_pool(&registry);
-    registry_set_state(&pool->state, REGISTRY_READY);
-    make_object(pool->key, "ctl");
-    make_object(pool->key, "slots");
-    make_object(pool->key, "data");
-    make_object(pool->key, "holders");
-    make_object(pool->key, "template");
-    make_object(registry_add_session(&registry, 0)->witness, "witness");
-
-    struct registry_remains remains = purge(0);
-    ck_assert_uint_eq(remains.pools, 1);
-    ck_assert_uint_eq(remains.sessions, 1);
-    ck_assert_uint_eq(remains.objects, STORE_OBJECTS + 1);
-    ck_assert_int_eq(file_size(), -1);
+    reopen(-ENOENT);
 }
 END_TEST
 
-START_TEST(test_registry_purge_takes_pools_in_every_stage_of_making_and_ending)
+START_TEST(test_registry_open_finds_what_stood_there)
 {
-    static const enum registry_state states[] = {REGISTRY_MAKING, REGISTRY_READY, REGISTRY_ENDING};
     create();
-    for (size_t i = 0; i < 3; i++) {
-        struct registry_pool *pool = registry_add_pool(&registry);
-        registry_set_state(&pool->state, states[i]);
-        if (i > 0)
-            make_object(pool->key, "ctl");
-        if (i > 1)
-            make_object(pool->key, "data");
+    uint16_t nonce = registry_nonce(&registry);
+    uint32_t id = registry_add_pool(&registry)->id;
+    uint64_t session = registry_add_session(&registry, 7)->id;
+
+    reopen(0);
+    ck_assert_uint_eq(registry_nonce(&registry), nonce);
+    ck_assert_uint_eq(registry.file->pools[0].id, id);
+    ck_assert_uint_eq(registry.file->pools[0].state, REGISTRY_MAKING);
+    ck_assert_uint_eq(registry.file->sessions[0].id, session);
+    ck_assert_uint_eq(registry_add_pool(&registry)->id, id + 1);
+}
+END_TEST
+
+START_TEST(test_registry_keys_begin_with_its_prefix)
+{
+    create();
+    const void *prefix = &registry.file->prefix;
+    for (int i = 0; i < 10; i++) {
+        ck_assert_mem_eq(registry_add_pool(&registry)->key, prefix, 8);
+        ck_assert_mem_eq(registry_add_session(&registry, 0)->witness, prefix, 8);
     }
-    struct registry_remains remains = purge(0);
-    ck_assert_uint_eq(remains.pools, 3);
-    ck_assert_uint_eq(remains.objects, 3);
-}
-END_TEST
-
-START_TEST(test_registry_purge_leaves_what_is_not_in_it)
-{
-    static const uint8_t foreign[SEGMENT_KEY_SIZE] = {1};
-    char name[SEGMENT_NAME_SIZE];
-    make_object(foreign, "ctl");
-    create();
-    struct registry_pool *pool = registry_add_pool(&registry);
-    memcpy(pool->key, foreign, sizeof(foreign));
-    registry_set_state(&pool->state, REGISTRY_FREE);
-
-    ck_assert_uint_eq(purge(0).objects, 0);
-    ck_assert_uint_eq(test_shm_files(), 1);
-    segment_name(foreign, "ctl", name);
-    ck_assert_int_eq(segment_unlink(name), 0);
-}
-END_TEST
-
-START_TEST(test_registry_purge_goes_on_where_a_killed_one_stopped)
-{
-    create();
-    struct registry_pool *pool = registry_add_pool(&registry);
-    make_object(pool->key, "slots"); /* ctl is gone already */
-    ck_assert_uint_eq(purge(0).objects, 1);
-    ck_assert_uint_eq(purge(0).objects, 0);
 }
 END_TEST
 
 /* The daemon may be killed between any two steps of making the file. */
-START_TEST(test_registry_purge_takes_a_file_that_was_never_finished)
+START_TEST(test_registry_open_removes_a_file_that_was_never_finished)
 {
     static const uint64_t magic = REGISTRY_MAGIC;
 
     make_file("", 0, 0);
-    purge(0);
+    reopen(-ENODATA);
     ck_assert_int_eq(file_size(), -1);
     make_file("", 0, 4097); /* where room is reserved by writing */
-    purge(0);
+    reopen(-ENODATA);
     ck_assert_int_eq(file_size(), -1);
     make_file("", 0, sizeof(struct registry_file));
-    purge(0);
+    reopen(-ENODATA);
     ck_assert_int_eq(file_size(), -1);
     make_file(&magic, sizeof(magic), sizeof(struct registry_file));
-    purge(0);
+    reopen(-ENODATA);
     ck_assert_int_eq(file_size(), -1);
 }
 END_TEST
 
-/* Refused, and both the file and what it lists are as they were. */
+/* Refused, and the file is as it was. */
 static void check_untouched(off_t size)
 {
-    struct registry_remains remains = purge(-EPROTO);
-    ck_assert_uint_eq(remains.pools + remains.sessions + remains.objects, 0);
+    reopen(-EPROTO);
     ck_assert_int_eq(file_size(), size);
 }
 
-START_TEST(test_registry_purge_refuses_another_version_and_touches_nothing)
+START_TEST(test_registry_open_refuses_another_version)
 {
     create();
-    uint8_t key[SEGMENT_KEY_SIZE];
-    struct registry_pool *pool = registry_add_pool(&registry);
-    memcpy(key, pool->key, sizeof(key));
-    make_object(key, "ctl");
     registry.file->version = REGISTRY_VERSION + 1;
-
     check_untouched(sizeof(struct registry_file));
-    ck_assert_uint_eq(test_shm_files(), 1);
-    store_unlink(key);
 }
 END_TEST
 
-START_TEST(test_registry_purge_refuses_another_magic)
+START_TEST(test_registry_open_refuses_another_magic)
 {
     create();
     registry.file->magic++;
@@ -337,7 +280,7 @@ START_TEST(test_registry_purge_refuses_another_magic)
 }
 END_TEST
 
-START_TEST(test_registry_purge_refuses_a_file_of_another_size)
+START_TEST(test_registry_open_refuses_a_file_of_another_size)
 {
     static const struct {
         uint64_t magic;
@@ -353,12 +296,12 @@ START_TEST(test_registry_purge_refuses_a_file_of_another_size)
 }
 END_TEST
 
-START_TEST(test_registry_purge_follows_no_link)
+START_TEST(test_registry_open_follows_no_link)
 {
     char target[80];
     snprintf(target, sizeof(target), "%s.target", path);
     ck_assert_int_eq(symlink(target, path), 0);
-    purge(-ELOOP);
+    reopen(-ELOOP);
     ck_assert_int_eq(registry_create(&registry, path), -EEXIST);
     ck_assert_int_eq(access(target, F_OK), -1);
 }
@@ -373,12 +316,8 @@ SUITE_MAIN_WITH(
     test_registry_never_gives_an_id_again, test_registry_never_comes_round_to_an_id_again,
     test_registry_takes_its_limit_of_pools_and_no_more,
     test_registry_takes_its_limit_of_sessions_and_no_more,
-    test_registry_does_not_reuse_an_entry_that_is_ending, test_registry_purge_of_nothing_is_fine,
-    test_registry_purge_removes_all_objects_and_the_file,
-    test_registry_purge_takes_pools_in_every_stage_of_making_and_ending,
-    test_registry_purge_leaves_what_is_not_in_it,
-    test_registry_purge_goes_on_where_a_killed_one_stopped,
-    test_registry_purge_takes_a_file_that_was_never_finished,
-    test_registry_purge_refuses_another_version_and_touches_nothing,
-    test_registry_purge_refuses_another_magic, test_registry_purge_refuses_a_file_of_another_size,
-    test_registry_purge_follows_no_link)
+    test_registry_does_not_reuse_an_entry_that_is_ending, test_registry_open_finds_none,
+    test_registry_open_finds_what_stood_there, test_registry_keys_begin_with_its_prefix,
+    test_registry_open_removes_a_file_that_was_never_finished,
+    test_registry_open_refuses_another_version, test_registry_open_refuses_another_magic,
+    test_registry_open_refuses_a_file_of_another_size, test_registry_open_follows_no_link)

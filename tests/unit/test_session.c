@@ -304,7 +304,7 @@ START_TEST(test_session_is_alive_while_its_witness_is_under_way)
 }
 END_TEST
 
-START_TEST(test_session_in_no_pool_lives_as_long_as_its_witness_is_mapped)
+START_TEST(test_session_in_no_pool_lives_as_long_as_its_witness)
 {
     begin(true);
     void *mapping = map_witness();
@@ -367,6 +367,6 @@ SUITE_MAIN_WITH("session", set_up, tear_down, test_session_begins_with_nothing,
                 test_session_without_a_witness_is_never_alive,
                 test_session_is_alive_while_its_witness_is_mapped,
                 test_session_is_alive_while_its_witness_is_under_way,
-                test_session_in_no_pool_lives_as_long_as_its_witness_is_mapped,
+                test_session_in_no_pool_lives_as_long_as_its_witness,
                 test_session_without_its_witness_ends_with_its_connection,
                 test_session_is_alive_while_its_witness_cannot_be_asked)

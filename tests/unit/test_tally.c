@@ -169,6 +169,7 @@ START_TEST(test_tally_reset_keeps_what_is_now_and_nothing_else)
                                        .reset_usage = now,
                                        .waiters = now,
                                        .held_long = now,
+                                       .freed = now,
                                        .reset_at = 5000,
                                        .changed_at = 5000};
     ck_assert_mem_eq(&counters, &expected, sizeof(expected));

@@ -229,6 +229,41 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_events(fastalloc_connection_
                                                            fastalloc_event_visitor_t visit,
                                                            void *context, fastalloc_error_t *error);
 
+/* ---- Laws ------------------------------------------------------------------------------------ */
+
+typedef struct fastalloc_check_info {
+    size_t size;
+    uint64_t pools; /* that were looked through, as were sessions and slots */
+    uint64_t sessions;
+    uint64_t slots;
+    uint64_t violations; /* found: what no daemon leaves, be it a fault or a member's doing */
+    uint64_t notes;      /* found: what is worth to be known */
+} fastalloc_check_info_t;
+
+#define FASTALLOC_CHECK_INFO_INIT FASTALLOC_SIZED(fastalloc_check_info_t)
+
+#define FASTALLOC_FINDING_MAX 400
+
+typedef struct fastalloc_finding {
+    size_t size;
+    bool violation;                       /* false: a note */
+    char text[FASTALLOC_FINDING_MAX + 1]; /* one line for people */
+} fastalloc_finding_t;
+
+/*
+ * Has the daemon look through all that the instance keeps in shared memory, whether that is as it must
+ * be, and changes nothing; which takes it some 20 ms for a million slots. *info, if not NULL,
+ * is set first; then `visit`, if not NULL, is called for the first findings, 64 at most, as
+ * fastalloc_pool_list() does. That there are some is no error.
+ *
+ * By the daemon's user and root: FASTALLOC_ERR_NOT_PERMITTED.
+ */
+typedef int (*fastalloc_finding_visitor_t)(const fastalloc_finding_t *finding, void *context);
+FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_check(fastalloc_connection_t *connection,
+                                                          fastalloc_check_info_t *info,
+                                                          fastalloc_finding_visitor_t visit,
+                                                          void *context, fastalloc_error_t *error);
+
 #ifdef __cplusplus
 }
 #endif
