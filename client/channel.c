@@ -230,9 +230,11 @@ void channel_forget_bell(struct channel *channel, uint32_t pool)
     pthread_mutex_unlock(&channel->lock);
 }
 
-void channel_forget_pool(struct channel *channel, uint32_t pool)
+bool channel_forget_pool(struct channel *channel, uint32_t pool)
 {
     pthread_mutex_lock(&channel->lock);
     resume_forget(&channel->resume, pool);
+    bool is_heard = channel->state != CHANNEL_DOWN;
     pthread_mutex_unlock(&channel->lock);
+    return is_heard;
 }

@@ -113,9 +113,11 @@ uint64_t channel_resumed(const struct channel *channel);
 /* Whether the session can have one more pool open. */
 bool channel_has_room_for_pool(struct channel *channel);
 
-/* The pool's bell is about to be closed; or the pool itself is, which the daemon is still to hear. */
+/* The pool's bell is about to be closed. */
 void channel_forget_bell(struct channel *channel, uint32_t pool);
-void channel_forget_pool(struct channel *channel, uint32_t pool);
+
+/* So is the pool. Whether the daemon is to be told: else the next resume, which doesn't name it, does. */
+bool channel_forget_pool(struct channel *channel, uint32_t pool);
 
 /* Sends the request and waits for the reply. 0, or the code that is raised in call->error. */
 int channel_call(struct channel *channel, struct call *call);

@@ -71,10 +71,13 @@ void loss_postpone(struct channel *channel, int system_error)
         pending_wake_all(channel);
 }
 
-/* One that nobody needs ends; an allocate is asked for again, under another number. */
+/*
+ * One that nobody needs ends, as does a close: the resume, which doesn't name the pool, does the same.
+ * An allocate is asked for again, under another number.
+ */
 static void lose_call(struct channel *channel, struct call *call)
 {
-    if (call->own || call->started) {
+    if (call->own || call->started || call->method == METHOD_POOL_CLOSE) {
         pending_end(channel, call,
                     error_raise(call->error, FASTALLOC_ERR_DISCONNECTED,
                                 "the connection to fastallocd at %s is gone", channel->path));

@@ -144,13 +144,20 @@ static int set_up(struct fastalloc_pool *pool, const struct pool_open_request *r
     return lease_init(pool->lease, pool, reply->member, error);
 }
 
-/* Of the pool's two ways to be open that one is over, and with it the bell, if it is its. */
-static void forget(struct fastalloc_connection *connection, uint32_t id)
+static bool is_open(struct fastalloc_connection *connection, uint32_t id)
+{
+    return find_pool(connection, id, false) || find_pool(connection, id, true);
+}
+
+/*
+ * One of the pool's two ways to be open is over, and its bell, if it has one, will be closed. Whether
+ * the daemon is to be told.
+ */
+static bool forget(struct fastalloc_connection *connection, uint32_t id)
 {
     if (!find_pool(connection, id, true))
         channel_forget_bell(&connection->channel, id);
-    if (!find_pool(connection, id, true) && !find_pool(connection, id, false))
-        channel_forget_pool(&connection->channel, id);
+    return !is_open(connection, id) && channel_forget_pool(&connection->channel, id);
 }
 
 /* Makes the pool of what the daemon replied, and adds it to the connection's. */
@@ -183,17 +190,13 @@ static int add_pool(struct fastalloc_connection *connection,
     return 0;
 }
 
-/*
- * Unless it is open still, with the other access. Should this fail, the session's end closes it, or
- * its being resumed.
- */
+/* Should this fail, the session's end closes it, or its being resumed. */
 static void tell_closed(struct fastalloc_connection *connection, uint32_t id)
 {
     struct pool_close_request request = {.pool = id};
     struct pool_close_reply reply;
     struct call call = {.method = METHOD_POOL_CLOSE, .request = &request, .reply = &reply};
-    if (!find_pool(connection, id, false) && !find_pool(connection, id, true))
-        (void)connection_call(connection, &call);
+    (void)connection_call(connection, &call);
 }
 
 static int open_locked(struct fastalloc_connection *connection,
@@ -217,10 +220,8 @@ static int open_locked(struct fastalloc_connection *connection,
     if (code == 0 && !pool)
         code = add_pool(connection, request, &reply, &arrival, &pool, error);
     if (code < 0) {
-        if (reply.pool != 0) {
-            forget(connection, reply.pool);
+        if (reply.pool != 0 && forget(connection, reply.pool))
             tell_closed(connection, reply.pool);
-        }
         return code;
     }
     pool->references++;
@@ -284,9 +285,10 @@ static void close_locked(struct fastalloc_pool *pool)
     if (--pool->references > 0)
         return;
     unlink_pool(pool);
-    forget(connection, id);
+    bool is_told = forget(connection, id);
     pool_delete(pool, false);
-    tell_closed(connection, id);
+    if (is_told)
+        tell_closed(connection, id);
 }
 
 /* In a child the lock may be held for ever, by a thread of the parent's. */

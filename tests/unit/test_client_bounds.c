@@ -286,19 +286,29 @@ static void expect_absence(void)
     ck_assert_msg(strstr(error.message, "no daemon answers at "), "%s", error.message);
 }
 
+/* The next daemon sees that the pool isn't open any more. */
+static void expect_close_at_once(void)
+{
+    int64_t start = now();
+    fastalloc_close(pool);
+    ck_assert_int_lt(now() - start, AT_MOST(GRACE));
+}
+
 /* Only the first allocation was begun to be sent. */
-static void resume_and_settle(struct peer *peer)
+static void resume_and_settle(struct peer *peer, unsigned pools)
 {
     const struct resume_reply reply = {.release = "0"};
+    struct resume_request request;
     const uint64_t first = 1;
-    peer_receive(peer, METHOD_RESUME, NULL);
+    peer_receive(peer, METHOD_RESUME, &request);
+    peer_require(request.pools.size == pools * sizeof(uint32_t));
     peer_reply(peer, METHOD_RESUME, &reply);
     peer_settle(peer, &first, 1);
 }
 
 static void come_back(struct peer *peer)
 {
-    resume_and_settle(peer);
+    resume_and_settle(peer, 0);
     answer_ping(peer);
 }
 
@@ -314,6 +324,7 @@ START_TEST(test_calls_end_in_time_when_there_is_no_daemon_and_one_may_come)
     struct test_peer next;
     begin(open_and_die);
     expect_absence();
+    expect_close_at_once();
     start_again(&next, come_back);
     ck_assert_int_eq(ping(connection, NULL), 0);
     ck_assert_uint_eq(fastalloc_resumed(connection), 1);
@@ -336,7 +347,7 @@ static void come_back_for_one(struct peer *peer)
     static const uint8_t bytes[HANDLE_WIRE_SIZE];
     const struct allocate_reply allocated = {.handles = {bytes, sizeof(bytes)}};
     struct allocate_request request;
-    resume_and_settle(peer);
+    resume_and_settle(peer, 1);
     peer_receive(peer, METHOD_ALLOCATE, &request);
     peer_require(request.timeout > 0 && request.timeout < 60 * SECOND);
     peer_reply(peer, METHOD_ALLOCATE, &allocated);

@@ -78,12 +78,6 @@ static int call_open(struct peer_client *client)
     return fastalloc_open(client->connection, "pool", NULL, &again, &client->error);
 }
 
-static int call_close(struct peer_client *client)
-{
-    fastalloc_close(client->pool);
-    return 0;
-}
-
 static int call_allocate(struct peer_client *client)
 {
     fastalloc_handle_t handle;
@@ -158,7 +152,6 @@ static const uint8_t wire_of_one[HANDLE_WIRE_SIZE] = {PEER_POOL_ID, 0, 0, 0, 0, 
 
 static const union {
     struct ping_reply ping;
-    struct pool_close_reply close;
     struct allocate_reply allocate;
     struct free_reply counted;
     struct pool_create_reply create;
@@ -170,7 +163,6 @@ static const union {
     struct events_reply events;
 } good[] = {
     {.ping = {.pid = 1, .release = "0", .instance = "test"}},
-    {.close = {0}},
     {.allocate = {.handles = {wire_of_one, sizeof(wire_of_one)}}},
     {.counted = {.freed = 1}},
     {.create = {.pool = 9}},
@@ -187,22 +179,14 @@ static const struct kind {
     int (*call)(struct peer_client *client);
     const void *reply; /* NULL: that of an open */
 } kinds[] = {
-    {METHOD_PING, call_ping, &good[0]},
-    {METHOD_POOL_OPEN, call_open, NULL},
-    {METHOD_POOL_CLOSE, call_close, &good[1]},
-    {METHOD_ALLOCATE, call_allocate, &good[2]},
-    {METHOD_FREE, call_free, &good[3]},
-    {METHOD_RETAIN, call_retain, &good[3]},
-    {METHOD_RELEASE, call_release, &good[3]},
-    {METHOD_ADOPT, call_adopt, &good[3]},
-    {METHOD_DETACH, call_detach, &good[3]},
-    {METHOD_POOL_CREATE, call_create, &good[4]},
-    {METHOD_POOL_DESTROY, call_destroy, &good[5]},
-    {METHOD_POOL_GROW, call_grow, &good[6]},
-    {METHOD_POOL_TRIM, call_trim, &good[7]},
-    {METHOD_CANCEL, call_cancel, &good[8]},
-    {METHOD_POOL_LIST, call_list, &good[9]},
-    {METHOD_EVENTS, call_events, &good[10]},
+    {METHOD_PING, call_ping, &good[0]},          {METHOD_POOL_OPEN, call_open, NULL},
+    {METHOD_ALLOCATE, call_allocate, &good[1]},  {METHOD_FREE, call_free, &good[2]},
+    {METHOD_RETAIN, call_retain, &good[2]},      {METHOD_RELEASE, call_release, &good[2]},
+    {METHOD_ADOPT, call_adopt, &good[2]},        {METHOD_DETACH, call_detach, &good[2]},
+    {METHOD_POOL_CREATE, call_create, &good[3]}, {METHOD_POOL_DESTROY, call_destroy, &good[4]},
+    {METHOD_POOL_GROW, call_grow, &good[5]},     {METHOD_POOL_TRIM, call_trim, &good[6]},
+    {METHOD_CANCEL, call_cancel, &good[7]},      {METHOD_POOL_LIST, call_list, &good[8]},
+    {METHOD_EVENTS, call_events, &good[9]},
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
@@ -299,8 +283,6 @@ static void serve_cut_off(struct peer *peer)
         serve_repeated(peer, received, &message);
     }
     answer_repeated(peer);
-    if (kind->method == METHOD_POOL_CLOSE)
-        return;
     peer_receive(peer, METHOD_PING, NULL);
     peer_reply(peer, METHOD_PING, &good[0]);
 }
@@ -313,7 +295,7 @@ static void expect_repeated(void)
     ck_assert(tell());
     ck_assert_msg(kind->call(&client) == 0, "%s, cut %d: %s", method_table[kind->method].name, cut,
                   client.error.message);
-    ck_assert(kind->method == METHOD_POOL_CLOSE || ping(client.connection, NULL) == 0);
+    ck_assert_int_eq(ping(client.connection, NULL), 0);
     ck_assert_uint_eq(fastalloc_resumed(client.connection), cut == CUT_TWICE ? 2 : 1);
     peer_client_end(&client);
     close_pipe();
@@ -350,14 +332,11 @@ static void expect_pools(struct peer *peer, const uint8_t *wire, size_t size)
 
 static void serve_three_pools(struct peer *peer)
 {
-    const struct pool_close_reply closed = {0};
     peer_greet(peer);
     for (uint32_t id = 1; id <= 3; id++)
         open_numbered(peer, id);
     peer_receive(peer, METHOD_POOL_CLOSE, NULL); /* of the second */
     expect_pools(peer, (const uint8_t[]){1, 0, 0, 0, 3, 0, 0, 0}, 8);
-    peer_receive(peer, METHOD_POOL_CLOSE, NULL);
-    peer_reply(peer, METHOD_POOL_CLOSE, &closed);
     peer_receive(peer, METHOD_POOL_OPEN, NULL);
     expect_pools(peer, (const uint8_t[]){1, 0, 0, 0, 3, 0, 0, 0}, 8);
     open_numbered(peer, 4);
@@ -621,7 +600,7 @@ static void serve_frees(struct peer *peer)
         peer_require(request.change == i + 1);
         memcpy(handles[i], request.handles.data, HANDLE_WIRE_SIZE);
         if (i == 2) /* one that isn't repeated */
-            peer_reply(peer, METHOD_FREE, &good[3]);
+            peer_reply(peer, METHOD_FREE, &good[2]);
     }
     peer_resume(peer);
     for (uint32_t i = 0; i < FREES; i++) {
@@ -630,7 +609,7 @@ static void serve_frees(struct peer *peer)
         peer_receive(peer, METHOD_FREE, &request);
         peer_require(request.change == i + 1);
         peer_require(memcmp(handles[i], request.handles.data, HANDLE_WIRE_SIZE) == 0);
-        peer_reply(peer, METHOD_FREE, &good[3]);
+        peer_reply(peer, METHOD_FREE, &good[2]);
     }
 }
 
@@ -664,14 +643,14 @@ static void serve_crowd(struct peer *peer)
         msgids[received] = peer->msgid;
     }
     for (uint32_t i = PROTOCOL_CHANGES_MAX; i > 1; i--)
-        peer_reply_to(peer, msgids[i], METHOD_FREE, &good[3]);
+        peer_reply_to(peer, msgids[i], METHOD_FREE, &good[2]);
     peer_require(tell());
     answer_ping(peer); /* no free comes before it */
-    peer_reply_to(peer, msgids[1], METHOD_FREE, &good[3]);
+    peer_reply_to(peer, msgids[1], METHOD_FREE, &good[2]);
     while (received < CROWD) {
         peer_receive(peer, METHOD_FREE, &request);
         peer_require(request.change == ++received);
-        peer_reply(peer, METHOD_FREE, &good[3]);
+        peer_reply(peer, METHOD_FREE, &good[2]);
     }
 }
 
@@ -704,7 +683,7 @@ static void serve_four(struct peer *peer)
     peer_pool_open(peer);
     peer_receive(peer, METHOD_ALLOCATE, &request);
     peer_require(request.request == 1);
-    peer_reply(peer, METHOD_ALLOCATE, &good[2]);
+    peer_reply(peer, METHOD_ALLOCATE, &good[1]);
     peer_receive(peer, METHOD_ALLOCATE, &request);
     peer_require(request.request == 2 && request.timeout == MILLISECOND);
     peer_receive(peer, METHOD_SETTLE, NULL); /* at once, when it is given up */
@@ -717,7 +696,7 @@ static void serve_four(struct peer *peer)
     for (uint64_t number = 5; number <= 6; number++) {
         peer_receive(peer, METHOD_ALLOCATE, &request);
         peer_require(request.request == number && request.timeout < 0);
-        peer_reply(peer, METHOD_ALLOCATE, &good[2]);
+        peer_reply(peer, METHOD_ALLOCATE, &good[1]);
     }
     peer_receive(peer, METHOD_PING, NULL);
     peer_resume(peer); /* nothing is left to settle */
@@ -757,7 +736,7 @@ static void answer_late(struct peer *peer)
     struct settle_reply settled = {.freed = 1};
     peer_receive(peer, METHOD_PING, NULL);
     uint32_t pinged = peer->msgid;
-    peer_reply_to(peer, msgid, METHOD_ALLOCATE, &good[2]);
+    peer_reply_to(peer, msgid, METHOD_ALLOCATE, &good[1]);
     peer_reply_to(peer, settle, METHOD_SETTLE, &settled);
     peer_reply_to(peer, pinged, METHOD_PING, &good[0]);
     peer_receive(peer, METHOD_PING, NULL);
