@@ -37,7 +37,12 @@ int fastalloc_pool_create(fastalloc_connection_t *connection, const char *name,
     struct pool_create_request request;
     struct pool_create_reply reply;
     struct call call = {
-        .method = METHOD_POOL_CREATE, .request = &request, .reply = &reply, .error = error};
+        .method = METHOD_POOL_CREATE,
+        .request = &request,
+        .reply = &reply,
+        .change = &request.change,
+        .error = error,
+    };
     int result = configuration_to_create(&request, name, options, error);
     return result < 0 ? result : connection_call(connection, &call);
 }
@@ -74,7 +79,12 @@ int fastalloc_pool_destroy(fastalloc_connection_t *connection, const char *name,
     struct pool_destroy_request request = {.force = force};
     struct pool_destroy_reply reply;
     struct call call = {
-        .method = METHOD_POOL_DESTROY, .request = &request, .reply = &reply, .error = error};
+        .method = METHOD_POOL_DESTROY,
+        .request = &request,
+        .reply = &reply,
+        .change = &request.change,
+        .error = error,
+    };
     int result = name_copy(request.name, name, "name", error);
     return result < 0 ? result : connection_call(connection, &call);
 }

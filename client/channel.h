@@ -10,7 +10,13 @@
  * A call can also be started, and its reply taken later: whoever reads meanwhile takes it for it. So
  * few of them are under way at once that their replies, unread, keep the daemon from nothing.
  *
- * A peer that breaks the protocol, goes away or doesn't answer breaks the channel: that is a state,
+ * When the connection is lost, whoever reads makes a new one and resumes the session on it; then each
+ * call that was under way is sent again by its own thread, in the order in which they began. A call
+ * that was started ends instead: it is nobody's need. Each part of this has a file of its own:
+ * pending (the calls, and how long they may take), sending, reading, reconnect, and loss, which is
+ * where a connection ends.
+ *
+ * A peer that breaks the protocol, or knows the session no more, breaks the channel: that is a state,
  * in which each call, those under way too, fails with FASTALLOC_ERR_DISCONNECTED and the reason.
  */
 #ifndef CLIENT_CHANNEL_H
@@ -19,71 +25,74 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <sys/un.h>
 
 #include <fastalloc/fastalloc.h>
 
+#include "client/call.h"
 #include "client/inbox.h"
-#include "proto/message.h"
+#include "client/resume.h"
+#include "client/settle.h"
 
 /* Calls that are started and not answered yet. */
 #define CHANNEL_STARTED_MAX 2u
 
-struct call;
-
-/*
- * Takes out of the reply, already decoded, what lies in the message (bytes, lists) or came beside
- * it (descriptors): they are gone afterwards. Called by whichever thread reads. 0;
- * FASTALLOC_ERR_MALFORMED, with call->complaint, which breaks the channel; or another code that it
- * has raised in call->error.
- */
-typedef int (*call_take_t)(struct call *call, struct descriptors *arrived);
-
-/* One call, on its caller's stack; or where it stays until it is finished, if it is started. */
-struct call {
-    enum method method;
-    const void *request; /* struct <method>_request */
-    void *reply;         /* struct <method>_reply */
-    call_take_t take;    /* or NULL */
-    void *context;       /* for `take` */
-    int64_t timeout;     /* how long the request lets the daemon wait; negative: for ever */
-    fastalloc_error_t *error;
-    const char *complaint;
-
-    /* The channel's. */
-    uint32_t msgid;
-    int result;
-    bool sent;
-    bool done;
-    bool waits;   /* for another thread that reads */
-    bool started; /* by channel_start() */
-    int64_t deadline;
-    pthread_cond_t wake;
-    struct call *next;
-    struct call **link; /* NULL: not in the list */
+enum channel_state {
+    CHANNEL_UP,       /* connected, and the session is ours */
+    CHANNEL_DOWN,     /* not connected */
+    CHANNEL_RESUMING, /* connected, and the daemon was asked for the session */
+    CHANNEL_BROKEN,   /* for ever */
 };
 
 struct channel {
     pthread_mutex_t lock; /* of all below but what belongs to the reader */
-    int fd;
-    bool broken;
-    bool sending; /* somebody has sent a part of `out` and waits to send the rest */
+    int fd;               /* the same number for all connections, one after the other */
+    uid_t uid;            /* the daemon's */
+    enum channel_state state;
+    uint32_t era; /* connections that were lost */
+    bool sending; /* somebody waits for room to send the rest of `out` */
     bool reading; /* somebody owns the inbox */
+    bool resting; /* the reader waits for the next try to connect, and doesn't use it now */
     uint32_t last_msgid;
-    unsigned started;   /* calls without a reply yet */
-    unsigned abandoned; /* whose replies may yet come */
-    int64_t reply_limit;
-    int64_t patience; /* how long one blocking receive may last */
-    pthread_cond_t turn;
-    struct call *pending;
+    uint64_t last_number; /* of allocates */
+    uint32_t last_change;
+    unsigned started;         /* calls without a reply yet */
+    unsigned abandoned;       /* whose replies may yet come */
+    size_t unsent;            /* of the pending ones */
+    size_t allocates;         /* the same */
+    struct call_list pending; /* in the order in which they began */
+    struct call_list changes; /* those of them that have a number, in its order */
+    struct settle settle;
+    struct resume resume;
     msgpack_sbuffer out;
+    size_t out_begin; /* what goes before it is in the socket */
     struct inbox inbox;
+
+    /* While there is no connection; of CLOCK_MONOTONIC. */
+    bool proven;     /* the last one has answered a call */
+    int failure;     /* of the last try to connect since it was lost; 0 = there was none */
+    int64_t lost_at; /* since when no daemon has answered a call */
+    int64_t retry_at;
+    int64_t retry_wait;
+    pthread_cond_t retry;
+    int64_t connected_at;
+    uint64_t resumed; /* atomic */
+
+    int64_t reply_limit;
+    int64_t reconnect_limit;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     char reason[FASTALLOC_NAME_MAX + PROTOCOL_TEXT_MAX];
 };
 
+struct channel_options {
+    const char *path;
+    int64_t reply_limit;
+    int64_t reconnect_limit;
+};
+
 /* Takes over the connected socket, also when it fails. -ENOMEM or another negated errno. */
-int channel_init(struct channel *channel, int fd, const char *path, int64_t reply_limit);
+int channel_init(struct channel *channel, int fd, const struct channel_options *options);
 
 /*
  * Ends the connection itself, of which a forked child may hold another descriptor. Not in such a
@@ -93,6 +102,22 @@ void channel_hang_up(struct channel *channel);
 
 /* Closes this process' descriptor and frees the rest. No call may be under way. */
 void channel_deinit(struct channel *channel);
+
+/* From now on a lost connection isn't the end: the session is resumed. */
+void channel_keep(struct channel *channel, uint64_t session,
+                  const uint8_t token[PROTOCOL_TOKEN_SIZE]);
+
+/* How often it was. */
+uint64_t channel_resumed(const struct channel *channel);
+
+/* Whether the session can have one more pool open. */
+bool channel_has_room_for_pool(struct channel *channel);
+
+/* The pool's bell is about to be closed. */
+void channel_forget_bell(struct channel *channel, uint32_t pool);
+
+/* So is the pool. Whether the daemon is to be told: else the next resume, which doesn't name it, does. */
+bool channel_forget_pool(struct channel *channel, uint32_t pool);
 
 /* Sends the request and waits for the reply. 0, or the code that is raised in call->error. */
 int channel_call(struct channel *channel, struct call *call);

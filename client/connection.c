@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -51,12 +52,28 @@ int connection_take_descriptors(struct call *call, struct descriptors *arrived,
 
 /* ---- The session ----------------------------------------------------------------------------- */
 
-static int take_witness(struct call *call, struct descriptors *arrived)
+/* What came with the reply to hello and must outlive it. */
+struct arrival {
+    struct descriptors witness;
+    uint8_t token[PROTOCOL_TOKEN_SIZE];
+};
+
+static int take_arrival(struct call *call, struct descriptors *arrived)
 {
     const struct hello_request *request = call->request;
     const struct hello_reply *reply = call->reply;
-    return connection_take_descriptors(call, arrived, call->context, reply->descriptors,
+    struct arrival *arrival = call->context;
+    call->complaint = "a token of another size";
+    if (reply->token.size != sizeof(arrival->token))
+        return FASTALLOC_ERR_MALFORMED;
+    memcpy(arrival->token, reply->token.data, sizeof(arrival->token));
+    return connection_take_descriptors(call, arrived, &arrival->witness, reply->descriptors,
                                        request->witness);
+}
+
+static void arrival_deinit(struct arrival *arrival)
+{
+    descriptors_close(&arrival->witness);
 }
 
 /* The mapping alone is what counts; a descriptor could be passed on by a fork. */
@@ -90,15 +107,14 @@ static int check_version(struct fastalloc_connection *connection, uint32_t versi
 }
 
 static int say_hello(struct fastalloc_connection *connection, const struct hello_request *request,
-                     struct hello_reply *reply, struct descriptors *witness,
-                     fastalloc_error_t *error)
+                     struct hello_reply *reply, struct arrival *arrival, fastalloc_error_t *error)
 {
     struct call call = {
         .method = METHOD_HELLO,
         .request = request,
         .reply = reply,
-        .take = take_witness,
-        .context = witness,
+        .take = take_arrival,
+        .context = arrival,
         .error = error,
     };
     return connection_call(connection, &call);
@@ -106,14 +122,14 @@ static int say_hello(struct fastalloc_connection *connection, const struct hello
 
 /*
  * Without room for a witness the session begins all the same: it can map nothing, but look, and make
- * room by destroying pools.
+ * room by destroying pools. It ends with its connection, and can't be resumed.
  */
 static int begin_session(struct fastalloc_connection *connection, const char *name,
                          fastalloc_error_t *error)
 {
     struct hello_request request = {.version = PROTOCOL_VERSION, .witness = true};
     struct hello_reply reply = {.version = 0};
-    __attribute__((cleanup(descriptors_close))) struct descriptors witness = {.count = 0};
+    __attribute__((cleanup(arrival_deinit))) struct arrival arrival = {.witness = {.count = 0}};
     fastalloc_error_t first = FASTALLOC_ERROR_INIT;
 
     int result = name_copy(request.name, name, "name", error);
@@ -121,26 +137,29 @@ static int begin_session(struct fastalloc_connection *connection, const char *na
         return result;
     if (!name)
         name_of_program(request.name);
-    result = say_hello(connection, &request, &reply, &witness, &first);
+    result = say_hello(connection, &request, &reply, &arrival, &first);
     if (result == FASTALLOC_ERR_SHARED_MEMORY_FULL) {
         request.witness = false;
-        result = say_hello(connection, &request, &reply, &witness, error);
+        result = say_hello(connection, &request, &reply, &arrival, error);
     } else if (result < 0) {
         error_raise_with(error, &first, "%s", first.message);
     }
     if (result == 0)
         result = check_version(connection, reply.version, error);
     if (result == 0 && request.witness)
-        result = map_witness(connection, witness.fds[0], error);
-    if (result == 0)
-        connection->session = reply.session;
-    return result;
+        result = map_witness(connection, arrival.witness.fds[0], error);
+    if (result < 0)
+        return result;
+    connection->session = reply.session;
+    if (request.witness)
+        channel_keep(&connection->channel, reply.session, arrival.token);
+    return 0;
 }
 
 /* ---- Beginning and end ----------------------------------------------------------------------- */
 
 /* Takes over the descriptor, also when it fails. */
-static int connection_new(int fd, const char *path, int64_t reply_limit,
+static int connection_new(int fd, const struct channel_options *options,
                           struct fastalloc_connection **result)
 {
     struct fastalloc_connection *connection = calloc(1, sizeof(*connection));
@@ -149,7 +168,7 @@ static int connection_new(int fd, const char *path, int64_t reply_limit,
     if (code < 0)
         close(fd);
     else
-        code = channel_init(&connection->channel, fd, path, reply_limit);
+        code = channel_init(&connection->channel, fd, options);
     if (code < 0) {
         guard_free(alive, sizeof(*connection->alive));
         free(connection);
@@ -170,8 +189,13 @@ static int connect_as(const fastalloc_connect_options_t *options,
     if (fd < 0)
         return fd;
 
+    const struct channel_options channel = {
+        .path = address.sun_path,
+        .reply_limit = options->reply_limit,
+        .reconnect_limit = options->reconnect_limit,
+    };
     struct fastalloc_connection *made;
-    int result = connection_new(fd, address.sun_path, options->reply_limit, &made);
+    int result = connection_new(fd, &channel, &made);
     if (result < 0)
         return error_raise(error, result, "cannot set up a connection to fastallocd at %s: %s",
                            address.sun_path, error_text(-result));
@@ -215,4 +239,9 @@ void fastalloc_disconnect(fastalloc_connection_t *connection)
 uint64_t fastalloc_session(const fastalloc_connection_t *connection)
 {
     return connection->session;
+}
+
+uint64_t fastalloc_resumed(const fastalloc_connection_t *connection)
+{
+    return channel_resumed(&connection->channel);
 }

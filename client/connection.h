@@ -20,7 +20,6 @@ struct fastalloc_connection {
     uint32_t *alive; /* guarded: 0 in a forked child */
     struct region witness;
     uint64_t session;
-    uint64_t last_request;      /* of the allocates; atomic */
     pthread_mutex_t pools_lock; /* held over a whole open or close: one at a time */
     struct fastalloc_pool *pools;
 };

@@ -24,6 +24,13 @@ void inbox_deinit(struct inbox *inbox)
     free(inbox->data);
 }
 
+void inbox_reset(struct inbox *inbox)
+{
+    descriptors_close(&inbox->descriptors);
+    scan_init(&inbox->scan);
+    inbox->begin = inbox->end = 0;
+}
+
 /* Moves what is left of a message to the front: room for the whole of it. */
 static void make_room(struct inbox *inbox)
 {

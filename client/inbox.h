@@ -28,6 +28,9 @@ struct inbox {
 int inbox_init(struct inbox *inbox);
 void inbox_deinit(struct inbox *inbox);
 
+/* Forgets what it has: from now on it is another peer's. */
+void inbox_reset(struct inbox *inbox);
+
 /* One recvmsg() with these flags. Bytes, 0 at the end of the stream, or a negated errno. */
 ssize_t inbox_receive(struct inbox *inbox, int fd, int flags);
 

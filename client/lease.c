@@ -267,6 +267,7 @@ static void prepare_refill(const struct lease *lease, struct cache *cache)
         .reply = &refill->reply,
         .take = take_slots,
         .context = cache,
+        .bounded = true,
     };
 }
 

@@ -349,7 +349,7 @@ static int take_events(struct call *call, struct descriptors *arrived)
     return FASTALLOC_ERR_MALFORMED;
 }
 
-static int fetch_events(fastalloc_connection_t *connection, const struct events_request *request,
+static int fetch_events(fastalloc_connection_t *connection, struct events_request *request,
                         struct events_reply *reply, struct page *page, fastalloc_error_t *error)
 {
     struct call call = {
@@ -359,6 +359,8 @@ static int fetch_events(fastalloc_connection_t *connection, const struct events_
         .take = take_events,
         .context = page,
         .timeout = request->timeout,
+        .bounded = request->timeout > 0,
+        .left = &request->timeout,
         .error = error,
     };
     return connection_call(connection, &call);

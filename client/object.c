@@ -60,13 +60,23 @@ static int take_handles(struct call *call, struct descriptors *arrived)
     return 0;
 }
 
+/* The request's time is over, and nobody has said what became of it: its slots are freed. */
+static int raise_timeout(const fastalloc_pool_t *pool, size_t count, fastalloc_error_t *error)
+{
+    fastalloc_error_t fields = {.code = FASTALLOC_ERR_TIMEOUT, .requested = count};
+    memcpy(fields.pool, pool->name, sizeof(fields.pool));
+    return error_raise_with(error, &fields,
+                            "pool '%s' gave no slots in time: the daemon doesn't answer, or isn't "
+                            "there; see that fastallocd runs",
+                            pool->name);
+}
+
 static int ask_to_allocate(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
                            fastalloc_handle_t *handles, fastalloc_error_t *error)
 {
     struct batch batch = {handles, options->count};
     struct allocate_request request = {
         .pool = pool->id,
-        .request = __atomic_add_fetch(&pool->connection->last_request, 1, __ATOMIC_RELAXED),
         .count =
             options->count == 1 ? 0 : (uint32_t)options->count, /* 0 means 1: needn't be sent */
         .timeout = options->timeout,
@@ -81,9 +91,13 @@ static int ask_to_allocate(fastalloc_pool_t *pool, const fastalloc_allocate_opti
         .take = take_handles,
         .context = &batch,
         .timeout = options->timeout,
+        .bounded = true,
+        .number = &request.request,
+        .left = &request.timeout,
         .error = error,
     };
-    return pool_call(pool, &call);
+    int result = pool_call(pool, &call);
+    return call.expired ? raise_timeout(pool, options->count, error) : result;
 }
 
 __attribute__((noinline)) static int allocate(fastalloc_pool_t *pool,
@@ -210,6 +224,7 @@ static int send_wire(fastalloc_pool_t *pool, enum method method, const uint8_t *
         .request = &request,
         .reply = &reply,
         .take = take_count,
+        .change = &request.change,
         .error = error,
     };
     return pool_call(pool, &call);

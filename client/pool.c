@@ -75,6 +75,7 @@ int pool_call(const struct fastalloc_pool *pool, struct call *call)
 
 /* What came with the reply to an open and must outlive it. */
 struct arrival {
+    struct resume *resume;
     struct descriptors parts; /* the mapping's, and behind them the bell */
     unsigned char *content;
     size_t content_size;
@@ -104,8 +105,11 @@ static int take_arrival(struct call *call, struct descriptors *arrived)
         return FASTALLOC_ERR_MALFORMED;
     int result = connection_take_descriptors(call, arrived, &arrival->parts, reply->descriptors,
                                              MAPPING_PARTS + bell);
-    if (result < 0 || reply->template.size == 0)
+    if (result < 0)
         return result;
+    resume_add(arrival->resume, reply->pool, bell ? arrival->parts.fds[MAPPING_PARTS] : -1);
+    if (reply->template.size == 0)
+        return 0;
     arrival->content = malloc(reply->template.size);
     if (!arrival->content)
         return error_raise(call->error, -ENOMEM, "no memory for the template of pool '%s'",
@@ -140,6 +144,22 @@ static int set_up(struct fastalloc_pool *pool, const struct pool_open_request *r
     return lease_init(pool->lease, pool, reply->member, error);
 }
 
+static bool is_open(struct fastalloc_connection *connection, uint32_t id)
+{
+    return find_pool(connection, id, false) || find_pool(connection, id, true);
+}
+
+/*
+ * One of the pool's two ways to be open is over, and its bell, if it has one, will be closed. Whether
+ * the daemon is to be told.
+ */
+static bool forget(struct fastalloc_connection *connection, uint32_t id)
+{
+    if (!find_pool(connection, id, true))
+        channel_forget_bell(&connection->channel, id);
+    return !is_open(connection, id) && channel_forget_pool(&connection->channel, id);
+}
+
 /* Makes the pool of what the daemon replied, and adds it to the connection's. */
 static int add_pool(struct fastalloc_connection *connection,
                     const struct pool_open_request *request, const struct pool_open_reply *reply,
@@ -160,6 +180,7 @@ static int add_pool(struct fastalloc_connection *connection,
     pool->bell = -1;
     code = set_up(pool, request, reply, arrival, error);
     if (code < 0) {
+        forget(connection, reply->pool);
         pool_delete(pool, false);
         return code;
     }
@@ -169,14 +190,13 @@ static int add_pool(struct fastalloc_connection *connection,
     return 0;
 }
 
-/* Unless it is open still, with the other access. Should this fail, the session's end closes it. */
+/* Should this fail, the session's end closes it, or its being resumed. */
 static void tell_closed(struct fastalloc_connection *connection, uint32_t id)
 {
     struct pool_close_request request = {.pool = id};
     struct pool_close_reply reply;
     struct call call = {.method = METHOD_POOL_CLOSE, .request = &request, .reply = &reply};
-    if (!find_pool(connection, id, false) && !find_pool(connection, id, true))
-        (void)connection_call(connection, &call);
+    (void)connection_call(connection, &call);
 }
 
 static int open_locked(struct fastalloc_connection *connection,
@@ -184,7 +204,9 @@ static int open_locked(struct fastalloc_connection *connection,
                        fastalloc_error_t *error)
 {
     struct pool_open_reply reply = {.pool = 0};
-    __attribute__((cleanup(arrival_deinit))) struct arrival arrival = {.content = NULL};
+    __attribute__((cleanup(arrival_deinit))) struct arrival arrival = {
+        .resume = &connection->channel.resume,
+    };
     struct call call = {
         .method = METHOD_POOL_OPEN,
         .request = request,
@@ -198,7 +220,7 @@ static int open_locked(struct fastalloc_connection *connection,
     if (code == 0 && !pool)
         code = add_pool(connection, request, &reply, &arrival, &pool, error);
     if (code < 0) {
-        if (reply.pool != 0)
+        if (reply.pool != 0 && forget(connection, reply.pool))
             tell_closed(connection, reply.pool);
         return code;
     }
@@ -207,11 +229,13 @@ static int open_locked(struct fastalloc_connection *connection,
     return 0;
 }
 
-/* One open at a time: the daemon lets a client have few replies with descriptors unread. */
-static int open_pool(struct fastalloc_connection *connection,
-                     const struct pool_open_request *request, struct fastalloc_pool **result,
-                     fastalloc_error_t *error)
+static int check_session(struct fastalloc_connection *connection,
+                         const struct pool_open_request *request, fastalloc_error_t *error)
 {
+    const fastalloc_error_t too_many = {
+        .code = FASTALLOC_ERR_LIMIT_EXCEEDED,
+        .max = RESUME_POOLS_MAX,
+    };
     if (connection_is_forked(connection))
         return connection_raise_forked(error);
     if (connection->witness.size == 0)
@@ -219,8 +243,25 @@ static int open_pool(struct fastalloc_connection *connection,
                            "cannot open pool '%s': /dev/shm had no room for a page when this "
                            "session began; make some, then connect anew",
                            request->name);
+    if (!channel_has_room_for_pool(&connection->channel))
+        return error_raise_with(
+            error, &too_many,
+            "cannot open pool '%s': this connection has %u open; close those that "
+            "aren't needed, or were destroyed",
+            request->name, RESUME_POOLS_MAX);
+    return 0;
+}
+
+/* One open at a time: the daemon lets a client have few replies with descriptors unread. */
+static int open_pool(struct fastalloc_connection *connection,
+                     const struct pool_open_request *request, struct fastalloc_pool **result,
+                     fastalloc_error_t *error)
+{
+    int code = check_session(connection, request, error);
+    if (code < 0)
+        return code;
     pthread_mutex_lock(&connection->pools_lock);
-    int code = open_locked(connection, request, result, error);
+    code = open_locked(connection, request, result, error);
     pthread_mutex_unlock(&connection->pools_lock);
     return code;
 }
@@ -244,8 +285,10 @@ static void close_locked(struct fastalloc_pool *pool)
     if (--pool->references > 0)
         return;
     unlink_pool(pool);
+    bool is_told = forget(connection, id);
     pool_delete(pool, false);
-    tell_closed(connection, id);
+    if (is_told)
+        tell_closed(connection, id);
 }
 
 /* In a child the lock may be held for ever, by a thread of the parent's. */

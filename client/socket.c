@@ -150,10 +150,30 @@ static int try_until(int fd, const char *path, int64_t deadline, struct sockaddr
     }
 }
 
+static int socket_new(void)
+{
+    return socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+}
+
+int socket_try(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = socket_new();
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 &&
+        make_blocking(fd) == 0)
+        return fd;
+    int result = -errno;
+    close(fd);
+    return result;
+}
+
 int socket_connect(const char *path, int64_t limit, struct sockaddr_un *address,
                    fastalloc_error_t *error)
 {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket_new();
     if (fd < 0) {
         int result = -errno;
         return error_raise(error, result, "cannot make a socket: %s", error_text(-result));

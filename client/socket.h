@@ -18,4 +18,7 @@
 int socket_connect(const char *path, int64_t limit, struct sockaddr_un *address,
                    fastalloc_error_t *error);
 
+/* The same, once, for a path that it was. A blocking descriptor, or a negated errno. */
+int socket_try(const char *path);
+
 #endif

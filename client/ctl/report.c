@@ -60,6 +60,7 @@ int status_of(const fastalloc_error_t *error)
                                                                              : STATUS_UNREACHABLE;
     case FASTALLOC_ERR_DISCONNECTED:
     case FASTALLOC_ERR_NO_REPLY:
+    case FASTALLOC_ERR_NO_SUCH_SESSION:
     case FASTALLOC_ERR_SHUTTING_DOWN:
         return STATUS_UNREACHABLE;
     case FASTALLOC_ERR_PROTOCOL_MISMATCH:

@@ -393,7 +393,7 @@ START_TEST(test_a_cache_of_a_daemon_that_died_is_used_up_and_then_told_of)
     int taken = 0, result;
     while ((result = fastalloc_try_allocate(pool, &handle, NULL)) == 0)
         taken++;
-    ck_assert_int_eq(result, FASTALLOC_ERR_DISCONNECTED);
+    ck_assert_int_eq(result, FASTALLOC_ERR_UNREACHABLE);
     ck_assert_int_ge(taken, 1);
     give(pool, handle);
     fastalloc_disconnect(connection);

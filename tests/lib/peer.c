@@ -2,6 +2,7 @@
 #include "tests/lib/peer.h"
 
 #include <check.h>
+#include <endian.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,9 @@
 #include <unistd.h>
 
 #define DESCRIPTORS_MAX 16
+
+#define PEER_SESSION 7u
+static const uint8_t peer_token[PROTOCOL_TOKEN_SIZE] = "0123456789abcde";
 
 /* ---- In the test ----------------------------------------------------------------------------- */
 
@@ -36,10 +40,9 @@ static _Noreturn void run(int listener, peer_script_t script)
     static struct peer peer;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
-    peer.fd = accept(listener, NULL, NULL);
-    peer_require(peer.fd >= 0);
+    peer.listener = listener;
+    peer_accept(&peer);
     peer_require(decoder_init(&peer.decoder) == 0);
-    scan_init(&peer.scan);
     script(&peer);
     peer_wait_for_end(&peer);
     _exit(0);
@@ -96,14 +99,26 @@ static void receive_message(struct peer *peer)
     scan_init(&peer->scan);
 }
 
-void peer_receive(struct peer *peer, enum method method, void *request)
+static enum method receive_request(struct peer *peer)
 {
     struct error error;
     receive_message(peer);
     peer_require(envelope_decode(&peer->decoder, peer->data, peer->taken, &peer->request, &error));
     peer_require(peer->request.kind == ENVELOPE_REQUEST);
-    peer_require(method_find((const char *)peer->request.method.data, peer->request.method.size) ==
-                 method);
+    return method_find((const char *)peer->request.method.data, peer->request.method.size);
+}
+
+bool peer_is_next(struct peer *peer, enum method method)
+{
+    bool is_next = receive_request(peer) == method;
+    peer->taken = 0;
+    return is_next;
+}
+
+void peer_receive(struct peer *peer, enum method method, void *request)
+{
+    struct error error;
+    peer_require(receive_request(peer) == method);
     peer->msgid = peer->request.msgid;
     if (request)
         peer_require(message_decode(method_table[method].request, peer->request.params, true,
@@ -177,13 +192,12 @@ void peer_reply_error(struct peer *peer, const struct error *error)
 
 void peer_greet(struct peer *peer)
 {
-    static const uint8_t token[PROTOCOL_TOKEN_SIZE];
     struct hello_request request;
     struct hello_reply reply = {
         .version = PROTOCOL_VERSION,
         .release = "0",
-        .session = 7,
-        .token = {token, sizeof(token)},
+        .session = PEER_SESSION,
+        .token = {peer_token, sizeof(peer_token)},
         .message_max = SCAN_MESSAGE_MAX,
         .batch_max = PROTOCOL_BATCH_MAX,
         .descriptors = 1,
@@ -192,6 +206,62 @@ void peer_greet(struct peer *peer)
     peer_receive(peer, METHOD_HELLO, &request);
     peer_require(request.version == PROTOCOL_VERSION && request.witness);
     peer_reply_with(peer, METHOD_HELLO, &reply, &witness, 1);
+}
+
+/* ---- Coming again ---------------------------------------------------------------------------- */
+
+void peer_cut(struct peer *peer)
+{
+    shutdown(peer->fd, SHUT_RDWR);
+    close(peer->fd);
+}
+
+void peer_accept(struct peer *peer)
+{
+    peer->fd = accept(peer->listener, NULL, NULL);
+    peer_require(peer->fd >= 0);
+    peer->taken = peer->size = 0;
+    scan_init(&peer->scan);
+}
+
+void peer_receive_resume(struct peer *peer, struct resume_request *request)
+{
+    peer_cut(peer);
+    peer_accept(peer);
+    peer_receive(peer, METHOD_RESUME, request);
+    peer_require(request->version == PROTOCOL_VERSION && request->session == PEER_SESSION);
+    peer_require(request->token.size == PROTOCOL_TOKEN_SIZE);
+    peer_require(memcmp(request->token.data, peer_token, PROTOCOL_TOKEN_SIZE) == 0);
+}
+
+void peer_resume(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0"};
+    struct resume_request request;
+    peer_receive_resume(peer, &request);
+    peer_reply(peer, METHOD_RESUME, &reply);
+}
+
+static bool names(const struct settle_request *request, uint64_t number)
+{
+    for (size_t at = 0; at < request->requests.size; at += sizeof(number)) {
+        uint64_t wire;
+        memcpy(&wire, request->requests.data + at, sizeof(wire));
+        if (le64toh(wire) == number)
+            return true;
+    }
+    return false;
+}
+
+void peer_settle(struct peer *peer, const uint64_t *numbers, size_t count)
+{
+    const struct settle_reply reply = {.freed = 0};
+    struct settle_request request;
+    peer_receive(peer, METHOD_SETTLE, &request);
+    peer_require(request.requests.size == count * sizeof(numbers[0]));
+    for (size_t i = 0; i < count; i++)
+        peer_require(names(&request, numbers[i]));
+    peer_reply(peer, METHOD_SETTLE, &reply);
 }
 
 int peer_memory(size_t size)

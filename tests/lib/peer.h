@@ -19,6 +19,7 @@
 /* In the child: the accepted connection. */
 struct peer {
     int fd;
+    int listener;
     bool may_lose_client; /* the script goes on when nobody is there to send to */
     uint32_t msgid;       /* of the request received last */
     struct envelope request;
@@ -62,6 +63,9 @@ void peer_require_line(bool condition, const char *text, const char *file, int l
 /* Receives a request, which must be of this method, and decodes it unless `request` is NULL. */
 void peer_receive(struct peer *peer, enum method method, void *request);
 
+/* Whether the next request, which is waited for, is of this method. */
+bool peer_is_next(struct peer *peer, enum method method);
+
 /* Answers the request received last. */
 void peer_reply(struct peer *peer, enum method method, const void *reply);
 void peer_reply_to(struct peer *peer, uint32_t msgid, enum method method, const void *reply);
@@ -77,6 +81,19 @@ void peer_send_with(struct peer *peer, const void *data, size_t size, const int 
 
 /* Receives the hello and answers it as a good daemon does. */
 void peer_greet(struct peer *peer);
+
+/* Ends the connection; and lets the client come again. */
+void peer_cut(struct peer *peer);
+void peer_accept(struct peer *peer);
+
+/* Cuts the connection, accepts the next one, and receives the resume on it. */
+void peer_receive_resume(struct peer *peer, struct resume_request *request);
+
+/* The same, which must be for the session of peer_greet(), and answers it as a good daemon does. */
+void peer_resume(struct peer *peer);
+
+/* Receives a settle, which must name just these allocates, and answers it. */
+void peer_settle(struct peer *peer, const uint64_t *numbers, size_t count);
 
 /* A file of zeroed memory. */
 int peer_memory(size_t size);

@@ -35,12 +35,20 @@ static const struct {
 
 #define WIRE_ERRORS (sizeof(wire_errors) / sizeof(wire_errors[0]))
 
+/* A daemon that ends gives no answer with that: the call waits for the next one. */
+static bool is_answer(size_t i)
+{
+    return wire_errors[i].wire != ERROR_SHUTTING_DOWN;
+}
+
 /* Answers as many pings with each error of the list, in turn. */
 static void answer_each_error(struct peer *peer)
 {
     peer_greet(peer);
     for (size_t i = 0; i < WIRE_ERRORS; i++) {
         struct error error;
+        if (!is_answer(i))
+            continue;
         error_set(&error, (enum error_code)wire_errors[i].wire, "error %d", wire_errors[i].wire);
         peer_receive(peer, METHOD_PING, NULL);
         peer_reply_error(peer, &error);
@@ -55,6 +63,8 @@ START_TEST(test_each_number_on_the_wire_becomes_its_public_code)
     for (size_t i = 0; i < WIRE_ERRORS; i++) {
         char line[32];
         fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+        if (!is_answer(i))
+            continue;
         snprintf(line, sizeof(line), "error %d", wire_errors[i].wire);
         ck_assert_int_eq(ping(connection, &error), -10000 - wire_errors[i].wire);
         ck_assert_int_eq(error.code, -10000 - wire_errors[i].wire);

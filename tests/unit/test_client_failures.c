@@ -134,6 +134,7 @@ static int connect_and_open(const char *path, fastalloc_connection_t **connectio
     fastalloc_connect_options_t options = FASTALLOC_CONNECT_OPTIONS_INIT;
     options.socket = path;
     options.connect_limit = 0;
+    options.reply_limit = options.reconnect_limit = FASTALLOC_SECOND / 10;
     int result = fastalloc_connect(&options, connection, error);
     return result < 0 ? result : fastalloc_open(*connection, "pool", NULL, pool, error);
 }

@@ -219,8 +219,8 @@ typedef struct fastalloc_event {
  * and none is left, it doesn't wait either.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_LIMIT_EXCEEDED and
- * FASTALLOC_ERR_QUOTA_EXCEEDED (too many requests wait), FASTALLOC_ERR_SHUTTING_DOWN (while it
- * waited).
+ * FASTALLOC_ERR_QUOTA_EXCEEDED (too many requests wait), FASTALLOC_ERR_UNREACHABLE and
+ * FASTALLOC_ERR_NO_REPLY (its time is over, and no daemon is there, or none that answers).
  */
 typedef int (*fastalloc_event_visitor_t)(const fastalloc_event_t *event, void *context);
 FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_events(fastalloc_connection_t *connection,

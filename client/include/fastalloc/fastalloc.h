@@ -30,8 +30,18 @@
  *   Times.    Nanoseconds, as int64_t: FASTALLOC_NOWAIT, FASTALLOC_FOREVER (any negative), or how
  *             long, as in 20 * FASTALLOC_MILLISECOND. A wait never ends early. In a brokered pool
  *             to allocate and to free are requests to the daemon, NOWAIT too; in a leased one few
- *             of them are (enum fastalloc_kind). Should the daemon hang, a request fails with
- *             FASTALLOC_ERR_NO_REPLY once its own time and the connection's reply_limit are over.
+ *             of them are (enum fastalloc_kind).
+ *   Daemon.   It may be restarted, or die, at any time: handles and pointers stay what they are, and
+ *             a call that is under way waits until it is there again, and is done once. How long:
+ *             To allocate or wait for events with a timeout T ends by T if there is no daemon
+ *             (FASTALLOC_ERR_TIMEOUT; to wait for events FASTALLOC_ERR_UNREACHABLE), and 50 ms later
+ *             at most if there is one that doesn't answer. To allocate with FASTALLOC_NOWAIT fails
+ *             with FASTALLOC_ERR_UNREACHABLE at once, or with FASTALLOC_ERR_NO_REPLY after these 50
+ *             ms. All else ends with FASTALLOC_ERR_DISCONNECTED when no daemon was there for the
+ *             connection's reconnect_limit, to allocate with FASTALLOC_FOREVER too, or with
+ *             FASTALLOC_ERR_NO_REPLY when one doesn't answer within its reply_limit. The connection
+ *             can still be used then: the next call tries again. Slots that such an allocation gets
+ *             after all are freed; whether another request that ended so was carried out isn't known.
  *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT
  *             macro, so that programs built today go on working with later versions of the library.
  *             The macros are for automatic variables. Without its size an error is left as it is.
@@ -118,7 +128,7 @@ enum fastalloc_result {
     FASTALLOC_ERR_OUT_OF_MEMORY = -10008,    /* the daemon's own, not shared memory */
     FASTALLOC_ERR_SYSTEM = -10009,           /* a system call of the daemon failed [system_error] */
     FASTALLOC_ERR_SHUTTING_DOWN = -10010,
-    FASTALLOC_ERR_NO_SUCH_SESSION = -10011, /* the daemon knows it no more, or never did */
+    FASTALLOC_ERR_NO_SUCH_SESSION = -10011, /* another daemon's, all objects of which are gone */
 
     FASTALLOC_ERR_NO_SUCH_POOL = -10020,   /* [pool] */
     FASTALLOC_ERR_POOL_EXISTS = -10021,    /* [pool] */
@@ -143,7 +153,7 @@ enum fastalloc_result {
 
     /* [pool, capacity, allocated, requested, waiters, reserved, holders] */
     FASTALLOC_ERR_POOL_EXHAUSTED = -10040,
-    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same */
+    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same; without a daemon [pool, requested] */
     FASTALLOC_ERR_STALE_HANDLE = -10042, /* freed already, or never given out [pool, position] */
     FASTALLOC_ERR_WRONG_POOL = -10043, /* the handle is another pool's, or none [pool, position] */
     FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* twice in one call [pool, position] */
@@ -157,11 +167,13 @@ enum fastalloc_result {
     FASTALLOC_ERR_QUOTA_EXCEEDED = -10048,
 
     /* Decided here, without the daemon. */
-    FASTALLOC_ERR_UNREACHABLE = -10100,  /* no daemon answers at the socket [system_error] */
-    FASTALLOC_ERR_DISCONNECTED = -10101, /* the connection is gone; close it and connect anew */
-    FASTALLOC_ERR_NO_REPLY = -10102,     /* the daemon didn't answer in time; as above */
-    FASTALLOC_ERR_FORKED = -10103,       /* the connection or pool is the parent process's */
-    FASTALLOC_ERR_SOCKET_PATH = -10104,  /* empty, or too long for a Unix socket [max] */
+    FASTALLOC_ERR_UNREACHABLE = -10100, /* no daemon answers at the socket [system_error] */
+    /* No daemon is there for too long [system_error]; or the session is gone: the message says so.
+       Then close the connection and connect anew. */
+    FASTALLOC_ERR_DISCONNECTED = -10101,
+    FASTALLOC_ERR_NO_REPLY = -10102,    /* the daemon didn't answer in time; try again */
+    FASTALLOC_ERR_FORKED = -10103,      /* the connection or pool is the parent process's */
+    FASTALLOC_ERR_SOCKET_PATH = -10104, /* empty, or too long for a Unix socket [max] */
 };
 
 /*
@@ -217,14 +229,16 @@ typedef struct fastalloc_connect_options {
     int64_t connect_limit; /* how long to keep trying while no daemon answers */
     int64_t
         reply_limit; /* how long the daemon may take, beyond the time that a call itself waits */
+    int64_t reconnect_limit; /* how long a call waits for a daemon when the connection is lost */
 } fastalloc_connect_options_t;
 
-/* Tries for one second, waits thirty for a reply. */
+/* Tries for one second, waits thirty for a reply, and thirty for a daemon that went away. */
 static inline fastalloc_connect_options_t fastalloc_connect_options_init(void)
 {
     fastalloc_connect_options_t options = FASTALLOC_SIZED(fastalloc_connect_options_t);
     options.connect_limit = FASTALLOC_SECOND;
     options.reply_limit = 30 * FASTALLOC_SECOND;
+    options.reconnect_limit = 30 * FASTALLOC_SECOND;
     return options;
 }
 #define FASTALLOC_CONNECT_OPTIONS_INIT fastalloc_connect_options_init()
@@ -248,6 +262,12 @@ FASTALLOC_PUBLIC void fastalloc_disconnect(fastalloc_connection_t *connection);
 
 /* The session's number, as `fastallocctl sessions` shows it. */
 FASTALLOC_PUBLIC uint64_t fastalloc_session(const fastalloc_connection_t *connection);
+
+/*
+ * How often the session was resumed on a new connection, since the daemon was started anew or cut
+ * the old one. No system call.
+ */
+FASTALLOC_PUBLIC uint64_t fastalloc_resumed(const fastalloc_connection_t *connection);
 
 /* ---- Pools ----------------------------------------------------------------------------------- */
 
@@ -401,7 +421,7 @@ FASTALLOC_PUBLIC uint64_t fastalloc_pool_capacity(const fastalloc_pool_t *pool);
 /*
  * Allocates one object, or `count` of them, all or none. When the pool has no room it grows, if it
  * may, else the call waits, in the daemon's queue and in turn, for as long as `timeout` says. A
- * growth that is under way is waited for with FASTALLOC_NOWAIT too; a quota isn't waited for with
+ * growth that is under way is waited for with FASTALLOC_NOWAIT too, for 50 ms; a quota isn't waited for with
  * any timeout: what would exceed it is refused at once.
  *
  * FASTALLOC_ERR_POOL_EXHAUSTED (FASTALLOC_NOWAIT, or more than the pool ever has),
