@@ -89,6 +89,38 @@ int channel_call(struct channel *channel, struct call *call)
     return call->result;
 }
 
+static bool is_at_its_end(int fd)
+{
+    char byte;
+    ssize_t size = recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+    return size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* Whoever reads will see it by himself; and who takes a reply has the channel locked. */
+static bool is_lost(struct channel *channel)
+{
+    if (pthread_mutex_trylock(&channel->lock) != 0)
+        return false;
+    bool lost = !channel->reading && (channel->state == CHANNEL_DOWN ||
+                                      (channel->state == CHANNEL_UP && is_at_its_end(channel->fd)));
+    pthread_mutex_unlock(&channel->lock);
+    return lost;
+}
+
+void channel_revive(struct channel *channel)
+{
+    struct ping_request request;
+    struct ping_reply reply;
+    struct call call = {
+        .method = METHOD_PING,
+        .request = &request,
+        .reply = &reply,
+        .bounded = true,
+    };
+    if (is_lost(channel))
+        (void)channel_call(channel, &call);
+}
+
 bool channel_start(struct channel *channel, struct call *call)
 {
     CANCEL_DISABLED;

@@ -123,6 +123,13 @@ bool channel_forget_pool(struct channel *channel, uint32_t pool);
 int channel_call(struct channel *channel, struct call *call);
 
 /*
+ * Has a lost connection made anew that nobody else notices, since this process asks the daemon for
+ * nothing: what it rings for on the bell of a daemon that is gone nobody hears. Waits for a moment at
+ * most, and not at all while others use the channel.
+ */
+void channel_revive(struct channel *channel);
+
+/*
  * Sends the request, whose reply nobody waits for. False: not now, others are under way, or it can't
  * be sent. Else the call and all that it points to stay where they are until channel_finish() or
  * channel_abandon(), one of which must follow, or until channel_is_over() after channel_leave().

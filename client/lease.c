@@ -46,6 +46,7 @@ static void ring_if_awaited(struct lease *lease)
     ssize_t written = write(lease->pool->bell, &one, sizeof(one));
     (void)written;
     __atomic_store_n(&lease->rung, epoch, __ATOMIC_RELAXED);
+    channel_revive(&lease->pool->connection->channel);
 }
 
 /* What is CACHED at this word is nobody's to use any more. */

@@ -18,13 +18,13 @@
 
 static int raise_absence(const struct channel *channel, struct call *call)
 {
+    int failure = channel->failure ? channel->failure : ENOTCONN;
+    bool own_time = call->bounded && call->timeout >= 0;
     const fastalloc_error_t fields = {
-        .code = call->bounded && call->timeout >= 0 ? FASTALLOC_ERR_UNREACHABLE
-                                                    : FASTALLOC_ERR_DISCONNECTED,
-        .system_error = channel->failure,
+        .code = own_time ? FASTALLOC_ERR_UNREACHABLE : FASTALLOC_ERR_DISCONNECTED,
+        .system_error = own_time ? failure : 0,
     };
     int64_t since = (deadline_in(0) - channel->lost_at) / SECOND;
-    int failure = channel->failure ? channel->failure : ENOTCONN;
     return error_raise_with(
         call->error, &fields,
         "no daemon answers at %s since %" PRId64

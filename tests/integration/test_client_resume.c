@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/child.h"
 #include "tests/lib/daemon.h"
 #include "tests/unit/suite.h"
 
@@ -284,6 +285,53 @@ START_TEST(test_who_waits_waits_on_when_the_daemon_is_killed)
 }
 END_TEST
 
+/* Who waits is another process, which came to the new daemon. */
+static void wait_in_process(int control, const void *socket)
+{
+    fastalloc_connection_t *mine;
+    fastalloc_handle_t handle;
+    fastalloc_pool_t *leased = child_open(socket, "leased", &mine);
+    child_require(fastalloc_allocate(leased, 60 * SECOND, &handle, NULL) == 0);
+    child_say(control, 'g');
+    child_listen(control);
+    fastalloc_disconnect(mine);
+}
+
+static fastalloc_pool_t *make_leased(void)
+{
+    fastalloc_pool_t *leased;
+    fastalloc_open_options_t options = FASTALLOC_OPEN_OPTIONS_INIT;
+    options.create = true;
+    options.object_size = 64;
+    options.capacity = CAPACITY;
+    options.kind = FASTALLOC_LEASED;
+    ck_assert_int_eq(fastalloc_open(connection, "leased", &options, &leased, NULL), 0);
+    return leased;
+}
+
+/* Of what is freed with no word to the daemon it hears all the same. */
+START_TEST(test_who_only_frees_is_heard_by_the_next_daemon)
+{
+    struct test_child child;
+    fastalloc_handle_t handles[CAPACITY];
+    fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
+    fastalloc_pool_t *leased = make_leased();
+    for (int i = 0; i < CAPACITY; i++)
+        ck_assert_int_eq(fastalloc_allocate(leased, 0, &handles[i], NULL), 0);
+    kill_and_restart();
+    fastalloc_connection_t *other = test_daemon_connect(&server);
+    test_child_start(&child, wait_in_process, server.socket);
+    while (stats.waiters == 0)
+        ck_assert_int_eq(fastalloc_pool_stats(other, "leased", &stats, NULL), 0);
+    ck_assert_int_eq(fastalloc_free(leased, handles[0], NULL), 0);
+    ck_assert_uint_eq(fastalloc_resumed(connection), 1);
+    test_child_hear(&child, 'g');
+    test_child_tell(&child, 'e');
+    ck_assert_int_eq(test_child_join(&child), 0);
+    fastalloc_disconnect(other);
+}
+END_TEST
+
 /* ---- What ends ------------------------------------------------------------------------------- */
 
 START_TEST(test_what_is_granted_to_nobody_is_free_again)
@@ -324,6 +372,7 @@ static int run_suite(void)
         test_nothing_fails_and_nothing_is_lost_when_the_daemon_is_restarted,
         test_who_waits_waits_on_when_the_connection_is_cut,
         test_who_waits_waits_on_when_the_daemon_is_killed,
+        test_who_only_frees_is_heard_by_the_next_daemon,
         test_what_is_granted_to_nobody_is_free_again,
         test_a_session_that_nobody_knows_any_more_is_over,
     };

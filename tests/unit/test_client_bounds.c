@@ -281,8 +281,8 @@ static void expect_absence(void)
     ck_assert_int_eq(
         fastalloc_events(connection, NULL, MILLISECOND, &after, NULL, do_nothing, NULL, &error),
         FASTALLOC_ERR_UNREACHABLE);
-    ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_DISCONNECTED);
     ck_assert_int_eq(error.system_error, ECONNREFUSED);
+    ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_DISCONNECTED);
     ck_assert_msg(strstr(error.message, "no daemon answers at "), "%s", error.message);
 }
 

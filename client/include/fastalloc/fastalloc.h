@@ -153,7 +153,7 @@ enum fastalloc_result {
 
     /* [pool, capacity, allocated, requested, waiters, reserved, holders] */
     FASTALLOC_ERR_POOL_EXHAUSTED = -10040,
-    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same; without a daemon [pool, requested] */
+    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same */
     FASTALLOC_ERR_STALE_HANDLE = -10042, /* freed already, or never given out [pool, position] */
     FASTALLOC_ERR_WRONG_POOL = -10043, /* the handle is another pool's, or none [pool, position] */
     FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* twice in one call [pool, position] */
@@ -168,7 +168,7 @@ enum fastalloc_result {
 
     /* Decided here, without the daemon. */
     FASTALLOC_ERR_UNREACHABLE = -10100, /* no daemon answers at the socket [system_error] */
-    /* No daemon is there for too long [system_error]; or the session is gone: the message says so.
+    /* No daemon was there for too long; or the session is gone, as the message says.
        Then close the connection and connect anew. */
     FASTALLOC_ERR_DISCONNECTED = -10101,
     FASTALLOC_ERR_NO_REPLY = -10102,    /* the daemon didn't answer in time; try again */
