@@ -181,6 +181,13 @@ void sending_settle(struct channel *channel)
         }
 }
 
+/* Not none, even if it is over: that would be a request that doesn't wait, and isn't late. */
+static int64_t time_left(const struct call *call)
+{
+    int64_t left = deadline_left(deadline_extend(call->begun, call->timeout));
+    return left > 0 ? left : 1;
+}
+
 /* First of all: what they were granted may be what the call is to get. */
 static bool send_settle(struct channel *channel, struct call *call)
 {
@@ -203,7 +210,7 @@ static void give_numbers(struct channel *channel, struct call *call)
     if (call->number)
         *call->number = ++channel->last_number;
     if (call->left && call->delayed && call->timeout > 0)
-        *call->left = deadline_left(deadline_extend(call->begun, call->timeout));
+        *call->left = time_left(call);
     if (call->change && *call->change == 0) {
         if (++channel->last_change == 0)
             channel->last_change++;

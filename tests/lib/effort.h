@@ -3,7 +3,10 @@
 #ifndef TESTS_LIB_EFFORT_H
 #define TESTS_LIB_EFFORT_H
 
-/* FASTALLOC_EFFORT: 1 if it isn't set, 10 = what docs/testing.md promises, more for a soak. */
+/*
+ * FASTALLOC_EFFORT: how many times a fifth of what docs/testing.md says is done. 1 if it isn't set, 5
+ * in CI once, more for a soak.
+ */
 unsigned test_effort(void);
 
 #endif

@@ -15,8 +15,8 @@ int64_t timing_now(void)
 
 void timing_add(struct timing *timing, int64_t ns)
 {
-    ck_assert_uint_lt(timing->count, TIMING_SAMPLES);
-    timing->ns[timing->count++] = ns;
+    if (timing->count < TIMING_SAMPLES) /* a soak goes on without */
+        timing->ns[timing->count++] = ns;
 }
 
 static int compare(const void *a, const void *b)
@@ -32,9 +32,9 @@ void timing_report(struct timing *timing, const char *what)
     unsigned middle = timing->count / 2;
     int64_t last = timing->ns[timing->count - 1];
     int64_t late = timing->ns[timing->count * 99 / 100];
-    printf("%-48s %4u times, ms: min %.3f, median %.3f, p99 %.3f, max %.3f\n", what,
-           timing->count, (double)timing->ns[0] / 1e6, (double)timing->ns[middle] / 1e6,
-           (double)late / 1e6, (double)last / 1e6);
+    printf("%-48s %4u times, ms: min %.3f, median %.3f, p99 %.3f, max %.3f\n", what, timing->count,
+           (double)timing->ns[0] / 1e6, (double)timing->ns[middle] / 1e6, (double)late / 1e6,
+           (double)last / 1e6);
     fflush(stdout);
     ck_assert_int_lt(last, TIMING_SLACK * TIMING_RECLAIM_NS);
 }
