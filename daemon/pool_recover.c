@@ -248,6 +248,8 @@ static int give_back(struct pool *pool, uint32_t index, uint64_t word)
 static int take_step(struct pool *pool, uint32_t index, uint64_t word, enum verdict verdict)
 {
     uint64_t generation = slot_generation(word);
+    if (generation < SLOT_GENERATION_FIRST)
+        generation = SLOT_GENERATION_FIRST;
     switch (verdict) {
     case VERDICT_DROP:
     case VERDICT_END:

@@ -214,6 +214,8 @@ static bool step(void)
     return WSTOPSIG(status) == SIGTRAP;
 }
 
+static void (*prepare)(void); /* what the child does before, unless it is NULL */
+
 static void start(void (*act)(void))
 {
     int status;
@@ -221,6 +223,8 @@ static void start(void (*act)(void))
     ck_assert_int_ge(stepped, 0);
     if (stepped == 0) {
         ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+        if (prepare)
+            prepare();
         raise(SIGSTOP);
         act();
         raise(SIGSTOP);
@@ -634,12 +638,47 @@ START_TEST(test_grow)
 }
 END_TEST
 
+/* ---- Leased pools ---------------------------------------------------------------------------- */
+
+/* A thread gets a number and slots, and all that is cached is taken back. */
+static void lease(void)
+{
+    const struct membership *membership = session_membership(alice, pool->id);
+    uint32_t thread = pool_add_thread(pool, membership->member);
+    leasing_grant(&broker, membership, thread, 2);
+    pool_tighten(pool, false, broker.now);
+}
+
+static void judge_lease(void)
+{
+    ck_assert_uint_eq(pool_usage(pool), 1);
+    ck_assert_uint_eq(pool_cached(pool), 0);
+    ck_assert_uint_eq(pool->lease.damage, 0);
+    ck_assert(pool_is_tight(pool) || pool->ctl->waiters == 0);
+}
+
+START_TEST(test_lease)
+{
+    if (test_kind() == LAYOUT_LEASED) {
+        take(alice, pool, 1);
+        step_through("lease", lease, judge_lease);
+        return;
+    }
+    broker_forget(&broker);
+    take_over();
+}
+END_TEST
+
 /* ---- Recovery itself ------------------------------------------------------------------------- */
 
-static void recover(void)
+static void prepare_recovery(void)
 {
     broker_forget(&broker);
     ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
+}
+
+static void recover(void)
+{
     recovery_run(&broker, false, &found, &error);
 }
 
@@ -667,6 +706,7 @@ START_TEST(test_recovery)
     journal_begin(&broker.journal, JOURNAL_OPERATE + POOL_FREE, pool->id, member_of(alice, pool),
                   held, 1);
     let_die(1);
+    prepare = prepare_recovery;
     step_through("recovery", recover, judge_recovery);
 }
 END_TEST
@@ -675,5 +715,5 @@ SUITE_MAIN_WITH("recovery in steps", set_up, tear_down, test_free, test_free_of_
                 test_free_of_what_one_has_shared_with_oneself, test_retain,
                 test_retain_of_one_s_own, test_release, test_release_of_the_last_hold, test_adopt,
                 test_adopt_of_what_was_detached, test_detach, test_allocate, test_evict, test_reap,
-                test_open_and_close, test_connect, test_create, test_destroy, test_grow,
+                test_open_and_close, test_connect, test_create, test_destroy, test_grow, test_lease,
                 test_recovery)
