@@ -22,7 +22,10 @@
 #include "daemon/sigbus.h"
 #include "daemon/socket.h"
 
-enum { EXIT_USAGE = 2 };
+enum {
+    EXIT_USAGE = 2,
+    EXIT_STOPPED = 4, /* what a dead instance left can't be taken over: to try again is no use */
+};
 
 /*
  * A socket or a registry that got the place of stdin, stdout or stderr would be written to as such.
@@ -133,23 +136,24 @@ static void log_refused(const struct options *options, const struct instance *in
               error->message, naming);
 }
 
-/* Of this broker, whose registry is open. */
-static bool recover(const struct options *options, const struct instance *instance,
-                    struct broker *broker)
+/* Of this broker, whose registry is open. 0 or an exit status. */
+static int recover(const struct options *options, const struct instance *instance,
+                   struct broker *broker)
 {
     struct recovery recovery;
     struct error error;
     if (!recovery_run(broker, options->retry, &recovery, &error)) {
+        bool stopped = broker->registry.file->failures >= RECOVERY_FAILURES_MAX;
         log_refused(options, instance, &error);
         broker_forget(broker);
-        return false;
+        return stopped ? EXIT_STOPPED : EXIT_FAILURE;
     }
     if (recovery.pools + recovery.ended + recovery.removed > 0)
         log_warning("went on with what a dead instance left instance=%s pools=%" PRIu32
                     " sessions=%" PRIu32 " ended=%" PRIu32 " removed=%" PRIu32,
                     instance->name, recovery.pools, recovery.sessions, recovery.ended,
                     recovery.removed);
-    return true;
+    return EXIT_SUCCESS;
 }
 
 /* Of an instance that is locked, so that it isn't running. */
@@ -174,7 +178,7 @@ static int purge(struct instance *instance)
 
 /* ---- Serving --------------------------------------------------------------------------------- */
 
-/* Serves until the end. Sets whether nothing was left behind, once there was something. */
+/* Serves until the end. An exit status. Sets whether nothing was left behind, once there was something. */
 static int serve(const struct options *options, const struct instance *instance, int fd,
                  bool *empty)
 {
@@ -186,13 +190,14 @@ static int serve(const struct options *options, const struct instance *instance,
     int status = broker_init(&broker, instance->registry, &rim, (int64_t)uv_hrtime());
     if (status < 0) {
         log_registry(instance, status);
-        return status;
+        return EXIT_FAILURE;
     }
     *empty = false;
     broker.create = options->create;
     memcpy(broker.users.max, options->user_max, sizeof(broker.users.max));
-    if (!recover(options, instance, &broker))
-        return -EIO;
+    int exit_status = recover(options, instance, &broker);
+    if (exit_status != EXIT_SUCCESS)
+        return exit_status;
     log_info("serving instance=%s socket=%s pid=%d", instance->name, instance->socket, getpid());
     status = server_run(&server, &broker, instance->name, fd, options->exit_idle);
     if (status < 0)
@@ -203,7 +208,7 @@ static int serve(const struct options *options, const struct instance *instance,
     else
         log_kept(options, instance, kept_pools, kept_sessions);
     log_finish();
-    return status;
+    return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 /* With the instance locked. `inherited` is the service manager's socket, or 0. */
@@ -215,13 +220,13 @@ static int run(const struct options *options, struct instance *instance, int inh
 
     if (leases_work())
         fd = inherited > 0 ? inherited : open_socket(instance, &identity);
-    int status = fd < 0 ? -1 : serve(options, instance, fd, &empty);
+    int status = fd < 0 ? EXIT_FAILURE : serve(options, instance, fd, &empty);
     if (fd >= 0 && inherited == 0)
         remove_socket(instance, &identity); /* while its inode can't be another's */
     if (fd >= 0)
         close(fd);
     instance_unlock(instance, empty);
-    return status < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }
 
 int main(int argc, char *argv[])

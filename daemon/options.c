@@ -46,7 +46,8 @@ static const char usage[] =
     "\n"
     "With SIGTERM or SIGINT it ends: what it owns in /dev/shm is removed if nobody uses it,\n"
     "else kept. The next fastallocd with the same --socket, --instance or --user goes on with\n"
-    "what was kept, or left by one that was killed.\n";
+    "what was kept, or left by one that was killed. If it can't, all of it stays as it is; after\n"
+    "three failures the exit status is 4.\n";
 
 enum {
     OPTION_SOCKET,

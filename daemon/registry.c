@@ -158,6 +158,8 @@ struct registry_session *registry_add_session(struct registry *registry, uint32_
         make_key(registry, entry->witness);
         entry->uid = uid;
         entry->changes = 0;
+        entry->pid = 0;
+        memset(entry->name, 0, sizeof(entry->name));
         entry->id = ++registry->file->last_session;
         registry_set_state(&entry->state, REGISTRY_READY);
         return entry;

@@ -10,6 +10,7 @@
 
 #include "daemon/log.h"
 #include "daemon/name.h"
+#include "proto/text.h"
 
 #define WITNESS_SIZE 4096
 
@@ -57,8 +58,10 @@ int session_recover(struct session **session_made, struct registry_session *entr
     struct session *session = make_session(entry, &peer, has_witness(entry));
     if (!session)
         return -ENOMEM;
-    entry->name[sizeof(entry->name) - 1] = '\0';
-    name_copy(session->name, entry->name);
+    /* Killed while the name was written: then it is cut. */
+    size_t length = strnlen(entry->name, sizeof(entry->name) - 1);
+    if (text_is_plain(entry->name, length))
+        memcpy(session->name, entry->name, length);
     *session_made = session;
     return 0;
 }

@@ -22,6 +22,7 @@
 #include <fastalloc/fastalloc.h>
 
 #include "daemon/registry.h"
+#include "shm/layout.h"
 #include "tests/lib/bare.h"
 #include "tests/lib/child.h"
 #include "tests/lib/daemon.h"
@@ -300,6 +301,63 @@ START_TEST(test_registry_of_another_version_is_refused_and_untouched)
     ck_assert_int_eq(pwrite(fd, &version, sizeof(version), (off_t)offset), sizeof(version));
     close(fd);
     start();
+    stop();
+}
+END_TEST
+
+/* Stores the layout version of the pool that a daemon left. */
+static void set_layout_version(uint32_t version)
+{
+    static struct registry_file registry;
+    char name[SEGMENT_NAME_SIZE];
+    read_registry(&registry);
+    segment_name(registry.pools[0].key, "ctl", name);
+    int fd = segment_open(name, true);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(pwrite(fd, &version, sizeof(version), offsetof(struct layout_ctl, version)),
+                     sizeof(version));
+    close(fd);
+}
+
+START_TEST(test_what_is_not_understood_is_kept_and_after_three_times_left_alone)
+{
+    const char *const *again = DAEMON("--socket", socket_path);
+    leave_registry(offsetof(struct registry_file, failures), 0);
+    set_layout_version(LAYOUT_VERSION + 1);
+    refuses(1, "of layout version 5, this fastallocd reads 4", again);
+    refuses(1, "all of it is kept", again);
+    refuses(4, "fastallocd --check --instance x --socket", again);
+    refuses(4, "failed 3 times", again);
+    refuses(4, "of layout version 5", DAEMON("--socket", socket_path, "--retry"));
+    ck_assert_uint_eq(test_shm_files(), SESSION_OBJECTS);
+    ck_assert(!exists(socket_path));
+
+    set_layout_version(LAYOUT_VERSION);
+    refuses(4, "failed 4 times", again);
+    program_start(&daemon_program, DAEMON("--socket", socket_path, "--retry"));
+    ck_assert(program_says(&daemon_program, "serving", SOON));
+    ck_assert_int_eq(program_end(&daemon_program, SIGKILL), -SIGKILL);
+    start(); /* it succeeded: they count anew */
+    stop();
+}
+END_TEST
+
+START_TEST(test_what_is_not_understood_can_be_purged)
+{
+    leave_registry(offsetof(struct registry_file, failures), 3);
+    set_layout_version(LAYOUT_VERSION + 1);
+    ck_assert_int_eq(program_run(&other, DAEMON("--socket", socket_path, "--purge")), 0);
+    ck_assert_ptr_nonnull(strstr(other.text, "purged instance=x pools=1 sessions=1"));
+    ck_assert_uint_eq(test_shm_files(), 0);
+    start();
+    stop();
+}
+END_TEST
+
+START_TEST(test_purge_refuses_while_a_daemon_runs)
+{
+    start();
+    refuses(1, "running already", DAEMON("--socket", socket_path, "--purge"));
     stop();
 }
 END_TEST
@@ -643,6 +701,9 @@ int main(void)
         test_start_after_a_kill_goes_on_with_what_was_left,
         test_start_after_a_kill_with_nothing_says_nothing,
         test_registry_of_another_version_is_refused_and_untouched,
+        test_what_is_not_understood_is_kept_and_after_three_times_left_alone,
+        test_what_is_not_understood_can_be_purged,
+        test_purge_refuses_while_a_daemon_runs,
         test_start_takes_over_a_socket_that_nobody_listens_at,
         test_want_of_descriptors_passes,
         test_want_of_descriptors_passes_while_a_client_stays,
