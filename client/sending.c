@@ -85,6 +85,7 @@ static void wait_for_room(struct channel *channel, struct call *call)
 {
     uint32_t era = channel->era;
     int64_t limit = pending_limit(channel, call);
+    call->delayed = true;
     channel->sending = true;
     pthread_mutex_unlock(&channel->lock);
     deadline_poll(channel->fd, POLLOUT, limit);
