@@ -199,12 +199,19 @@ static bool send_settle(struct channel *channel, struct call *call)
     return true;
 }
 
+/* Never 0, which would be one that isn't to wait, and is told so. */
+static int64_t time_left(const struct call *call)
+{
+    int64_t left = deadline_left(deadline_extend(call->begun, call->timeout));
+    return left > 0 ? left : 1;
+}
+
 static void give_numbers(struct channel *channel, struct call *call)
 {
     if (call->number)
         *call->number = ++channel->last_number;
     if (call->left && call->delayed && call->timeout > 0)
-        *call->left = deadline_left(deadline_extend(call->begun, call->timeout));
+        *call->left = time_left(call);
     if (call->change && *call->change == 0) {
         if (++channel->last_change == 0)
             channel->last_change++;
