@@ -178,6 +178,7 @@ static bool has_rest_to_send(const struct channel *channel)
 void reading_for_all(struct channel *channel, struct call *call)
 {
     bool idle = false;
+    call->delayed |= !call->sent;
     channel->reading = true;
     while (!call->done && (call->sent || channel->state != CHANNEL_UP))
         if (channel->state == CHANNEL_DOWN)

@@ -85,6 +85,7 @@ static void wait_for_room(struct channel *channel, struct call *call)
 {
     uint32_t era = channel->era;
     int64_t limit = pending_limit(channel, call);
+    call->delayed = true;
     channel->sending = true;
     pthread_mutex_unlock(&channel->lock);
     deadline_poll(channel->fd, POLLOUT, limit);
@@ -203,6 +204,13 @@ static bool send_settle(struct channel *channel, struct call *call)
         }
     }
     return true;
+}
+
+/* Never 0, which would be one that isn't to wait, and is told so. */
+static int64_t time_left(const struct call *call)
+{
+    int64_t left = deadline_left(deadline_extend(call->begun, call->timeout));
+    return left > 0 ? left : 1;
 }
 
 static void give_numbers(struct channel *channel, struct call *call)

@@ -20,7 +20,7 @@
 #include "demo_lines.h"
 
 #define PACKET_HANDLES 128
-/* How long the daemon may take to reply: whoever waits for it doesn't look at signals. */
+/* How long the daemon may take to reply, or to be there again: who waits for it heeds no signal. */
 #define DEMO_REPLY_LIMIT (2 * FASTALLOC_SECOND)
 
 #define CHANNEL_SOCKET_SIZE 108 /* of a Unix socket's path */

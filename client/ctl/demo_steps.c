@@ -16,7 +16,7 @@ static int try_connect(struct demo *demo, const char *socket, int64_t limit)
     options.socket = socket;
     options.name = "demo";
     options.connect_limit = limit;
-    options.reply_limit = DEMO_REPLY_LIMIT;
+    options.reply_limit = options.reconnect_limit = DEMO_REPLY_LIMIT;
     return fastalloc_connect(&options, &demo->connection, &demo->error);
 }
 

@@ -13,7 +13,7 @@ int worker_begin(const struct worker_job *job, fastalloc_connection_t **connecti
         return 1;
     options.socket = start.socket[0] ? start.socket : NULL;
     options.name = job->name;
-    options.reply_limit = DEMO_REPLY_LIMIT;
+    options.reply_limit = options.reconnect_limit = DEMO_REPLY_LIMIT;
     if (fastalloc_connect(&options, connection, &error) < 0)
         return channel_fail(job->control, &error);
     if (fastalloc_open(*connection, start.pool, NULL, pool, &error) < 0) {

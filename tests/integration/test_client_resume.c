@@ -33,7 +33,7 @@ static int client_fd;
 static int find_socket(void)
 {
     for (int fd = 0; fd < DESCRIPTORS; fd++) {
-        struct sockaddr_un address;
+        struct sockaddr_un address = {.sun_family = AF_UNSPEC};
         socklen_t size = sizeof(address);
         if (getpeername(fd, (struct sockaddr *)&address, &size) == 0 &&
             address.sun_family == AF_UNIX && strcmp(address.sun_path, server.socket) == 0)
@@ -149,7 +149,7 @@ static int allocate_batches(unsigned number, fastalloc_error_t *error)
 static int make_a_pool(unsigned number, fastalloc_error_t *error)
 {
     char name[16];
-    fastalloc_pool_t *mine;
+    fastalloc_pool_t *mine = NULL;
     fastalloc_handle_t handle;
     fastalloc_open_options_t options = FASTALLOC_OPEN_OPTIONS_INIT;
     options.object_size = 64;

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -378,6 +379,38 @@ START_TEST(test_who_is_late_leaves_it_to_others_to_find_a_daemon)
 }
 END_TEST
 
+/* ---- A forked child -------------------------------------------------------------------------- */
+
+static int be_a_child(void)
+{
+    fastalloc_handle_t handle;
+    bool refused = ping(connection, NULL) == FASTALLOC_ERR_FORKED &&
+                   fastalloc_try_allocate(pool, &handle, NULL) == FASTALLOC_ERR_FORKED;
+    fastalloc_disconnect(connection);
+    return refused && connects == 0 ? 0 : 1;
+}
+
+START_TEST(test_a_child_leaves_it_to_its_parent_to_find_a_daemon)
+{
+    struct test_peer next;
+    int status;
+    begin(open_and_die);
+    expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_UNREACHABLE, 0, GRACE);
+    connects = 0;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(be_a_child());
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    fastalloc_close(pool);
+    start_again(&next, come_back);
+    ck_assert_int_eq(ping(connection, NULL), 0);
+    fastalloc_disconnect(connection);
+    test_peer_join(&next);
+    test_peer_join(&test);
+}
+END_TEST
+
 /* ---- Short of descriptors -------------------------------------------------------------------- */
 
 static void send_bell(struct peer *peer, const struct resume_reply *reply)
@@ -419,4 +452,5 @@ SUITE_MAIN("client_bounds", test_calls_end_in_time_when_the_daemon_hangs_and_it_
            test_a_pool_that_is_opened_too_late_is_left,
            test_calls_end_in_time_when_there_is_no_daemon_and_one_may_come,
            test_who_is_late_leaves_it_to_others_to_find_a_daemon,
+           test_a_child_leaves_it_to_its_parent_to_find_a_daemon,
            test_a_process_without_room_for_descriptors_tries_again)

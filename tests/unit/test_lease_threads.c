@@ -178,6 +178,10 @@ int connection_call(struct fastalloc_connection *connection, struct call *call)
 }
 
 /* It is done before anybody looks for the reply. */
+void channel_revive(struct channel *channel)
+{
+}
+
 bool channel_start(struct channel *channel, struct call *call)
 {
     void *connection = (char *)channel - offsetof(struct fastalloc_connection, channel);
