@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shm/lease.h"
 #include "tests/lib/daemon.h"
 #include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
@@ -35,6 +36,7 @@
 #define POOL "frames"
 #define OTHER "other"
 #define CAPACITY 8u
+#define LARGE 2000u /* pages: as many are more than grow at once */
 #define FOREVER (-1)
 #define ACTS 3u
 #define SHM_SIZE (64 << 20)
@@ -50,7 +52,8 @@ struct scenario {
     void (*prepare)(void); /* with a daemon that runs */
     void (*acts[ACTS])(
         void); /* each asks for something, once all was answered that the last asked for */
-    bool (*is_over)(void); /* what is done after the answers; NULL: nothing */
+    bool (*is_over)(void);   /* what is done after the answers; NULL: nothing */
+    void (*meanwhile)(void); /* what clients do while there is no daemon */
     bool starts; /* the daemon is killed when all is prepared; the one that starts is meant */
 };
 
@@ -79,10 +82,14 @@ static void start_daemon(void)
     await_daemon();
 }
 
+/* If there is one. */
 static void kill_daemon(void)
 {
+    if (server.pid == 0)
+        return;
     ck_assert_int_eq(kill(server.pid, SIGKILL), 0);
     ck_assert_int_eq(waitpid(server.pid, NULL, 0), server.pid);
+    server.pid = 0;
 }
 
 /* It ends in order, and leaves nothing, since nobody uses it. */
@@ -92,6 +99,7 @@ static void end_daemon(void)
     ck_assert_int_eq(kill(server.pid, SIGTERM), 0);
     ck_assert_int_eq(waitpid(server.pid, &status, 0), server.pid);
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%#x", (unsigned)status);
+    server.pid = 0;
     ck_assert_uint_eq(test_shm_files(), 0);
 }
 
@@ -208,6 +216,8 @@ static void check(void)
 static void judge(const struct scenario *scenario, unsigned step)
 {
     survivors_lose();
+    if (scenario->meanwhile)
+        scenario->meanwhile();
     audit();
     start_daemon();
     survivors_resume();
@@ -241,6 +251,12 @@ static void run_through(const struct scenario *scenario)
     printf("%s: killed at each of %u positions, in %u states\n", scenario->name, positions, states);
 }
 
+static void run_all(const struct scenario *scenarios, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        run_through(&scenarios[i]);
+}
+
 /* ---- The stage ------------------------------------------------------------------------------- */
 
 /* On one processor, where to stop and to go on is quick. */
@@ -255,6 +271,7 @@ static void stay(void)
 static void set_up(void)
 {
     stay();
+    setenv("ASAN_OPTIONS", "detect_leaks=0", 1); /* which can't be done to a traced process */
     test_private_shm(SHM_SIZE);
     strcpy(server.directory, "/tmp/fastalloc-test.XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(server.directory));
@@ -387,15 +404,343 @@ START_TEST(test_slots)
         {.name = "detach", .prepare = prepare_detach, .acts = {act_detach, act_adopt_detached}},
         {.name = "many at once", .prepare = prepare_held, .acts = {act_many}},
     };
-    for (size_t i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++)
-        run_through(&scenarios[i]);
+    run_all(scenarios, sizeof(scenarios) / sizeof(scenarios[0]));
+}
+END_TEST
+
+/* ---- Leased pools ---------------------------------------------------------------------------- */
+
+static void lease(struct survivor *survivor, uint32_t count)
+{
+    survivor_ask(
+        survivor, METHOD_LEASE,
+        &(union request){.lease = {.pool = survivor_pool(survivor, POOL)->pool, .count = count}});
+}
+
+static void act_lease(void)
+{
+    lease(alice, 4);
+}
+
+static void act_lease_more(void)
+{
+    survivor_make(alice, POOL, 3);
+    lease(alice, 2);
+    lease(bob, 1);
+}
+
+/* What is in caches he needs, too. */
+static void act_take_leased(void)
+{
+    survivor_allocate(bob, POOL, CAPACITY - 3, FOREVER);
+}
+
+/* All is hers, and he waits for some of it. */
+static void prepare_waiting(void)
+{
+    prepare_exhausted();
+    survivor_allocate(bob, POOL, 2, FOREVER);
+    while (!lease_somebody_waits(epoch_load(&survivor_pool(alice, POOL)->ctl->waiters)))
+        sched_yield();
+}
+
+static void act_drop(void)
+{
+    survivor_drop(alice, POOL, 3);
+    survivor_drop(alice, POOL, 0);
+}
+
+static void make_meanwhile(void)
+{
+    survivor_make(alice, POOL, 1);
+    survivor_make(bob, POOL, 1);
+}
+
+static void drop_meanwhile(void)
+{
+    survivor_drop(alice, POOL, 1);
+    survivor_make(alice, POOL, 1);
+}
+
+START_TEST(test_leases)
+{
+    const struct scenario scenarios[] = {
+        {.name = "lease",
+         .prepare = prepare_two,
+         .acts = {act_lease, act_lease_more, act_take_leased}},
+        {.name = "lease, and use it meanwhile",
+         .prepare = prepare_two,
+         .acts = {act_lease, act_lease_more},
+         .meanwhile = make_meanwhile},
+        {.name = "hand-off by a member", .prepare = prepare_waiting, .acts = {act_drop}},
+        {.name = "hand-off by a member meanwhile",
+         .prepare = prepare_waiting,
+         .acts = {act_drop},
+         .meanwhile = drop_meanwhile},
+    };
+    if (test_is_leased())
+        run_all(scenarios, sizeof(scenarios) / sizeof(scenarios[0]));
+}
+END_TEST
+
+/* ---- Sessions -------------------------------------------------------------------------------- */
+
+static void prepare_one(void)
+{
+    survivors_begin(server.socket, 1);
+    survivor_create(alice, POOL, CAPACITY, CAPACITY, 64);
+    survivors_take(true);
+    survivor_open(alice, POOL);
+    survivors_take(true);
+    take(alice, POOL, 2);
+}
+
+static void act_open(void)
+{
+    survivor_open(bob, POOL);
+}
+
+static void act_retain_first(void)
+{
+    survivor_change(bob, METHOD_RETAIN, POOL, 0, 1);
+}
+
+static void act_close(void)
+{
+    survivor_close(bob, POOL);
+}
+
+static pid_t moved;
+static uint32_t moved_member;
+
+static void act_reap(void)
+{
+    ck_assert_int_eq(kill(moved, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(moved, NULL, 0), moved);
+    survivor_bury(bob);
+}
+
+static void prepare_reap(void)
+{
+    prepare_shared();
+    moved_member = survivor_pool(bob, POOL)->member;
+    moved = survivor_move(bob);
+}
+
+static bool is_reaped(void)
+{
+    const struct opened *opened = survivor_pool(alice, POOL);
+    const uint64_t *members = (const uint64_t *)(const void *)((const uint8_t *)opened->ctl +
+                                                               opened->geometry.members_offset);
+    return field_load(&members[moved_member]) == 0;
+}
+
+/* Requests that nobody has taken from the socket when the daemon dies. */
+static void prepare_resume(void)
+{
+    prepare_held();
+    ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+    act_many();
+    kill_daemon();
+    survivors_lose();
+    start_daemon();
+}
+
+START_TEST(test_sessions)
+{
+    const struct scenario scenarios[] = {
+        {.name = "hello, open, retain",
+         .prepare = prepare_one,
+         .acts = {survivors_add, act_open, act_retain_first}},
+        {.name = "close", .prepare = prepare_shared, .acts = {act_close, act_open}},
+        {.name = "reap", .prepare = prepare_reap, .acts = {act_reap}, .is_over = is_reaped},
+        {.name = "resume", .prepare = prepare_resume, .acts = {survivors_resume}},
+    };
+    run_all(scenarios, sizeof(scenarios) / sizeof(scenarios[0]));
+}
+END_TEST
+
+/* ---- Pools ----------------------------------------------------------------------------------- */
+
+static void act_create(void)
+{
+    survivor_create(alice, OTHER, 2, 4, 64);
+}
+
+static void act_open_created(void)
+{
+    survivor_open(alice, OTHER);
+}
+
+static void prepare_alice(void)
+{
+    survivors_begin(server.socket, 2);
+    survivor_create(alice, POOL, CAPACITY, CAPACITY, 64);
+    survivors_take(true);
+}
+
+static void prepare_growth(void)
+{
+    survivors_begin(server.socket, 2);
+    make(POOL, CAPACITY, LARGE, 4096);
+    take(alice, POOL, 3);
+    take(bob, POOL, 3);
+}
+
+static void grow(uint32_t capacity)
+{
+    union request request = {.grow = {.name = POOL, .capacity = capacity}};
+    survivor_ask(alice, METHOD_POOL_GROW, &request);
+}
+
+/* At once. */
+static void act_grow(void)
+{
+    grow(4 * CAPACITY);
+}
+
+/* Beside all else. */
+static void act_grow_large(void)
+{
+    grow(LARGE);
+    survivor_allocate(bob, POOL, 4, FOREVER);
+}
+
+static void prepare_trim(void)
+{
+    survivors_begin(server.socket, 2);
+    make(POOL, CAPACITY, CAPACITY, 4096);
+    take(alice, POOL, CAPACITY);
+    survivor_change(alice, METHOD_FREE, POOL, 2, 5);
+    survivors_take(true);
+}
+
+static void act_trim(void)
+{
+    union request request = {.trim = {.name = POOL}};
+    survivor_ask(alice, METHOD_POOL_TRIM, &request);
+}
+
+/* Into what was given back. */
+static void act_fill(void)
+{
+    survivor_allocate(bob, POOL, 4, 0);
+}
+
+static void prepare_destroy(void)
+{
+    prepare_two();
+    make(OTHER, 2, 2, 64);
+    take(alice, POOL, 2);
+    take(bob, OTHER, 2);
+    survivor_change(bob, METHOD_DETACH, OTHER, 0, 1);
+    survivors_take(true);
+}
+
+static void act_destroy(void)
+{
+    union request request = {.destroy = {.name = OTHER, .force = true, .change = ++alice->changes}};
+    survivor_ask(alice, METHOD_POOL_DESTROY, &request);
+}
+
+START_TEST(test_pools)
+{
+    const struct scenario scenarios[] = {
+        {.name = "create and open",
+         .prepare = prepare_alice,
+         .acts = {act_create, act_open_created}},
+        {.name = "grow", .prepare = prepare_growth, .acts = {act_grow, act_fill}},
+        {.name = "grow beside all else", .prepare = prepare_growth, .acts = {act_grow_large}},
+        {.name = "trim", .prepare = prepare_trim, .acts = {act_trim, act_fill}},
+        {.name = "destroy", .prepare = prepare_destroy, .acts = {act_destroy, act_create}},
+    };
+    run_all(scenarios, sizeof(scenarios) / sizeof(scenarios[0]));
+}
+END_TEST
+
+/* ---- The daemon itself ----------------------------------------------------------------------- */
+
+/* A daemon that was killed before, at the first so many changes of what it was asked for then. */
+static void kill_amid(void (*ask)(void), unsigned changes)
+{
+    unsigned step = 0;
+    const struct scenario scenario = {.acts = {ask}};
+    traced_attach(&traced, server.pid);
+    act(&scenario, &step);
+    ck_assert(walk(&scenario, &step, changes));
+    server.pid = 0;
+}
+
+static void prepare_no_daemon(void)
+{
+    end_daemon();
+}
+
+static void prepare_recovery(void)
+{
+    prepare_destroy();
+    kill_amid(act_destroy, 3);
+}
+
+static void prepare_orphans(void)
+{
+    prepare_reap();
+    ck_assert_int_eq(kill(server.pid, SIGSTOP), 0);
+    survivor_change(alice, METHOD_FREE, POOL, 0, 1);
+    act_reap();
+}
+
+static void act_end(void)
+{
+    ck_assert_int_eq(kill(traced.pid, SIGTERM), 0);
+}
+
+static void prepare_unused(void)
+{
+    prepare_two();
+    survivors_end();
+    survivors_begin(server.socket, 0);
+}
+
+static void prepare_waiter(void)
+{
+    prepare_exhausted();
+    survivor_allocate(bob, POOL, 2, FOREVER);
+}
+
+/* She lets go of what he waits for; it may come too late. */
+static void act_end_in_use(void)
+{
+    act_end();
+    survivor_change(alice, METHOD_FREE, POOL, 0, 2);
+}
+
+static bool is_never_over(void)
+{
+    return false;
+}
+
+START_TEST(test_daemon)
+{
+    const struct scenario scenarios[] = {
+        {.name = "start", .prepare = prepare_no_daemon, .starts = true},
+        {.name = "start after a kill", .prepare = prepare_held, .starts = true},
+        {.name = "start after a destroy", .prepare = prepare_recovery, .starts = true},
+        {.name = "start after deaths", .prepare = prepare_orphans, .starts = true},
+        {.name = "end", .prepare = prepare_unused, .acts = {act_end}, .is_over = is_never_over},
+        {.name = "end in use",
+         .prepare = prepare_waiter,
+         .acts = {act_end_in_use},
+         .is_over = is_never_over},
+    };
+    run_all(scenarios, sizeof(scenarios) / sizeof(scenarios[0]));
 }
 END_TEST
 
 int main(void)
 {
     const TTest *const tests[] = {
-        test_slots,
+        test_slots, test_leases, test_sessions, test_pools, test_daemon,
     };
     if (!test_daemon_is_built())
         return 77;

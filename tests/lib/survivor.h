@@ -106,7 +106,7 @@ uint64_t survivors_heard(void); /* bytes of answers that have reached them */
 
 /* ---- By itself, in a leased pool ------------------------------------------------------------- */
 
-/* So many of the slots in its cache become objects. */
+/* So many of the slots in its cache become objects, or all; a daemon may have taken them back. */
 void survivor_make(struct survivor *survivor, const char *name, uint32_t count);
 /* The pool's object at that place is freed, and the daemon told if somebody waits. */
 void survivor_drop(struct survivor *survivor, const char *name, unsigned place);
