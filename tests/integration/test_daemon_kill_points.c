@@ -284,15 +284,23 @@ static void tear_down(void)
     ck_assert_msg(rmdir(server.directory) == 0, "%s isn't empty", server.directory);
 }
 
-/* Alice makes the pool, and both open it. */
-static void make(const char *name, uint32_t capacity, uint32_t capacity_max, uint64_t object_size)
+static void create(const struct pool_create_request *request)
 {
-    survivor_create(alice, name, capacity, capacity_max, object_size);
-    survivors_take(true);
-    survivor_open(alice, name);
-    survivor_open(bob, name);
+    survivor_create(alice, request);
     survivors_take(true);
 }
+
+/* Alice makes the pool, and both open it. */
+static void make(const struct pool_create_request *request)
+{
+    create(request);
+    survivor_open(alice, request->name);
+    survivor_open(bob, request->name);
+    survivors_take(true);
+}
+
+static const struct pool_create_request usual = {
+    .name = POOL, .capacity = CAPACITY, .object_size = 64};
 
 static void take(struct survivor *survivor, const char *name, uint32_t count)
 {
@@ -309,7 +317,7 @@ static void retain(struct survivor *survivor, unsigned first, uint32_t count)
 static void prepare_two(void)
 {
     survivors_begin(server.socket, 2);
-    make(POOL, CAPACITY, CAPACITY, 64);
+    make(&usual);
 }
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
@@ -342,6 +350,11 @@ static void prepare_held(void)
 static void act_free(void)
 {
     survivor_change(alice, METHOD_FREE, POOL, 1, 5);
+}
+
+static void act_free_two(void)
+{
+    survivor_change(alice, METHOD_FREE, POOL, 0, 2);
 }
 
 /* Of his, and hers that he will share. */
@@ -392,6 +405,43 @@ static void act_many(void)
     survivor_change(bob, METHOD_RELEASE, POOL, 3, 1);
 }
 
+/* With which the daemon does more than to change words, and calls the system between two slots. */
+static void prepare_zero(uint32_t when)
+{
+    survivors_begin(server.socket, 2);
+    make(&(struct pool_create_request){.name = POOL,
+                                       .capacity = CAPACITY,
+                                       .object_size = 64,
+                                       .zero = when,
+                                       .template = {(const uint8_t *)"template", 8}});
+    take(alice, POOL, 3);
+    take(bob, POOL, 3);
+}
+
+static void prepare_zero_on_allocate(void)
+{
+    prepare_zero(1);
+    survivor_change(bob, METHOD_FREE, POOL, 2, 2);
+    survivors_take(true);
+}
+
+static void prepare_zero_on_free(void)
+{
+    prepare_zero(2);
+    retain(bob, 1, 4);
+}
+
+static void prepare_growing(void)
+{
+    survivors_begin(server.socket, 2);
+    make(&(struct pool_create_request){.name = POOL,
+                                       .capacity = 2,
+                                       .capacity_max = 32,
+                                       .object_size = 4096,
+                                       .growth = "linear:4"});
+    take(alice, POOL, 1);
+}
+
 START_TEST(test_slots)
 {
     const struct scenario scenarios[] = {
@@ -402,6 +452,13 @@ START_TEST(test_slots)
         {.name = "release", .prepare = prepare_shared, .acts = {act_release}},
         {.name = "adopt", .prepare = prepare_held, .acts = {act_adopt}},
         {.name = "detach", .prepare = prepare_detach, .acts = {act_detach, act_adopt_detached}},
+        {.name = "allocate zeroed ones",
+         .prepare = prepare_zero_on_allocate,
+         .acts = {act_allocate}},
+        {.name = "zero what is released",
+         .prepare = prepare_zero_on_free,
+         .acts = {act_release, act_free_two}},
+        {.name = "allocate by growth", .prepare = prepare_growing, .acts = {act_allocate}},
         {.name = "many at once", .prepare = prepare_held, .acts = {act_many}},
     };
     run_all(scenarios, sizeof(scenarios) / sizeof(scenarios[0]));
@@ -488,8 +545,7 @@ END_TEST
 static void prepare_one(void)
 {
     survivors_begin(server.socket, 1);
-    survivor_create(alice, POOL, CAPACITY, CAPACITY, 64);
-    survivors_take(true);
+    create(&usual);
     survivor_open(alice, POOL);
     survivors_take(true);
     take(alice, POOL, 2);
@@ -564,7 +620,8 @@ END_TEST
 
 static void act_create(void)
 {
-    survivor_create(alice, OTHER, 2, 4, 64);
+    survivor_create(alice,
+                    &(struct pool_create_request){.name = OTHER, .capacity = 2, .object_size = 64});
 }
 
 static void act_open_created(void)
@@ -575,14 +632,14 @@ static void act_open_created(void)
 static void prepare_alice(void)
 {
     survivors_begin(server.socket, 2);
-    survivor_create(alice, POOL, CAPACITY, CAPACITY, 64);
-    survivors_take(true);
+    create(&usual);
 }
 
 static void prepare_growth(void)
 {
     survivors_begin(server.socket, 2);
-    make(POOL, CAPACITY, LARGE, 4096);
+    make(&(struct pool_create_request){
+        .name = POOL, .capacity = CAPACITY, .capacity_max = LARGE, .object_size = 4096});
     take(alice, POOL, 3);
     take(bob, POOL, 3);
 }
@@ -609,7 +666,7 @@ static void act_grow_large(void)
 static void prepare_trim(void)
 {
     survivors_begin(server.socket, 2);
-    make(POOL, CAPACITY, CAPACITY, 4096);
+    make(&(struct pool_create_request){.name = POOL, .capacity = CAPACITY, .object_size = 4096});
     take(alice, POOL, CAPACITY);
     survivor_change(alice, METHOD_FREE, POOL, 2, 5);
     survivors_take(true);
@@ -630,7 +687,7 @@ static void act_fill(void)
 static void prepare_destroy(void)
 {
     prepare_two();
-    make(OTHER, 2, 2, 64);
+    make(&(struct pool_create_request){.name = OTHER, .capacity = 2, .object_size = 64});
     take(alice, POOL, 2);
     take(bob, OTHER, 2);
     survivor_change(bob, METHOD_DETACH, OTHER, 0, 1);
@@ -712,7 +769,7 @@ static void prepare_waiter(void)
 static void act_end_in_use(void)
 {
     act_end();
-    survivor_change(alice, METHOD_FREE, POOL, 0, 2);
+    act_free_two();
 }
 
 static bool is_never_over(void)

@@ -428,15 +428,11 @@ void survivor_ask(struct survivor *survivor, enum method method, const union req
     send_again(survivor, new_asked(survivor, method, request));
 }
 
-void survivor_create(struct survivor *survivor, const char *name, uint32_t capacity,
-                     uint32_t capacity_max, uint64_t object_size)
+void survivor_create(struct survivor *survivor, const struct pool_create_request *create)
 {
-    union request request = {.create = {.change = ++survivor->changes,
-                                        .kind = test_kind(),
-                                        .object_size = object_size,
-                                        .capacity = capacity,
-                                        .capacity_max = capacity_max}};
-    strncpy(request.create.name, name, PROTOCOL_NAME_MAX);
+    union request request = {.create = *create};
+    request.create.kind = test_kind();
+    request.create.change = ++survivor->changes;
     survivor_ask(survivor, METHOD_POOL_CREATE, &request);
 }
 

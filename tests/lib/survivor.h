@@ -87,9 +87,8 @@ void survivors_add(void);
 
 void survivor_ask(struct survivor *survivor, enum method method, const union request *request);
 
-/* The usual ones; the pool is one that it has open. */
-void survivor_create(struct survivor *survivor, const char *name, uint32_t capacity,
-                     uint32_t capacity_max, uint64_t object_size);
+/* The usual ones; the pool is one that it has open. What is created is of the test's kind. */
+void survivor_create(struct survivor *survivor, const struct pool_create_request *create);
 void survivor_open(struct survivor *survivor, const char *name);
 void survivor_close(struct survivor *survivor, const char *name);
 void survivor_allocate(struct survivor *survivor, const char *name, uint32_t count,
