@@ -74,7 +74,7 @@ void bare_send(struct bare *bare, enum method method, const void *request)
 
 /* ---- Replies --------------------------------------------------------------------------------- */
 
-static ssize_t receive(struct bare *bare)
+static ssize_t receive(struct bare *bare, bool wait)
 {
     union {
         struct cmsghdr header;
@@ -87,7 +87,7 @@ static ssize_t receive(struct bare *bare)
         .msg_control = &control,
         .msg_controllen = sizeof(control),
     };
-    ssize_t size = recvmsg(bare->fd, &message, MSG_CMSG_CLOEXEC);
+    ssize_t size = recvmsg(bare->fd, &message, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
     struct cmsghdr *header = size > 0 ? CMSG_FIRSTHDR(&message) : NULL;
     if (header && header->cmsg_type == SCM_RIGHTS) {
         size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -99,24 +99,36 @@ static ssize_t receive(struct bare *bare)
     return size;
 }
 
+bool bare_next(struct bare *bare, bool wait, struct envelope *envelope)
+{
+    enum scan_result result;
+    struct error error;
+
+    bare->size -= bare->taken;
+    memmove(bare->data, bare->data + bare->taken, bare->size);
+    bare->taken = 0;
+    scan_init(&bare->scan);
+    while ((result = scan_continue(&bare->scan, bare->data, bare->size)) == SCAN_MORE) {
+        ssize_t size = receive(bare, wait);
+        if (size <= 0)
+            return false;
+        bare->size += (size_t)size;
+    }
+    require(result == SCAN_DONE);
+    bare->taken = bare->scan.position;
+    require(envelope_decode(&bare->decoder, bare->data, bare->taken, envelope, &error));
+    require(envelope->kind == ENVELOPE_RESPONSE);
+    return true;
+}
+
 /* One reply at a time: no more than one request is ever unanswered when a reply is waited for. */
 void bare_receive(struct bare *bare, enum method method, void *reply)
 {
-    enum scan_result result;
     struct envelope envelope;
     struct error error;
 
-    bare->size = 0;
-    scan_init(&bare->scan);
-    while ((result = scan_continue(&bare->scan, bare->data, bare->size)) == SCAN_MORE) {
-        ssize_t size = receive(bare);
-        require(size > 0);
-        bare->size += (size_t)size;
-    }
-    require(result == SCAN_DONE && bare->scan.position == bare->size);
-    require(envelope_decode(&bare->decoder, bare->data, bare->size, &envelope, &error));
-    require(envelope.kind == ENVELOPE_RESPONSE && envelope.msgid == bare->msgid);
-    require(envelope.error->type == MSGPACK_OBJECT_NIL);
+    require(bare_next(bare, true, &envelope) && bare->taken == bare->size);
+    require(envelope.msgid == bare->msgid && envelope.error->type == MSGPACK_OBJECT_NIL);
     require(message_decode(method_table[method].reply, envelope.result, false, reply, &error));
 }
 

@@ -27,6 +27,7 @@ struct bare {
     struct scan scan;
     int fds[4]; /* that came with the last reply */
     unsigned fd_count;
+    size_t taken; /* bytes of the last reply, at the beginning of those that have come */
     size_t size;
     uint8_t data[SCAN_MESSAGE_MAX];
 };
@@ -43,6 +44,12 @@ size_t bare_encode(struct bare *bare, enum method method, const void *request, u
 
 void bare_write(struct bare *bare, const uint8_t *data, size_t size);
 void bare_send(struct bare *bare, enum method method, const void *request);
+
+/*
+ * The next reply, to whatever request; good until the one after it. If none is there yet it is waited for,
+ * or there is none: false, as at the connection's end.
+ */
+bool bare_next(struct bare *bare, bool wait, struct envelope *envelope);
 
 /*
  * Waits for one reply to this method and decodes it; it must be no error. Bytes and lists are good
