@@ -229,11 +229,15 @@ static bool is_granted(const struct pool *pool, uint32_t index)
     return field_load(&pool->store.ledger[index]) != 0;
 }
 
-/* The slot is nobody's at this word, which is stored first. */
+/*
+ * The slot is nobody's at this word, which is stored first. It may have holds, if a member changed
+ * the word since they were loaded.
+ */
 static int give_back(struct pool *pool, uint32_t index, uint64_t word)
 {
     int status = 0;
     word_replace(&pool->words[index], word);
+    holders_clear(&pool->holders, index);
     if (is_granted(pool, index) && (pool->ctl->flags & LAYOUT_ZERO_FREE))
         status = store_zero(&pool->store, index, 0);
     if (status == 0)
