@@ -209,10 +209,11 @@ static enum verdict judge(const struct pool *pool, uint32_t index, uint64_t word
 {
     uint32_t holder = layout_ledger_member(field_load(&pool->store.ledger[index]));
     enum slot_state state = slot_state(word);
+    bool unused = state == SLOT_IDLE || state == SLOT_RETIRED;
     if (slot_generation(word) < SLOT_GENERATION_FIRST)
         return VERDICT_RETIRE;
     if (holder == SLOT_MEMBER_NONE)
-        return state == SLOT_IDLE || state == SLOT_RETIRED ? VERDICT_KEEP : VERDICT_RETIRE;
+        return unused && slot_member(word) == SLOT_MEMBER_NONE ? VERDICT_KEEP : VERDICT_RETIRE;
     return is_member(pool, holder) ? judge_granted(pool, index, holder, word) : VERDICT_RETIRE;
 }
 
@@ -252,6 +253,8 @@ static int give_back(struct pool *pool, uint32_t index, uint64_t word)
 static int take_step(struct pool *pool, uint32_t index, uint64_t word, enum verdict verdict)
 {
     uint64_t generation = slot_generation(word);
+    if (generation < SLOT_GENERATION_FIRST)
+        generation = SLOT_GENERATION_FIRST;
     switch (verdict) {
     case VERDICT_DROP:
     case VERDICT_END:
