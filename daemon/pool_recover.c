@@ -383,6 +383,14 @@ static void drop_threads(struct pool *pool)
             field_store(&pool->store.members[number], 0);
 }
 
+/* A number is free, or a session's. */
+static void drop_nobodys(struct pool *pool)
+{
+    for (uint32_t member = 1; member <= POOL_MEMBER_MAX; member++)
+        if (pool_session(pool, member) == 0 && pool_may_write(pool, member))
+            field_store(&pool->store.members[member], 0);
+}
+
 static bool has_writer(const struct pool *pool)
 {
     bool writes = false;
@@ -399,6 +407,7 @@ int pool_recover(struct pool *pool, int64_t now)
     int status = store_restore(&pool->store, &cut);
     if (status == 0 && cut)
         pool->lease.damage++;
+    drop_nobodys(pool);
     drop_threads(pool);
     pool_revoke_all(pool);
     if (status == 0)
