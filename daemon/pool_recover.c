@@ -391,6 +391,16 @@ static void drop_nobodys(struct pool *pool)
             field_store(&pool->store.members[member], 0);
 }
 
+/* Slots that are yet to come are nobody's. */
+static void clear_beyond(struct pool *pool)
+{
+    const struct geometry *geometry = &pool->store.geometry;
+    size_t size = geometry_ctl_size(geometry, pool_capacity(pool)) - geometry->ledger_offset;
+    for (size_t index = pool_capacity(pool); index < size / sizeof(uint64_t); index++)
+        if (pool->store.ledger[index] != 0)
+            field_store(&pool->store.ledger[index], 0);
+}
+
 static bool has_writer(const struct pool *pool)
 {
     bool writes = false;
@@ -414,6 +424,8 @@ int pool_recover(struct pool *pool, int64_t now)
         status = load_holders(pool);
     if (status == 0)
         finish_intent(pool);
+    if (status == 0)
+        clear_beyond(pool);
     for (uint32_t index = 0; status == 0 && index < pool_capacity(pool); index++)
         status = settle_slot(pool, index, &count);
     if (status == 0)
