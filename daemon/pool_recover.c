@@ -205,16 +205,27 @@ static enum verdict judge_granted(const struct pool *pool, uint32_t index, uint3
     return own && pool_is_leased(pool) ? VERDICT_COLLECT : VERDICT_RETIRE;
 }
 
+/* Of objects of leased pools, and of those that are the pool's own, none is evictable. */
+static bool is_possible_entry(const struct pool *pool, uint64_t entry)
+{
+    uint32_t holder = layout_ledger_member(entry);
+    bool evictable = entry & LAYOUT_EVICTABLE;
+    return is_member(pool, holder) &&
+           !(evictable && (pool_is_leased(pool) || holder == SLOT_MEMBER_POOL));
+}
+
 static enum verdict judge(const struct pool *pool, uint32_t index, uint64_t word)
 {
-    uint32_t holder = layout_ledger_member(field_load(&pool->store.ledger[index]));
+    uint64_t entry = field_load(&pool->store.ledger[index]);
     enum slot_state state = slot_state(word);
     bool unused = state == SLOT_IDLE || state == SLOT_RETIRED;
     if (slot_generation(word) < SLOT_GENERATION_FIRST)
         return VERDICT_RETIRE;
-    if (holder == SLOT_MEMBER_NONE)
+    if (entry == 0)
         return unused && slot_member(word) == SLOT_MEMBER_NONE ? VERDICT_KEEP : VERDICT_RETIRE;
-    return is_member(pool, holder) ? judge_granted(pool, index, holder, word) : VERDICT_RETIRE;
+    return is_possible_entry(pool, entry)
+               ? judge_granted(pool, index, layout_ledger_member(entry), word)
+               : VERDICT_RETIRE;
 }
 
 /* What was counted on the way. */
