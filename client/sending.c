@@ -182,13 +182,6 @@ void sending_settle(struct channel *channel)
         }
 }
 
-/* Not none, even if it is over: that would be a request that doesn't wait, and isn't late. */
-static int64_t time_left(const struct call *call)
-{
-    int64_t left = deadline_left(deadline_extend(call->begun, call->timeout));
-    return left > 0 ? left : 1;
-}
-
 /* First of all: what they were granted may be what the call is to get. */
 static bool send_settle(struct channel *channel, struct call *call)
 {

@@ -205,15 +205,27 @@ static enum verdict judge_granted(const struct pool *pool, uint32_t index, uint3
     return own && pool_is_leased(pool) ? VERDICT_COLLECT : VERDICT_RETIRE;
 }
 
+/* Of objects of leased pools, and of those that are the pool's own, none is evictable. */
+static bool is_possible_entry(const struct pool *pool, uint64_t entry)
+{
+    uint32_t holder = layout_ledger_member(entry);
+    bool evictable = entry & LAYOUT_EVICTABLE;
+    return is_member(pool, holder) &&
+           !(evictable && (pool_is_leased(pool) || holder == SLOT_MEMBER_POOL));
+}
+
 static enum verdict judge(const struct pool *pool, uint32_t index, uint64_t word)
 {
-    uint32_t holder = layout_ledger_member(field_load(&pool->store.ledger[index]));
+    uint64_t entry = field_load(&pool->store.ledger[index]);
     enum slot_state state = slot_state(word);
+    bool unused = state == SLOT_IDLE || state == SLOT_RETIRED;
     if (slot_generation(word) < SLOT_GENERATION_FIRST)
         return VERDICT_RETIRE;
-    if (holder == SLOT_MEMBER_NONE)
-        return state == SLOT_IDLE || state == SLOT_RETIRED ? VERDICT_KEEP : VERDICT_RETIRE;
-    return is_member(pool, holder) ? judge_granted(pool, index, holder, word) : VERDICT_RETIRE;
+    if (entry == 0)
+        return unused && slot_member(word) == SLOT_MEMBER_NONE ? VERDICT_KEEP : VERDICT_RETIRE;
+    return is_possible_entry(pool, entry)
+               ? judge_granted(pool, index, layout_ledger_member(entry), word)
+               : VERDICT_RETIRE;
 }
 
 /* What was counted on the way. */
@@ -229,11 +241,15 @@ static bool is_granted(const struct pool *pool, uint32_t index)
     return field_load(&pool->store.ledger[index]) != 0;
 }
 
-/* The slot is nobody's at this word, which is stored first. */
+/*
+ * The slot is nobody's at this word, which is stored first. It may have holds, if a member changed
+ * the word since they were loaded.
+ */
 static int give_back(struct pool *pool, uint32_t index, uint64_t word)
 {
     int status = 0;
     word_replace(&pool->words[index], word);
+    holders_clear(&pool->holders, index);
     if (is_granted(pool, index) && (pool->ctl->flags & LAYOUT_ZERO_FREE))
         status = store_zero(&pool->store, index, 0);
     if (status == 0)
@@ -378,6 +394,24 @@ static void drop_threads(struct pool *pool)
             field_store(&pool->store.members[number], 0);
 }
 
+/* A number is free, or a session's. */
+static void drop_nobodys(struct pool *pool)
+{
+    for (uint32_t member = 1; member <= POOL_MEMBER_MAX; member++)
+        if (pool_session(pool, member) == 0 && pool_may_write(pool, member))
+            field_store(&pool->store.members[member], 0);
+}
+
+/* Slots that are yet to come are nobody's. */
+static void clear_beyond(struct pool *pool)
+{
+    const struct geometry *geometry = &pool->store.geometry;
+    size_t size = geometry_ctl_size(geometry, pool_capacity(pool)) - geometry->ledger_offset;
+    for (size_t index = pool_capacity(pool); index < size / sizeof(uint64_t); index++)
+        if (pool->store.ledger[index] != 0)
+            field_store(&pool->store.ledger[index], 0);
+}
+
 static bool has_writer(const struct pool *pool)
 {
     bool writes = false;
@@ -394,12 +428,15 @@ int pool_recover(struct pool *pool, int64_t now)
     int status = store_restore(&pool->store, &cut);
     if (status == 0 && cut)
         pool->lease.damage++;
+    drop_nobodys(pool);
     drop_threads(pool);
     pool_revoke_all(pool);
     if (status == 0)
         status = load_holders(pool);
     if (status == 0)
         finish_intent(pool);
+    if (status == 0)
+        clear_beyond(pool);
     for (uint32_t index = 0; status == 0 && index < pool_capacity(pool); index++)
         status = settle_slot(pool, index, &count);
     if (status == 0)

@@ -102,6 +102,8 @@ static uint32_t list_sessions(struct registry_file *file,
                               struct registry_session *sessions[REGISTRY_SESSIONS])
 {
     uint32_t count = 0;
+    if (file->last_session >= LAYOUT_MEMBER_WRITES) /* where they stand there is no more room */
+        return UINT32_MAX;
     for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
         struct registry_session *entry = &file->sessions[i];
         if (entry->state == REGISTRY_FREE)
