@@ -209,7 +209,8 @@ static int serve(const struct options *options, const struct instance *instance,
 /* With the instance locked. `inherited` is the service manager's socket, or 0. */
 static int run(const struct options *options, struct instance *instance, int inherited)
 {
-    bool empty = access(instance->registry, F_OK) < 0; /* as long as nothing is made */
+    /* As long as nothing is made. What just can't be looked at is there, and isn't removed. */
+    bool empty = access(instance->registry, F_OK) < 0 && errno == ENOENT;
     struct stat identity;
     int fd = -1;
 
