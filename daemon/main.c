@@ -35,6 +35,13 @@ static bool open_standard_descriptors(void)
     return true;
 }
 
+/* libuv ends the process where it gets no memory for its own and has nobody to tell; so it is said here. */
+static void on_abort(int number)
+{
+    log_error("ended by abort(): %s; the next daemon goes on with what there is", strerror(errno));
+    signal(number, SIG_DFL);
+}
+
 /*
  * A broken pipe and a full file are errors of one call, not the end; a lease's break is nobody's.
  * Memory that a member cut short is a matter of its pool.
@@ -44,6 +51,7 @@ static void set_signals(void)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGIO, SIG_IGN);
+    signal(SIGABRT, on_abort);
     sigbus_install();
 }
 
