@@ -53,7 +53,6 @@ static const struct call calls[] = {
     {SYS_chmod, {ENOMEM}},
     {SYS_access, {ENOMEM}},
     {SYS_fork, {EAGAIN, ENOMEM}},
-    {SYS_poll, {ENOMEM, ONCE | EINTR}},
     {SYS_epoll_wait, {ONCE | EINTR}},
 #endif
     {SYS_openat, {EMFILE, ENOSPC}},
@@ -69,7 +68,7 @@ static const struct call calls[] = {
     {SYS_fallocate, {ENOSPC, ONCE | EINTR}},
     {SYS_pread64, {EIO, ONCE | EINTR}},
     {SYS_pwrite64, {ENOSPC, ONCE | EINTR}},
-    {SYS_write, {EIO, ENOSPC, ONCE | EINTR}},
+    {SYS_write, {ONCE | EIO, ONCE | ENOSPC, ONCE | EINTR}},
     {SYS_mmap, {ENOMEM}},
     {SYS_mremap, {ENOMEM}},
     {SYS_mprotect, {ENOMEM}},
@@ -94,7 +93,7 @@ static const struct call calls[] = {
     {SYS_epoll_create1, {EMFILE, ENOMEM}},
     {SYS_epoll_ctl, {ENOSPC, ENOMEM}},
     {SYS_epoll_pwait, {ONCE | EINTR}},
-    {SYS_ppoll, {ENOMEM, ONCE | EINTR}},
+    {SYS_ppoll, {ONCE | EINTR}},
     {SYS_pipe2, {EMFILE, ENFILE}},
     {SYS_dup3, {ONCE | EINTR}},
     {SYS_clone, {EAGAIN, ENOMEM}},
@@ -234,13 +233,14 @@ static void fail(pid_t pid, int error)
 #endif
 }
 
+/* Those that can't end so aren't counted. */
 static void count(pid_t pid, uint64_t number)
 {
-    uint64_t calls_now = ++injection->calls;
     int error = choose(find_call(number));
-    if (calls_now < injection->at || (calls_now > injection->at && !injection->lasting))
-        return;
     if (error == 0)
+        return;
+    uint64_t calls_now = ++injection->calls;
+    if (calls_now < injection->at || (calls_now > injection->at && !injection->lasting))
         return;
     if (injection->failed++ == 0) {
         injection->number = (int32_t)number;

@@ -16,9 +16,11 @@ CALLS = os.environ.get("INJECT_CALLS", "")
 MEMORY = os.environ.get("INJECT_MEMORY", "")
 SANITIZED = bool(os.environ.get("FASTALLOC_SANITIZE"))
 ERRORS = 4  # that one call can end with, at most
+LASTING_ERRORS = 2
 
 # (memory, lasting, choice): each way in which the n-th call fails. Sanitizers bring their own malloc.
-WAYS = [(False, lasting, choice) for lasting in (False, True) for choice in range(ERRORS)]
+WAYS = [(False, False, choice) for choice in range(ERRORS)] + [
+    (False, True, choice) for choice in range(LASTING_ERRORS)]
 if not SANITIZED:
     WAYS += [(True, False, 0), (True, True, 0)]
 
