@@ -188,6 +188,14 @@ static void forget_session(struct session *session)
     session_free(session);
 }
 
+static void remove_session(struct broker *broker, struct session *session)
+{
+    TAILQ_REMOVE(&broker->sessions, session, in_broker);
+    broker->session_count--;
+    session_remove(session);
+    forget_session(session);
+}
+
 bool broker_end_session(struct broker *broker, struct session *session)
 {
     struct membership *membership;
@@ -215,11 +223,14 @@ bool broker_end_session(struct broker *broker, struct session *session)
                  session->id, log_quote(session->name, name), session->peer.pid, session->peer.uid,
                  reclaimed);
     }
-    TAILQ_REMOVE(&broker->sessions, session, in_broker);
-    broker->session_count--;
-    session_remove(session);
-    forget_session(session);
+    remove_session(broker, session);
     return true;
+}
+
+void broker_withdraw_session(struct broker *broker, struct session *session)
+{
+    assert(session->membership_count == 0 && session->waiter_count == 0);
+    remove_session(broker, session);
 }
 
 uint32_t broker_close_pool(struct broker *broker, struct session *session,

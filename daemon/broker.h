@@ -136,6 +136,9 @@ void broker_resume(struct broker *broker, struct session *session, const struct 
 /* Ends the session and frees what it held, if it isn't alive any more. Returns whether it ended. */
 bool broker_end_session(struct broker *broker, struct session *session);
 
+/* Ends one that was begun just now and nobody has heard of, so that its witness needn't be asked. */
+void broker_withdraw_session(struct broker *broker, struct session *session);
+
 /*
  * The session leaves the pool: its requests that wait there are refused. Returns the slots freed.
  */

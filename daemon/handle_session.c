@@ -44,8 +44,7 @@ bool on_hello(const struct call *call, const struct hello_request *request,
                               caller->connection, &session, error))
         return false;
     if (request->witness && !call_add_descriptor(call, session_witness(session))) {
-        broker_disconnect(call->broker, session);
-        broker_end_session(call->broker, session);
+        broker_withdraw_session(call->broker, session);
         return false;
     }
     caller->session = session;

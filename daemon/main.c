@@ -38,6 +38,13 @@ static bool open_standard_descriptors(void)
     return true;
 }
 
+/* libuv ends the process where it gets no memory for its own and has nobody to tell; so it is said here. */
+static void on_abort(int number)
+{
+    log_error("ended by abort(): %s; the next daemon goes on with what there is", strerror(errno));
+    signal(number, SIG_DFL);
+}
+
 /*
  * A broken pipe and a full file are errors of one call, not the end; a lease's break is nobody's.
  * Memory that a member cut short is a matter of its pool.
@@ -47,6 +54,7 @@ static void set_signals(void)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGIO, SIG_IGN);
+    signal(SIGABRT, on_abort);
     sigbus_install();
 }
 
@@ -214,7 +222,8 @@ static int serve(const struct options *options, const struct instance *instance,
 /* With the instance locked. `inherited` is the service manager's socket, or 0. */
 static int run(const struct options *options, struct instance *instance, int inherited)
 {
-    bool empty = access(instance->registry, F_OK) < 0; /* as long as nothing is made */
+    /* As long as nothing is made. What just can't be looked at is there, and isn't removed. */
+    bool empty = access(instance->registry, F_OK) < 0 && errno == ENOENT;
     struct stat identity;
     int fd = -1;
 

@@ -39,15 +39,16 @@ def die_with_us():
 
 
 class Daemon:
-    """fastallocd at a socket in a directory of its own."""
+    """fastallocd at a socket in a directory of its own; in place of the program, that command."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, command=(DAEMON,), environment=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="protocol-"))
         self.socket = self.directory / "test.sock"
         with open(self.directory / "log", "wb") as log:
-            self.process = subprocess.Popen([DAEMON, "--socket", self.socket, *arguments],
+            self.process = subprocess.Popen([*command, "--socket", self.socket, *arguments],
                                             preexec_fn=die_with_us, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log)
+                                            stdout=log, stderr=log,
+                                            env={**os.environ, **(environment or {})})
         self.pid = self.process.pid
 
     def descriptors(self):
