@@ -147,6 +147,7 @@ void bare_hello(struct bare *bare, bool witness)
     request.witness = witness;
     bare_call(bare, METHOD_HELLO, &request, &reply);
     require(reply.descriptors == witness && bare->fd_count == witness);
+    bare->session = reply.session;
 }
 
 void bare_open(struct bare *bare, const char *pool, bool map)

@@ -22,6 +22,7 @@ struct bare {
     int fd;
     uint32_t msgid; /* of the last request */
     uint64_t request;
+    uint64_t session;
     uint32_t pool; /* of the last open */
     struct decoder decoder;
     struct scan scan;
