@@ -205,12 +205,6 @@ bool channel_leave(struct channel *channel, struct call *call, call_take_t take_
     return false;
 }
 
-/* The daemon is a thread here, and never lost. */
-void channel_revive(struct channel *channel)
-{
-    (void)channel;
-}
-
 bool channel_is_over(struct channel *channel, struct call *call)
 {
     return true;
