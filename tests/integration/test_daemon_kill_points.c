@@ -49,12 +49,12 @@ static struct bare auditor;
 
 struct scenario {
     const char *name;
-    void (*prepare)(void); /* with a daemon that runs */
-    void (*acts[ACTS])(
-        void); /* each asks for something, once all was answered that the last asked for */
-    bool (*is_over)(void);   /* what is done after the answers; NULL: nothing */
-    void (*meanwhile)(void); /* what clients do while there is no daemon */
-    bool starts; /* the daemon is killed when all is prepared; the one that starts is meant */
+    void (*prepare)(void);    /* with a daemon that runs */
+    void (*acts[ACTS])(void); /* what is asked for, each when the one before is done and answered */
+    bool (*is_over)(void);    /* what is done beside the answers; NULL: nothing */
+    void (*meanwhile)(void);  /* what clients do while there is no daemon; NULL: nothing */
+    bool starts;              /* what is prepared is killed; the one that starts then is meant */
+    const char *option;       /* with which; NULL: none */
 };
 
 /* ---- Daemons --------------------------------------------------------------------------------- */
@@ -180,8 +180,8 @@ static void begin_tracing(const struct scenario *scenario, unsigned *step)
     if (scenario->starts) {
         kill_daemon();
         survivors_lose();
-        traced_start(&traced,
-                     (const char *const[]){getenv("FASTALLOCD"), "--socket", server.socket, NULL});
+        traced_start(&traced, (const char *const[]){getenv("FASTALLOCD"), "--socket", server.socket,
+                                                    scenario->option, NULL});
         return;
     }
     traced_attach(&traced, server.pid);
@@ -747,6 +747,14 @@ static void prepare_orphans(void)
     act_reap();
 }
 
+/* Nobody is left who could use it. */
+static void prepare_dead(void)
+{
+    prepare_shared();
+    kill_daemon();
+    survivors_die();
+}
+
 static void act_end(void)
 {
     ck_assert_int_eq(kill(traced.pid, SIGTERM), 0);
@@ -784,6 +792,7 @@ START_TEST(test_daemon)
         {.name = "start after a kill", .prepare = prepare_held, .starts = true},
         {.name = "start after a destroy", .prepare = prepare_recovery, .starts = true},
         {.name = "start after deaths", .prepare = prepare_orphans, .starts = true},
+        {.name = "purge", .prepare = prepare_dead, .starts = true, .option = "--purge"},
         {.name = "end", .prepare = prepare_unused, .acts = {act_end}, .is_over = is_never_over},
         {.name = "end in use",
          .prepare = prepare_waiter,

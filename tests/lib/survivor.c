@@ -712,6 +712,13 @@ void survivor_bury(struct survivor *survivor)
     survivor_count = survivor->number;
 }
 
+void survivors_die(void)
+{
+    while (survivor_count > 0)
+        let_go(&survivors[--survivor_count]);
+    object_count = 0;
+}
+
 static void give_up(const struct object *object)
 {
     struct object known = *object;
