@@ -158,12 +158,21 @@ static void let_live(uint64_t id)
         }
 }
 
+/* No slot was given up to bring a pool into order. */
+static void check_undamaged(void)
+{
+    const struct pool *each;
+    TAILQ_FOREACH (each, &broker.pools, in_broker)
+        ck_assert_uint_eq(each->lease.damage, 0);
+}
+
 static void take_over(void)
 {
     ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
     broker.uid = DAEMON_UID;
     ck_assert_msg(recovery_run(&broker, false, &found, &error), "%s", error.message);
     broker_check(&broker);
+    check_undamaged();
     alice = find(alice_id);
     bob = find(bob_id);
     pool = broker_find_pool(&broker, "frames");
