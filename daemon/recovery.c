@@ -322,6 +322,8 @@ void recovery_purge(struct broker *broker, struct recovery *recovery)
         struct error error;
         if (candidate.entry->state == REGISTRY_FREE)
             continue;
+        if (candidate.entry->state == REGISTRY_READY) /* a daemon that starts amid this goes on */
+            registry_set_state(&candidate.entry->state, REGISTRY_ENDING);
         take_over(broker, &candidate, &error);
         remove_pool(&candidate);
         recovery->pools++;

@@ -97,6 +97,14 @@ static uint64_t *bytes_of(const struct opened *opened, fastalloc_handle_t handle
     return (uint64_t *)(void *)(opened->data + opened->geometry.stride * handle.index);
 }
 
+static void check_zero(const struct opened *opened, fastalloc_handle_t handle, size_t from)
+{
+    const uint8_t *bytes = (const uint8_t *)bytes_of(opened, handle);
+    for (size_t i = from; i < opened->geometry.object_size; i++)
+        ck_assert_msg(bytes[i] == 0, "slot %u has byte %zu of an object that is gone", handle.index,
+                      i);
+}
+
 static void add_object(const struct survivor *survivor, const struct opened *opened,
                        fastalloc_handle_t handle)
 {
@@ -228,8 +236,12 @@ static void learn_session(struct survivor *survivor, const struct hello_reply *r
 static void learn_handles(struct survivor *survivor, uint32_t pool, const struct bytes *handles)
 {
     const struct opened *opened = find_number(survivor, pool);
-    for (size_t i = 0; i < handles->size; i += HANDLE_WIRE_SIZE)
-        add_object(survivor, opened, handle_from_wire(handles->data + i));
+    for (size_t i = 0; i < handles->size; i += HANDLE_WIRE_SIZE) {
+        fastalloc_handle_t handle = handle_from_wire(handles->data + i);
+        if (opened->ctl->flags & LAYOUT_ZERO_ALLOCATE)
+            check_zero(opened, handle, opened->ctl->policy.template_size);
+        add_object(survivor, opened, handle);
+    }
 }
 
 static void learn_destroyed(const char *name)
@@ -650,6 +662,8 @@ static void compare_slot(const struct opened *opened, uint32_t index)
     const struct object *object = find_object(opened->pool, index);
     ck_assert_msg(slot_is_allocated(word) == (object != NULL), "slot %u is %#lx, and %s known",
                   index, word, object ? "is" : "isn't");
+    if (!object && opened->ctl->flags & LAYOUT_ZERO_FREE)
+        check_zero(opened, handle_make(opened->pool, index, 0, 0), 0);
     if (!object)
         return;
     ck_assert_uint_eq(slot_generation(word), handle_generation(object->handle));
@@ -710,6 +724,13 @@ void survivor_bury(struct survivor *survivor)
 {
     drop_holds(survivor->number, 0);
     survivor_count = survivor->number;
+}
+
+void survivors_die(void)
+{
+    while (survivor_count > 0)
+        let_go(&survivors[--survivor_count]);
+    object_count = 0;
 }
 
 static void give_up(const struct object *object)

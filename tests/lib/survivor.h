@@ -128,6 +128,9 @@ pid_t survivor_move(struct survivor *survivor);
 /* It was killed. */
 void survivor_bury(struct survivor *survivor);
 
+/* All of them, at once, with whatever they hold. */
+void survivors_die(void);
+
 /* Gives up each hold, which must be there, closes all and ends. */
 void survivors_end(void);
 

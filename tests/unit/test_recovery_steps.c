@@ -158,12 +158,21 @@ static void let_live(uint64_t id)
         }
 }
 
+/* No slot was given up to bring a pool into order. */
+static void check_undamaged(void)
+{
+    const struct pool *each;
+    TAILQ_FOREACH (each, &broker.pools, in_broker)
+        ck_assert_uint_eq(each->lease.damage, 0);
+}
+
 static void take_over(void)
 {
     ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
     broker.uid = DAEMON_UID;
     ck_assert_msg(recovery_run(&broker, false, &found, &error), "%s", error.message);
     broker_check(&broker);
+    check_undamaged();
     alice = find(alice_id);
     bob = find(bob_id);
     pool = broker_find_pool(&broker, "frames");
@@ -711,9 +720,30 @@ START_TEST(test_recovery)
 }
 END_TEST
 
+static void purge(void)
+{
+    broker_forget(&broker);
+    ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
+    recovery_purge(&broker, &found);
+}
+
+/* It is whole, or gone. */
+static void judge_purge(void)
+{
+    ck_assert(!pool || pool_usage(pool) == 2);
+}
+
+START_TEST(test_purge)
+{
+    take(alice, pool, 2);
+    ck_assert(operate(pool, POOL_RETAIN, 0, 1));
+    step_through("purge", purge, judge_purge);
+}
+END_TEST
+
 SUITE_MAIN_WITH("recovery in steps", set_up, tear_down, test_free, test_free_of_what_others_hold,
                 test_free_of_what_one_has_shared_with_oneself, test_retain,
                 test_retain_of_one_s_own, test_release, test_release_of_the_last_hold, test_adopt,
                 test_adopt_of_what_was_detached, test_detach, test_allocate, test_evict, test_reap,
                 test_open_and_close, test_connect, test_create, test_destroy, test_grow, test_lease,
-                test_recovery)
+                test_recovery, test_purge)
