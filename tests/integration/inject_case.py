@@ -36,8 +36,8 @@ class Injection:
     def __init__(self):
         handle, path = tempfile.mkstemp(prefix="inject-")
         self.path = pathlib.Path(path)
-        os.ftruncate(handle, 64)
-        self.mapping = mmap.mmap(handle, 64)
+        os.ftruncate(handle, 72)
+        self.mapping = mmap.mmap(handle, 72)
         os.close(handle)
 
     def remove(self):
