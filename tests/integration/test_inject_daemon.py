@@ -224,6 +224,16 @@ class TestServing(Case):
             return scene.me.call("pool.grow", name="new", capacity=32)["capacity"]
         self.each(grow, lambda scene, capacity: capacity == 32, make)
 
+    def test_growing_beside_the_loop(self):
+        """As what takes long does: by a thread, if there is one to be had."""
+        def make(scene):
+            scene.open("new", create=True, object_size=1 << 20, capacity=1, capacity_max=8).unmap()
+
+        def grow(scene, _):
+            return scene.me.call("pool.grow", name="new", capacity=8)["capacity"]
+        self.is_one_request = False # it may grow for one who can't wait for it
+        self.each(grow, lambda scene, capacity: capacity == 8, make)
+
     def test_growing_by_need(self):
         def make(scene):
             pool = scene.open("new", create=True, **POOL)
