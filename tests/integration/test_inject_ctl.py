@@ -6,11 +6,24 @@ import subprocess
 import unittest
 
 import ctl_case
-from ctl_case import CTL, OK, PROTOCOL, USAGE, Result, WithDaemon
+from ctl_case import CTL, OK, PROTOCOL, USAGE, Case, Result, WithDaemon
 from inject_case import WAYS, Injection
 from protocol_client import DEADLINE
 
 NEW = ("pool", "create", "new", "--size", "5K", "--capacity", "8", "--max", "64")
+
+
+def run_injected(case, way, number, *arguments):
+    case.injection.prepare(way, number, at_begin=True)
+    try:
+        process = subprocess.run(case.injection.command(CTL, *arguments), check=False,
+                                 env={**case.env, **case.injection.environment()},
+                                 stdin=subprocess.DEVNULL, capture_output=True,
+                                 timeout=DEADLINE)
+    except subprocess.TimeoutExpired:
+        case.fail(f"it never ends after {case.injection.describe()}: {arguments}")
+    case.injection.disarm()
+    return Result(process, process.stdout, process.stderr)
 
 
 class TestCommands(WithDaemon):
@@ -23,24 +36,12 @@ class TestCommands(WithDaemon):
         self.create("things")
         self.open("things").allocate(count=3)
 
-    def run_injected(self, way, number, *arguments):
-        self.injection.prepare(way, number, at_begin=True)
-        try:
-            process = subprocess.run(self.injection.command(CTL, *arguments), check=False,
-                                     env={**self.env, **self.injection.environment()},
-                                     stdin=subprocess.DEVNULL, capture_output=True,
-                                     timeout=DEADLINE)
-        except subprocess.TimeoutExpired:
-            self.fail(f"it never ends after {self.injection.describe()}: {arguments}")
-        self.injection.disarm()
-        return Result(process, process.stdout, process.stderr)
-
     def each(self, *arguments, prepare=lambda: None, tidy=lambda: None):
         for way in WAYS:
             number = 1
             while True:
                 prepare()
-                result = self.run_injected(way, number, *arguments)
+                result = run_injected(self, way, number, *arguments)
                 with self.subTest(what=self.injection.describe(), arguments=arguments,
                                   out=result.out, err=result.err):
                     self.assertIn(result.status, set(range(OK, PROTOCOL + 1)) - {USAGE})
@@ -75,6 +76,32 @@ class TestCommands(WithDaemon):
             self.assert_status(self.run_ctl(*NEW), OK)
         for command in ("grow", "new", "16"), ("trim", "new"), ("destroy", "new"):
             self.each("pool", *command, prepare=prepare)
+
+
+class TestDemo(Case):
+    """With all of its processes, the daemon among them. Which call is the n-th isn't sure, so not each
+    is tried.
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.injection = Injection()
+        self.addCleanup(self.injection.remove)
+
+    def test_demo(self):
+        for way in WAYS[0], WAYS[-1], WAYS[-2]:
+            number = 1
+            while True:
+                result = run_injected(self, way, number, "demo")
+                with self.subTest(what=self.injection.describe(), out=result.out, err=result.err):
+                    self.assertIn(result.status, (0, 1, 3))
+                    if result.status != OK:
+                        self.assertRegex(result.err, "fastallocctl: [^\n]+\n")
+                    self.until(lambda: not self.processes())
+                    self.assert_no_memory_left()
+                if self.injection.is_over():
+                    break
+                number += 5
 
 
 if __name__ == "__main__":
