@@ -23,7 +23,8 @@ WAYS = [(False, False, choice) for choice in range(ERRORS)] + [
     (False, True, choice) for choice in range(LASTING_ERRORS)]
 if not SANITIZED:
     WAYS += [(True, False, 0), (True, True, 0)]
-ONCE = [way for way in WAYS if not way[1] and way[2] == 0]
+FIRST_ERRORS = [way for way in WAYS if way[2] == 0]
+ONCE = [way for way in FIRST_ERRORS if not way[1]]
 
 
 class Injection:

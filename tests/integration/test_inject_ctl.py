@@ -7,7 +7,7 @@ import unittest
 
 import ctl_case
 from ctl_case import CTL, FAILED, OK, PROTOCOL, UNREACHABLE, USAGE, Case, Result, WithDaemon
-from inject_case import ONCE, SANITIZED, WAYS, Injection
+from inject_case import FIRST_ERRORS, ONCE, SANITIZED, Injection
 from protocol_client import DEADLINE
 
 NEW = ("pool", "create", "new", "--size", "5K", "--capacity", "8", "--max", "64")
@@ -37,7 +37,7 @@ class TestCommands(WithDaemon):
         self.open("things").allocate(count=3)
 
     def each(self, *arguments, prepare=lambda: None, tidy=lambda: None):
-        for way in WAYS:
+        for way in FIRST_ERRORS:
             number = 1
             while True:
                 prepare()
@@ -101,7 +101,7 @@ class TestDemo(Case):
                     self.assert_no_memory_left()
                 if self.injection.is_over():
                     break
-                number += 50 if SANITIZED else 5
+                number += 100 if SANITIZED else 20
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ class Scene:
 class TestServing(Case):
     """By the bare protocol."""
 
-    is_one_request = True # that an attempt makes: if it is refused nothing is changed
+    is_one_request = True  # that an attempt makes: if it is refused nothing is changed
 
     def setUp(self):
         self.injection = Injection()
@@ -149,7 +149,6 @@ class TestServing(Case):
             number = 1
             while self.attempt(way, number, prepare, operate, expect, refusals):
                 number += 7 if SANITIZED else 1
-            self.counts = getattr(self, "counts", 0) + number
 
     def allocate(self, scene):
         return scene.plain.allocate(count=2)
@@ -338,8 +337,6 @@ class TestServing(Case):
         self.each(free, lambda scene, count: count == 2 and scene.plain.allocate(count=CAPACITY),
                   self.allocate)
 
-
-del Case  # it is no test by itself
 
 if __name__ == "__main__":
     main()
