@@ -3,7 +3,6 @@ it does what it should or says in one line why not, with a status that is docume
 """
 
 import subprocess
-import unittest
 
 import ctl_case
 from ctl_case import CTL, FAILED, OK, PROTOCOL, UNREACHABLE, USAGE, Case, Result, WithDaemon

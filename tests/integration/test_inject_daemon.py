@@ -4,7 +4,6 @@ changed by what was refused, and all goes on.
 """
 
 import contextlib
-import unittest
 
 from inject_case import SANITIZED, WAYS, Injection
 from protocol_case import DAEMON, FRAMES, Case, Daemon, NS_MAX, main
