@@ -54,6 +54,11 @@ static int read_head(struct layout_ctl *head, int fd, const char *name,
                      fastalloc_error_t *error)
 {
     ssize_t size = pread(fd, head, sizeof(*head), 0);
+    if (size < 0) {
+        int result = -errno;
+        return error_raise(error, result, "cannot read the head of pool '%s': %s", name,
+                           error_text(-result));
+    }
     const char *wrong = size == (ssize_t)sizeof(*head) ? NULL : "it is too short";
     if (!wrong && head->magic == LAYOUT_MAGIC && head->version == 0) {
         fastalloc_error_t fields = {.code = FASTALLOC_ERR_POOL_DESTROYED};

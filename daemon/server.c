@@ -249,27 +249,34 @@ static void on_bells(uv_poll_t *handle, int status, int events)
 
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
-/* libuv's request for one. */
+/* A thread for each: libuv's own ends the process where there is none to be had. */
 struct work {
-    uv_work_t request;
+    uv_async_t over;
+    uv_thread_t thread;
     struct server *server;
     struct job *job;
 };
 
-static void on_work(uv_work_t *request)
+static void run_work(void *argument)
 {
-    struct work *work = request->data;
+    struct work *work = argument;
     work->job->run(work->job);
+    uv_async_send(&work->over);
 }
 
-static void on_work_done(uv_work_t *request, int status)
+static void free_work(uv_handle_t *handle)
 {
-    struct work *work = request->data;
+    free(handle->data);
+}
+
+static void on_work_over(uv_async_t *handle)
+{
+    struct work *work = handle->data;
     struct server *server = work->server;
-    (void)status; /* none is ever cancelled */
+    uv_thread_join(&work->thread);
     server_tell_time(server);
     work->job->done(server->broker, work->job);
-    free(work);
+    uv_close((uv_handle_t *)handle, free_work);
     server_arm(server);
 }
 
@@ -280,10 +287,15 @@ int server_offload(void *context, struct job *job)
     if (!work)
         return -ENOMEM;
     *work = (struct work){.server = server, .job = job};
-    work->request.data = work;
-    int status = uv_queue_work(&server->loop, &work->request, on_work, on_work_done);
-    if (status < 0)
+    int status = uv_async_init(&server->loop, &work->over, on_work_over);
+    if (status < 0) {
         free(work);
+        return status;
+    }
+    work->over.data = work;
+    status = uv_thread_create(&work->thread, run_work, work);
+    if (status < 0)
+        uv_close((uv_handle_t *)&work->over, free_work);
     return status;
 }
 
@@ -303,10 +315,11 @@ static void on_signal(uv_signal_t *handle, int number)
     stop(handle->data, number == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
+/* Jobs end first, and close theirs. */
 static void close_handle(uv_handle_t *handle, void *argument)
 {
     (void)argument;
-    if (!uv_is_closing(handle))
+    if (!uv_is_closing(handle) && handle->type != UV_ASYNC)
         uv_close(handle, NULL);
 }
 

@@ -85,7 +85,7 @@ uint64_t server_recheck_longer(uint64_t ms);
 /* Looks at all connections for descriptors that have been received meanwhile. */
 void server_collect(struct server *server);
 
-/* The broker's offload: jobs go to libuv's threads. The context is the server. */
+/* The broker's offload: each job gets a thread. The context is the server. */
 int server_offload(void *context, struct job *job);
 
 /* Tells the broker what time it is. */

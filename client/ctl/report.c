@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "failure.h"
@@ -146,10 +147,9 @@ json_t *error_to_json(const fastalloc_error_t *error)
 
 static void write_line(const char *before, const char *text)
 {
-    fputs("fastallocctl: ", stderr);
-    fputs(before, stderr);
-    text_write(stderr, text);
-    fputc('\n', stderr);
+    char *clean = text_clean(text); /* or this ends with a line of its own */
+    fprintf(stderr, "fastallocctl: %s%s\n", before, clean);
+    free(clean);
 }
 
 static int report(const struct call *call, const fastalloc_error_t *error, int status)

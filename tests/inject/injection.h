@@ -23,6 +23,7 @@ struct injection {
     uint64_t at;     /* which call fails, from 1 */
     uint64_t calls;  /* so far */
     uint64_t failed; /* of them */
+    int64_t kept;    /* allocations that were not freed, if memory is what can fail */
 };
 
 /* What fails for ever keeps a daemon from its work so often, and is over then. */

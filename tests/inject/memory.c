@@ -15,6 +15,7 @@
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
 void *__libc_realloc(void *memory, size_t size);
+void __libc_free(void *memory);
 
 static struct injection *injection;
 
@@ -41,19 +42,38 @@ static bool fails(void)
     return true;
 }
 
+/* What was taken and not given back, whether armed or not. */
+static void note(int64_t more)
+{
+    if (injection)
+        __atomic_add_fetch(&injection->kept, more, __ATOMIC_SEQ_CST);
+}
+
 #define INSTEAD __attribute__((visibility("default")))
 
 INSTEAD void *malloc(size_t size)
 {
-    return fails() ? NULL : __libc_malloc(size);
+    void *memory = fails() ? NULL : __libc_malloc(size);
+    note(memory != NULL);
+    return memory;
 }
 
 INSTEAD void *calloc(size_t nmemb, size_t size)
 {
-    return fails() ? NULL : __libc_calloc(nmemb, size);
+    void *memory = fails() ? NULL : __libc_calloc(nmemb, size);
+    note(memory != NULL);
+    return memory;
 }
 
 INSTEAD void *realloc(void *ptr, size_t size)
 {
-    return fails() ? NULL : __libc_realloc(ptr, size);
+    void *memory = fails() ? NULL : __libc_realloc(ptr, size);
+    note(memory != NULL && ptr == NULL);
+    return memory;
+}
+
+INSTEAD void free(void *ptr)
+{
+    note(-(ptr != NULL));
+    __libc_free(ptr);
 }

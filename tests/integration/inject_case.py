@@ -23,6 +23,8 @@ WAYS = [(False, False, choice) for choice in range(ERRORS)] + [
     (False, True, choice) for choice in range(LASTING_ERRORS)]
 if not SANITIZED:
     WAYS += [(True, False, 0), (True, True, 0)]
+FIRST_ERRORS = [way for way in WAYS if way[2] == 0]
+ONCE = [way for way in FIRST_ERRORS if not way[1]]
 
 
 class Injection:
@@ -36,8 +38,8 @@ class Injection:
     def __init__(self):
         handle, path = tempfile.mkstemp(prefix="inject-")
         self.path = pathlib.Path(path)
-        os.ftruncate(handle, 64)
-        self.mapping = mmap.mmap(handle, 64)
+        os.ftruncate(handle, 72)
+        self.mapping = mmap.mmap(handle, 72)
         os.close(handle)
 
     def remove(self):
@@ -55,8 +57,10 @@ class Injection:
         return [CALLS, self.path, *command]
 
     def environment(self):
-        """What the command needs beside."""
-        return {} if SANITIZED else {"LD_PRELOAD": MEMORY, "FASTALLOC_INJECT_MEMORY": str(self.path)}
+        """What the command needs beside. In a process that is traced nobody can look for leaks."""
+        if SANITIZED:
+            return {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+        return {"LD_PRELOAD": MEMORY, "FASTALLOC_INJECT_MEMORY": str(self.path)}
 
     def prepare(self, way, number, at_begin=False):
         self["memory"], self["lasting"], self["choice"] = way

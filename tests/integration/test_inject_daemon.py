@@ -4,7 +4,6 @@ changed by what was refused, and all goes on.
 """
 
 import contextlib
-import unittest
 
 from inject_case import SANITIZED, WAYS, Injection
 from protocol_case import DAEMON, FRAMES, Case, Daemon, NS_MAX, main
@@ -43,7 +42,7 @@ class Scene:
 class TestServing(Case):
     """By the bare protocol."""
 
-    is_one_request = True # that an attempt makes: if it is refused nothing is changed
+    is_one_request = True  # that an attempt makes: if it is refused nothing is changed
 
     def setUp(self):
         self.injection = Injection()
@@ -149,7 +148,6 @@ class TestServing(Case):
             number = 1
             while self.attempt(way, number, prepare, operate, expect, refusals):
                 number += 7 if SANITIZED else 1
-            self.counts = getattr(self, "counts", 0) + number
 
     def allocate(self, scene):
         return scene.plain.allocate(count=2)
@@ -223,6 +221,16 @@ class TestServing(Case):
         def grow(scene, _):
             return scene.me.call("pool.grow", name="new", capacity=32)["capacity"]
         self.each(grow, lambda scene, capacity: capacity == 32, make)
+
+    def test_growing_beside_the_loop(self):
+        """As what takes long does: by a thread, if there is one to be had."""
+        def make(scene):
+            scene.open("new", create=True, object_size=1 << 20, capacity=1, capacity_max=8).unmap()
+
+        def grow(scene, _):
+            return scene.me.call("pool.grow", name="new", capacity=8)["capacity"]
+        self.is_one_request = False # it may grow for one who can't wait for it
+        self.each(grow, lambda scene, capacity: capacity == 8, make)
 
     def test_growing_by_need(self):
         def make(scene):
@@ -328,8 +336,6 @@ class TestServing(Case):
         self.each(free, lambda scene, count: count == 2 and scene.plain.allocate(count=CAPACITY),
                   self.allocate)
 
-
-del Case  # it is no test by itself
 
 if __name__ == "__main__":
     main()
