@@ -431,9 +431,8 @@ static void find(unsigned found)
 
 static void hear(void *context, enum audit_kind kind, const char *text)
 {
+    (void)context;
     (void)kind;
-    if (context)
-        fprintf(stderr, "%s\n", text);
     FUZZ_REQUIRE(text[0] != '\0');
 }
 
@@ -444,10 +443,12 @@ static void audit_remains(void)
     FUZZ_REQUIRE(status <= 0);
 }
 
-/* The laws, as asserted and as audited. */
+/*
+ * The laws hold. The audit may find more: what is put out of use isn't as a daemon would have left it.
+ */
 static void check(void)
 {
-    struct audit audit = {.live = true, .report = hear, .context = &audit};
+    struct audit audit = {.live = true, .report = hear};
     broker_check(&broker);
     audit_broker(&audit, &broker);
 }
