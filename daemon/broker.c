@@ -406,6 +406,7 @@ bool broker_create_pool(struct broker *broker, const struct pool_config *config,
     broker_add_pool(broker, *pool, entry);
     registry_set_state(&entry->state, REGISTRY_READY);
     journal_end(&broker->journal, true);
+    notice_usage(broker, *pool);
     return true;
 }
 

@@ -220,8 +220,10 @@ enum broker_outcome growing_request(struct broker *broker, struct session *sessi
 {
     if (!check_request(pool, request, error))
         return BROKER_REFUSED;
-    if (request->capacity_max > 0)
+    if (request->capacity_max > 0) {
         field32_store(&pool->ctl->capacity_max, (uint32_t)request->capacity_max);
+        notice_usage(broker, pool);
+    }
     uint32_t capacity = (uint32_t)request->capacity;
     if (capacity > pool_capacity(pool)) {
         enum growing_outcome outcome =

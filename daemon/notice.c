@@ -82,6 +82,11 @@ void notice_usage(struct broker *broker, struct pool *pool)
     }
 }
 
+void notice_resume(struct pool *pool)
+{
+    update(pool, &pool->watermark);
+}
+
 void notice_check(const struct pool *pool)
 {
     struct watermark watermark = pool->watermark;

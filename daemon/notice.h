@@ -14,6 +14,9 @@
  */
 void notice_usage(struct broker *broker, struct pool *pool);
 
+/* The pool is taken over: what its usage and its watermark are by now was said before. */
+void notice_resume(struct pool *pool);
+
 /* Asserts that nothing of it is left to be said. */
 void notice_check(const struct pool *pool);
 

@@ -402,8 +402,6 @@ void pool_relax(struct pool *pool)
 void pool_recover_epoch(struct pool *pool)
 {
     const struct layout_ctl *ctl = pool->ctl;
-    if (!pool_is_leased(pool))
-        return;
     pool->lease.number = field_load(&ctl->epochs);
-    publish(pool, field_load(&ctl->waiters) != 0, false);
+    publish(pool, pool_is_leased(pool) && field_load(&ctl->waiters) != 0, false);
 }

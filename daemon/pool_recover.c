@@ -84,7 +84,8 @@ static void take_threads(struct pool *pool)
 {
     for (uint32_t number = LAYOUT_THREAD_FIRST; number < SLOT_MEMBER_POOL; number++) {
         uint64_t entry = field_load(&pool->store.members[number]);
-        uint32_t member = entry != 0 ? member_with(pool, entry) : SLOT_MEMBER_NONE;
+        uint32_t member =
+            layout_member_session(entry) != 0 ? member_with(pool, entry) : SLOT_MEMBER_NONE;
         if (member != SLOT_MEMBER_NONE)
             pool_take_thread(pool, member, number);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/attempt.h"
+#include "daemon/notice.h"
 
 /* A pool of the registry's, while it is being taken over. */
 struct candidate {
@@ -211,8 +212,10 @@ static bool recover_pool(struct broker *broker, struct candidate *candidate, str
         status = charge_pool(broker, pool);
     if (status < 0)
         return refuse(status, pool->ctl->name, error);
+    notice_resume(pool);
     leave_strangers(broker, pool);
     broker_add_pool(broker, pool, candidate->entry);
+    notice_usage(broker, pool);
     candidate->pool = NULL;
     return true;
 }

@@ -431,9 +431,8 @@ static void find(unsigned found)
 
 static void hear(void *context, enum audit_kind kind, const char *text)
 {
+    (void)context;
     (void)kind;
-    if (context)
-        fprintf(stderr, "%s\n", text);
     FUZZ_REQUIRE(text[0] != '\0');
 }
 
@@ -444,10 +443,12 @@ static void audit_remains(void)
     FUZZ_REQUIRE(status <= 0);
 }
 
-/* The laws, as asserted and as audited. */
+/*
+ * The laws hold. The audit may find more: what is put out of use isn't as a daemon would have left it.
+ */
 static void check(void)
 {
-    struct audit audit = {.live = true, .report = hear, .context = &audit};
+    struct audit audit = {.live = true, .report = hear};
     broker_check(&broker);
     audit_broker(&audit, &broker);
 }
@@ -457,7 +458,7 @@ static bool recover(bool *recovered)
 {
     struct recovery found;
     struct error error = {.code = ERROR_NONE};
-    now++;
+    moment++;
     if (instance_begin(&rim) < 0)
         return false;
     *recovered = recovery_run(&broker, true, &found, &error);
@@ -481,7 +482,6 @@ static void serve_pool(const char *name)
         FUZZ_REQUIRE(CALL(&carol, FREE, free, .pool = pool, .handles = {handle, sizeof(handle)}) ==
                      ANSWER_REPLY);
     }
-    broker_check(&broker);
 }
 
 /* Somebody new, in what was taken over. */
@@ -522,7 +522,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     bool recovered, again;
     image_begin(SHM_SIZE);
     image_watch_faults();
-    now = 1000;
+    moment = 1000;
     if (image.count == 0)
         make_instance();
     image_put(&image);

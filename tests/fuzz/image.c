@@ -120,6 +120,13 @@ static void list_files(struct image *image)
     qsort(image->files, image->count, sizeof(image->files[0]), compare);
 }
 
+unsigned image_files(void)
+{
+    struct image there;
+    list_files(&there);
+    return there.count;
+}
+
 void image_forget(struct image *image)
 {
     while (image->count > 0)

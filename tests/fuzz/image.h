@@ -39,6 +39,9 @@ void image_put(const struct image *image);
 
 void image_forget(struct image *image);
 
+/* How many files stand in /dev/shm now. */
+unsigned image_files(void);
+
 /*
  * A fault of the code's is libFuzzer's to see: what keeps such signals, or ends the process by them,
  * is told not to.

@@ -5,7 +5,7 @@
 
 struct broker broker;
 struct answer answer;
-int64_t now;
+int64_t moment;
 
 static struct dispatch served = {.broker = &broker, .instance = "fuzz"};
 static struct decoder decoder;
@@ -15,7 +15,7 @@ int instance_begin(const struct broker_rim *rim)
     if (!decoder.zone.chunk_size)
         FUZZ_REQUIRE(decoder_init(&decoder) == 0);
     log_set_level(LOG_LEVEL_ERROR);
-    int status = broker_init(&broker, REGISTRY, rim, now);
+    int status = broker_init(&broker, REGISTRY, rim, moment);
     if (status == 0)
         broker.uid = DAEMON_UID; /* not root, which some clients may be */
     return status;
@@ -45,7 +45,7 @@ enum answer_kind instance_call(struct client *client, enum method method, const 
     scan_init(&scan);
     FUZZ_REQUIRE(scan_continue(&scan, bytes, buffer.size) == SCAN_DONE);
     FUZZ_REQUIRE(envelope_decode(&decoder, bytes, buffer.size, &envelope, &error));
-    dispatch(&served, &client->caller, &envelope, now, &answer);
+    dispatch(&served, &client->caller, &envelope, moment, &answer);
     FUZZ_REQUIRE(answer.kind != ANSWER_ERROR || answer.error.message[0] != '\0');
     FUZZ_REQUIRE(answer.kind == ANSWER_REPLY || answer.descriptor_count == 0);
     close_descriptors(client);
@@ -55,7 +55,8 @@ enum answer_kind instance_call(struct client *client, enum method method, const 
 
 bool instance_greet(struct client *client, bool witness)
 {
-    client->caller.connection = client;
+    if (!client->caller.connection)
+        client->caller.connection = client;
     if (CALL(client, HELLO, hello, .version = PROTOCOL_VERSION, .name = "fuzz",
              .witness = witness) != ANSWER_REPLY)
         return false;

@@ -25,7 +25,7 @@ struct client {
 
 extern struct broker broker;
 extern struct answer answer; /* to the call that was last; its descriptors are closed */
-extern int64_t now;
+extern int64_t moment;
 
 /* With the registry that is there, or a new one; broker_init()'s status. */
 int instance_begin(const struct broker_rim *rim);
