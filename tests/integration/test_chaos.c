@@ -410,6 +410,36 @@ static void kill_stopped_client_while_there_is_no_daemon(unsigned first)
     restart_daemon();
 }
 
+/* The next daemon has kept its session, which nobody resumes any more. */
+static void kill_stopped_client_under_the_next_daemon(unsigned first)
+{
+    stop_process(cast[first].child.pid);
+    kill_daemon();
+    restart_daemon();
+    await_others(first);
+    kill_client(first);
+}
+
+static void kill_daemon_again_while_it_starts(unsigned first)
+{
+    kill_daemon();
+    restart_daemon();
+    wait_a_little(CALM_US);
+    kill_some(first);
+    kill_daemon();
+    restart_daemon();
+}
+
+static void kill_who_connects_while_the_daemon_starts(unsigned first)
+{
+    kill_daemon();
+    kill_client(first);
+    enter(first);
+    restart_daemon();
+    wait_a_little(CALM_US);
+    kill_client(first);
+}
+
 static void exec_while_there_is_no_daemon(unsigned first)
 {
     kill_daemon();
@@ -480,10 +510,17 @@ static void reuse_pid_while_the_daemon_starts(unsigned first)
 }
 
 static void (*const acts[])(unsigned first) = {
-    kill_daemon_then_clients,          kill_clients_then_daemon,
-    stop_daemon_and_kill_clients,      stop_daemon_and_kill_it,
-    stop_client_and_kill_daemon,       kill_stopped_client_while_there_is_no_daemon,
-    exec_while_there_is_no_daemon,     reuse_pid_while_there_is_no_daemon,
+    kill_daemon_then_clients,
+    kill_clients_then_daemon,
+    stop_daemon_and_kill_clients,
+    stop_daemon_and_kill_it,
+    stop_client_and_kill_daemon,
+    kill_stopped_client_while_there_is_no_daemon,
+    kill_stopped_client_under_the_next_daemon,
+    kill_daemon_again_while_it_starts,
+    kill_who_connects_while_the_daemon_starts,
+    exec_while_there_is_no_daemon,
+    reuse_pid_while_there_is_no_daemon,
     reuse_pid_while_the_daemon_starts,
 };
 #define ACTS (sizeof(acts) / sizeof(acts[0]))
