@@ -698,40 +698,21 @@ END_TEST
 
 /* ---- The namespace --------------------------------------------------------------------------- */
 
-static int run_tests(void)
+/* Of the first process in it. */
+static int run_inside(void)
 {
     const TTest *const tests[] = {test_chaos_leaves_what_the_living_hold};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    return suite_run("chaos", set_up, tear_down, tests, 1);
-}
-
-/* Its exit status, once it is the one that ends; other children may have been left to this process. */
-static int wait_for(pid_t pid)
-{
-    int status;
-    pid_t ended;
-    while ((ended = wait(&status)) != pid)
-        if (ended < 0)
-            return EXIT_FAILURE;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILURE;
-}
-
-/* The first process in it does nothing else: a sanitizer can't look into that one when it ends. */
-static _Noreturn void run_inside(void)
-{
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (mount("proc", "/proc", "proc", 0, NULL) < 0 || access(LAST_PID, W_OK) < 0) {
         perror(LAST_PID);
-        _exit(77);
+        return 77;
     }
-    pid_t pid = fork();
-    if (pid == 0)
-        exit(run_tests());
-    _exit(wait_for(pid));
+    return suite_run("chaos", set_up, tear_down, tests, 1);
 }
 
 int main(void)
 {
+    int status;
     if (!test_daemon_is_built())
         return 77;
     if (!test_try_private_shm() || unshare(CLONE_NEWPID) < 0) {
@@ -740,6 +721,8 @@ int main(void)
     }
     pid_t pid = fork();
     if (pid == 0)
-        run_inside();
-    return wait_for(pid);
+        return run_inside();
+    bool ended = pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status);
+    /* This one can start no process any more, with which a sanitizer would look into it. */
+    _exit(ended ? WEXITSTATUS(status) : EXIT_FAILURE);
 }
