@@ -265,7 +265,7 @@ START_TEST(test_good_client_notices_nothing_of_eight_bad_ones)
     timing_report(&timing, "allocate and free beside eight bad clients");
     printf("the daemon's memory: %" PRId64 " KiB, and %" PRId64 " more\n", memory / 1024,
            more / 1024);
-    ck_assert_int_lt(timing.ns[timing.count * 99 / 100], TIMING_SLACK * PAIR_NS);
+    ck_assert_int_lt(timing.ns[timing.count * 99 / 100], timing_limit(PAIR_NS));
     ck_assert(more < FLAT_BYTES || !memory_is_ours());
     ck_assert_uint_eq(fastalloc_resumed(stage.connection), 0); /* nor was it ever cut off */
 }
