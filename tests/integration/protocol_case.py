@@ -44,12 +44,22 @@ class Daemon:
     def __init__(self, *arguments, command=(DAEMON,), environment=None):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="protocol-"))
         self.socket = self.directory / "test.sock"
-        with open(self.directory / "log", "wb") as log:
-            self.process = subprocess.Popen([*command, "--socket", self.socket, *arguments],
+        self.arguments = [*command, "--socket", self.socket, *arguments]
+        self.environment = {**os.environ, **(environment or {})}
+        self.start()
+
+    def start(self):
+        with open(self.directory / "log", "ab") as log:
+            self.process = subprocess.Popen(self.arguments,
                                             preexec_fn=die_with_us, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log,
-                                            env={**os.environ, **(environment or {})})
+                                            stdout=log, stderr=log, env=self.environment)
         self.pid = self.process.pid
+
+    def die_and_start(self):
+        """By SIGKILL; the next one takes over what it left."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))

@@ -6,7 +6,7 @@ import unittest
 from ctl_case import can_be_another
 from protocol_case import NS_MAX, ProtocolCase, main
 from protocol_client import VERSION, Client
-from test_access import STRANGER, acting
+from test_access import MEMBER, STRANGER, acting
 from test_protocol_queue import CRITICAL, QueueCase
 
 
@@ -178,17 +178,43 @@ class TestInstanceQuotas(ProtocolCase):
                           "max": allocated if field != "bytes" else self.BYTES})
         self.assertIn(f"--user-{field}", self.message)
 
-    @unittest.skipUnless(can_be_another(), "needs other users")
-    def test_sessions(self):
+    def let_everybody_in(self):
         os.chmod(self.daemon.directory, 0o755)
         os.chmod(self.daemon.socket, 0o666)
+
+    def assert_no_session_more(self, connection):
+        """But for who is somebody else."""
+        self.assert_exceeded(connection.call, "hello", version=VERSION, field="sessions", allocated=8)
+        with acting(MEMBER, MEMBER, []), Client(self.daemon.socket) as other:
+            other.call("ping")
+
+    @unittest.skipUnless(can_be_another(), "needs other users")
+    def test_sessions(self):
+        self.let_everybody_in()
         with acting(STRANGER, STRANGER, []):
             clients = [self.client() for _ in range(8)]
             connection = self.connect()
-        self.assert_exceeded(connection.call, "hello", version=VERSION, field="sessions", allocated=8)
+        self.assert_no_session_more(connection)
         for client in clients:
             client.close()
         self.until(lambda: len(self.one.call("sessions")["sessions"]) == 1)
+        connection.call("hello", version=VERSION)
+
+    @unittest.skipUnless(can_be_another(), "needs other users")
+    def test_sessions_count_under_the_next_daemon_too(self):
+        self.let_everybody_in()
+        with acting(STRANGER, STRANGER, []):
+            clients = [self.client(witness=True) for _ in range(8)]
+        self.daemon.die_and_start()
+        self.one = self.client()  # it is there
+        self.let_everybody_in()
+        with acting(STRANGER, STRANGER, []):
+            connection = self.connect()
+            clients[0].resume()
+        self.assert_no_session_more(connection)
+        clients[0].close()
+        clients[1].close()
+        self.until(lambda: len(self.one.call("sessions")["sessions"]) == 7)
         connection.call("hello", version=VERSION)
 
     def test_sessions_of_the_daemons_own_user_are_not_limited(self):
