@@ -6,7 +6,7 @@
  * allocated is lost, and what an object held is there until it is freed. In the end what they hold is
  * exactly what is allocated.
  *
- * FASTALLOC_EFFORT: how often all of it.
+ * FASTALLOC_EFFORT: how often all of it. FASTALLOC_SEED chooses what is drawn; it is printed.
  */
 #define _GNU_SOURCE /* ppoll */
 #include <fastalloc/admin.h>
@@ -451,9 +451,7 @@ static void free_letters(void)
 static void weather(unsigned kills, uint64_t operations, long longest_us)
 {
     static struct timing timing;
-    unsigned seed = (unsigned)timing_now();
-    printf("seed %u\n", seed);
-    srandom(seed);
+    test_seed();
     unsigned count = storm(kills, operations, longest_us, &timing);
     atomic_store(&board->stop, true);
     for (unsigned i = 0; i < WORKERS; i++)

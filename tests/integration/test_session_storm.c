@@ -2,7 +2,7 @@
 /*
  * Many deaths: at random instants of busy loops, and many at once. Who lives notices nothing of them.
  *
- * FASTALLOC_EFFORT: how many.
+ * FASTALLOC_EFFORT: how many. FASTALLOC_SEED chooses what is drawn; it is printed.
  */
 #define _GNU_SOURCE /* ppoll */
 #include <poll.h>
@@ -186,9 +186,8 @@ START_TEST(test_deaths_at_random_instants_lose_nothing)
     static struct timing timing;
     struct victim busy[BUSY];
     fastalloc_handle_t own[OWN];
-    unsigned seed = (unsigned)timing_now(), kills = KILLS * test_effort();
-    printf("seed %u\n", seed);
-    srandom(seed);
+    unsigned kills = KILLS * test_effort();
+    test_seed();
     ck_assert_int_eq(fastalloc_allocate_many(stage.pool, OWN, 0, own, NULL), 0);
     for (unsigned i = 0; i < OWN; i++)
         memset(fastalloc_get(stage.pool, own[i]), (int)i + 1, 64);
