@@ -52,9 +52,9 @@ json_t *json_integer(json_int_t value)
     return NULL;
 }
 
-void text_write(FILE *file, const char *text)
+char *text_clean(const char *text)
 {
-    fputs(text, file);
+    return strdup(text);
 }
 
 static char *read_header(void)
