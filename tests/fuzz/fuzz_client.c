@@ -239,8 +239,8 @@ static void make_good(struct answer *answer, enum method method, const struct en
     if (method != METHOD_POOL_OPEN && method != METHOD_ALLOCATE && method != METHOD_LEASE &&
         method != METHOD_FREE)
         return;
-    FUZZ_REQUIRE(message_decode(method_table[method].request, envelope->params, true, &request,
-                                &error));
+    FUZZ_REQUIRE(
+        message_decode(method_table[method].request, envelope->params, true, &request, &error));
     if (method == METHOD_POOL_OPEN)
         answer_open(answer, &request.open);
     else if (method == METHOD_ALLOCATE)
@@ -459,8 +459,7 @@ static void answer_requests(void)
         FUZZ_REQUIRE(result == SCAN_DONE || result == SCAN_MORE);
         if (result == SCAN_MORE)
             return;
-        FUZZ_REQUIRE(
-            envelope_decode(&peer.decoder, peer.bytes, scan.position, &envelope, &error));
+        FUZZ_REQUIRE(envelope_decode(&peer.decoder, peer.bytes, scan.position, &envelope, &error));
         FUZZ_REQUIRE(envelope.kind == ENVELOPE_REQUEST);
         size_t taken = scan.position;
         respond(&envelope);

@@ -128,8 +128,8 @@ static void allocate(struct client *client, unsigned pool, unsigned first, uint3
 }
 
 #define HANDLES(of, first, count)                                                                  \
-    .pool = ids[of], .handles = {held[of] + (size_t)(first) * HANDLE_WIRE_SIZE,                    \
-                                 (size_t)(count) * HANDLE_WIRE_SIZE}
+    .pool = ids[of],                                                                               \
+    .handles = {held[of] + (size_t)(first)*HANDLE_WIRE_SIZE, (size_t)(count)*HANDLE_WIRE_SIZE}
 
 /* Some of each: LIVE, SHARED, detached, evictable; in the leased one CACHED and RETURNED too. */
 static void use_brokered(void)
@@ -284,14 +284,9 @@ static void edit_raw(enum edit edit, uint32_t where, uint64_t value)
 /* A number of a member that there is, or of none. */
 static uint32_t some_member(unsigned pool, uint32_t which)
 {
-    const uint32_t some[] = {SLOT_MEMBER_NONE,
-                             members[pool][0],
-                             members[pool][1],
-                             SLOT_MEMBER_POOL,
-                             LAYOUT_THREAD_FIRST,
-                             3,
-                             POOL_MEMBER_MAX,
-                             LAYOUT_THREAD_FIRST + 1};
+    const uint32_t some[] = {SLOT_MEMBER_NONE, members[pool][0],       members[pool][1],
+                             SLOT_MEMBER_POOL, LAYOUT_THREAD_FIRST,    3,
+                             POOL_MEMBER_MAX,  LAYOUT_THREAD_FIRST + 1};
     return some[which % 8];
 }
 

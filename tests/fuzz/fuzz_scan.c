@@ -227,8 +227,8 @@ static void check_error(const msgpack_object *map)
         return;
     msgpack_sbuffer_init(&buffer);
     FUZZ_REQUIRE(envelope_encode_error(&buffer, 1, &error) == 0);
-    FUZZ_REQUIRE(envelope_decode(&again, (const uint8_t *)buffer.data, buffer.size, &envelope,
-                                 &unread));
+    FUZZ_REQUIRE(
+        envelope_decode(&again, (const uint8_t *)buffer.data, buffer.size, &envelope, &unread));
     FUZZ_REQUIRE(envelope.kind == ENVELOPE_RESPONSE);
     FUZZ_REQUIRE(envelope_decode_error(envelope.error, &back));
     FUZZ_REQUIRE(back.code == error.code && strcmp(back.message, error.message) == 0);

@@ -82,9 +82,8 @@ static void begin_clients(void)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         uid_t uid = i == 0 ? 0 : 1000 + i / 3;
-        clients[i] =
-            (struct client){.caller = {.who.peer = {10 + (pid_t)i, uid, uid}, .bell = -1},
-                            .witness = -1};
+        clients[i] = (struct client){.caller = {.who.peer = {10 + (pid_t)i, uid, uid}, .bell = -1},
+                                     .witness = -1};
         changes[i] = (struct change){.number = 0};
     }
     memset(threads, 0, sizeof(threads));
@@ -126,8 +125,7 @@ static int take_job(void *context, struct job *job)
     return 0;
 }
 
-static const struct broker_rim rim = {
-    .answer = take_answer, .let_go = let_go, .offload = take_job};
+static const struct broker_rim rim = {.answer = take_answer, .let_go = let_go, .offload = take_job};
 
 static void finish_job(bool run)
 {
@@ -216,8 +214,8 @@ static void resume(struct client *client, struct fuzz_input *input)
     if (!client->caller.session)
         connect_anew(client);
     if (CALL(client, RESUME, resume, .version = PROTOCOL_VERSION, .session = session,
-             .token = {token, sizeof(token)}, .pools = {pools, named % 5 * sizeof(uint32_t)}) !=
-        ANSWER_REPLY)
+             .token = {token, sizeof(token)},
+             .pools = {pools, named % 5 * sizeof(uint32_t)}) != ANSWER_REPLY)
         return;
     FUZZ_REQUIRE(!spoil && client->caller.session->id == session);
     if (other == client)
@@ -398,8 +396,7 @@ static void repeat(struct client *client)
     uint64_t before = usage();
     if (change->number == 0 || !client->caller.session)
         return;
-    enum answer_kind kind =
-        change_by(client, change->method, change->pool, &named, change->number);
+    enum answer_kind kind = change_by(client, change->method, change->pool, &named, change->number);
     if (change->done)
         FUZZ_REQUIRE(usage() == before);
     if (change->done && kind == ANSWER_REPLY)
@@ -425,9 +422,8 @@ static void settle(struct client *client, struct fuzz_input *input)
 static void keep_live(const struct pool *pool, uint32_t index)
 {
     uint8_t wire[HANDLE_WIRE_SIZE];
-    handle_to_wire(handle_make(pool->id, index, pool->nonce,
-                               slot_generation(member_word(pool, index))),
-                   wire);
+    handle_to_wire(
+        handle_make(pool->id, index, pool->nonce, slot_generation(member_word(pool, index))), wire);
     keep_handles(&(struct bytes){wire, sizeof(wire)});
 }
 
@@ -445,9 +441,9 @@ static void act(struct client *client, struct fuzz_input *input)
     unsigned name = fuzz_choose(input, NAMES), what = fuzz_choose(input, 6);
     struct pool *pool = broker_find_pool(&broker, pool_names[name]);
     uint32_t index = fuzz_choose(input, 256), thread = threads[client - clients][name];
-    const struct membership *membership =
-        pool && client->caller.session ? session_membership(client->caller.session, pool->id)
-                                       : NULL;
+    const struct membership *membership = pool && client->caller.session
+                                              ? session_membership(client->caller.session, pool->id)
+                                              : NULL;
     if (!membership || !membership->write || !pool_is_leased(pool))
         return;
     index %= pool_capacity(pool);
@@ -484,7 +480,7 @@ static void spoil(struct fuzz_input *input)
 
 /* ---- The daemon's end ------------------------------------------------------------------------ */
 
-static void take_over(void)
+static void recover(void)
 {
     struct recovery found;
     struct error error;
@@ -493,6 +489,11 @@ static void take_over(void)
         fprintf(stderr, "%s\n", error.message);
         abort();
     }
+}
+
+static void take_over(void)
+{
+    recover();
     broker_check(&broker);
     audit();
 }
@@ -571,9 +572,8 @@ static void pass_time(struct fuzz_input *input)
 static void take_step(struct fuzz_input *input)
 {
     enum step step = (enum step)fuzz_choose(input, STEPS);
-    struct client *client = &clients[step < STEP_TIME || step == STEP_MEMBER
-                                         ? fuzz_choose(input, CLIENTS)
-                                         : 0];
+    struct client *client =
+        &clients[step < STEP_TIME || step == STEP_MEMBER ? fuzz_choose(input, CLIENTS) : 0];
     switch (step) {
     case STEP_HELLO:
         say_hello(client, input);
@@ -669,7 +669,7 @@ static void begin(void)
     }
     image_put(&empty);
     image_restart_random();
-    take_over();
+    recover();
 }
 
 /* Nobody is left, and so nothing is. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A target's main() where there is no libFuzzer: runs it with each file of the folders, or file. */
 #include <fts.h>
+#include <sys/stat.h>
 
 #include "tests/fuzz/fuzz.h"
 
