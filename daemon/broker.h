@@ -69,6 +69,7 @@ struct broker {
     uint8_t handles[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE]; /* of the reply that is being made */
     uint8_t served[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE];  /* of one to a request that waited */
     bool ending;                                            /* nobody asks for anything any more */
+    bool recovering; /* nobody asks yet, and there is no loop that jobs could be given to */
 };
 
 /*

@@ -125,7 +125,7 @@ bool growing_look_ahead(struct broker *broker, struct pool *pool)
     uint32_t capacity = pool_capacity(pool), ahead = pool->ctl->policy.grow_ahead;
     uint32_t idle = ledger_count(&pool->ledger, SLOT_MEMBER_NONE);
     struct error error;
-    if (idle >= ahead || pool->growing.active || broker->ending)
+    if (idle >= ahead || pool->growing.active || broker->ending || broker->recovering)
         return false;
     uint32_t target = growth_next(&pool->growth, capacity, (uint64_t)capacity + ahead - idle,
                                   pool_capacity_max(pool));

@@ -24,8 +24,7 @@ bool pool_is_leased(const struct pool *pool)
 
 /* ---- Seeing ---------------------------------------------------------------------------------- */
 
-/* Objects of the slot that were freed so far. */
-static uint64_t freed_until(uint64_t word)
+uint64_t pool_freed_until(uint64_t word)
 {
     return slot_generation(word) - SLOT_GENERATION_FIRST + (slot_state(word) == SLOT_RETIRED);
 }
@@ -45,7 +44,7 @@ struct seen pool_see(struct pool *pool, uint32_t index, uint64_t word, int64_t n
 {
     uint64_t before = pool->lease.seen[index];
     bool was = slot_is_allocated(before), is = slot_is_allocated(word);
-    struct seen seen = {.freed = freed_until(word) - freed_until(before)};
+    struct seen seen = {.freed = pool_freed_until(word) - pool_freed_until(before)};
     seen.allocated = seen.freed + is - was;
     pool->lease.seen[index] = word;
     if (was && seen.freed > 0)

@@ -462,33 +462,49 @@ static bool was_taken(const struct pool *pool, enum pool_operation operation, ui
            holds != JOURNAL_HOLDS_NONE && holders_count_of(&pool->holders, index, member) != holds;
 }
 
-/* As far as it can still be done: members of leased pools went on meanwhile. */
-static void finish_one(struct pool *pool, enum pool_operation operation, uint32_t member,
+/* As far as it can still be done: members of leased pools went on meanwhile. Whether it was. */
+static bool finish_one(struct pool *pool, enum pool_operation operation, uint32_t member,
                        const uint8_t *wire, int64_t now)
 {
     fastalloc_handle_t handle = handle_from_wire(wire);
     struct slots_charge charge = {.session = CHARGE_NONE};
     struct error error;
-    if (prepare(pool, operation, member, wire, 1, &charge, now, &error)) {
+    bool done = prepare(pool, operation, member, wire, 1, &charge, now, &error);
+    if (done) {
         pool_charge_holder(pool, member, &charge);
-        operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
+        done =
+            operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
     }
     slots_charge_deinit(&charge);
+    return done;
+}
+
+/*
+ * The step was begun before: then what can't be done any more may have been done by it. But for a
+ * retain, of which was_taken() knows.
+ */
+static bool was_begun(const struct journal *journal, enum pool_operation operation,
+                      uint32_t position)
+{
+    return operation != POOL_RETAIN && position == journal_next(journal) &&
+           journal_holds(journal) != JOURNAL_HOLDS_NONE;
 }
 
 void pool_finish_change(struct pool *pool, int64_t now)
 {
     const struct registry_change *record = pool->journal->record;
     enum pool_operation operation = (enum pool_operation)(record->kind - JOURNAL_OPERATE);
+    bool done = true;
     for (uint32_t i = journal_next(pool->journal); i < record->count; i++) {
         const uint8_t *wire = record->handles + (size_t)i * HANDLE_WIRE_SIZE;
         uint32_t index = handle_from_wire(wire).index, member = record->member;
+        bool begun = was_begun(pool->journal, operation, i);
         if (was_taken(pool, operation, i, index, member))
             continue;
         note_step(pool, i, index, member);
-        finish_one(pool, operation, member, wire, now);
+        done &= finish_one(pool, operation, member, wire, now) || begun;
     }
-    journal_end(pool->journal, true);
+    journal_end(pool->journal, done);
 }
 
 /* ---- Objects that nobody knows of ------------------------------------------------------------ */

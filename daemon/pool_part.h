@@ -39,6 +39,8 @@ struct seen {
     uint64_t freed;
 };
 
+/* Objects of a slot that were freed so far. */
+uint64_t pool_freed_until(uint64_t word);
 /* The slot's word is this one now. The counters are the caller's to see to. */
 struct seen pool_see(struct pool *pool, uint32_t index, uint64_t word, int64_t now);
 /* And they follow. */

@@ -231,15 +231,23 @@ static enum verdict judge(const struct pool *pool, uint32_t index, uint64_t word
 
 /* What was counted on the way. */
 struct count {
-    uint64_t ended; /* objects, of all time */
-    uint32_t live;  /* slots with one */
-    uint32_t fresh; /* from here on none was ever granted */
-    bool pools;     /* some are the pool's own */
+    uint64_t ended;   /* objects, of all time, as the words tell */
+    uint64_t dropped; /* of these there was none */
+    uint32_t live;    /* slots with one */
+    uint32_t fresh;   /* from here on none was ever granted */
+    bool pools;       /* some are the pool's own */
 };
 
 static bool is_granted(const struct pool *pool, uint32_t index)
 {
     return field_load(&pool->store.ledger[index]) != 0;
+}
+
+/* What has no room now had some: a member gave it back, and harms this pool alone. */
+static int forgive(struct pool *pool, int status)
+{
+    pool->lease.damage += status == -ENOSPC;
+    return status == -ENOSPC ? 0 : status;
 }
 
 /*
@@ -252,10 +260,19 @@ static int give_back(struct pool *pool, uint32_t index, uint64_t word)
     word_replace(&pool->words[index], word);
     holders_clear(&pool->holders, index);
     if (is_granted(pool, index) && (pool->ctl->flags & LAYOUT_ZERO_FREE))
-        status = store_zero(&pool->store, index, 0);
+        status = forgive(pool, store_zero(&pool->store, index, 0));
     if (status == 0)
         field_store(&pool->store.ledger[index], 0);
     return status;
+}
+
+/* Of a slot that is out of use, at the generation that it is at. */
+static uint64_t retired_word(uint64_t word)
+{
+    uint64_t generation = slot_generation(word);
+    if (generation < SLOT_GENERATION_FIRST)
+        generation = SLOT_GENERATION_FIRST;
+    return slot_word(generation, SLOT_MEMBER_NONE, SLOT_RETIRED);
 }
 
 /*
@@ -264,23 +281,19 @@ static int give_back(struct pool *pool, uint32_t index, uint64_t word)
  */
 static int take_step(struct pool *pool, uint32_t index, uint64_t word, enum verdict verdict)
 {
-    uint64_t generation = slot_generation(word);
-    if (generation < SLOT_GENERATION_FIRST)
-        generation = SLOT_GENERATION_FIRST;
     switch (verdict) {
     case VERDICT_DROP:
     case VERDICT_END:
         return give_back(pool, index,
-                         slot_state(word) == SLOT_RETIRED
-                             ? slot_word(generation, SLOT_MEMBER_NONE, SLOT_RETIRED)
-                             : slot_idle_after(generation));
+                         slot_state(word) == SLOT_RETIRED ? retired_word(word)
+                                                          : slot_idle_after(slot_generation(word)));
     case VERDICT_COLLECT:
         if (lease_take_back(&pool->words[index], word))
             field_store(&pool->store.ledger[index], 0);
         return 0;
     case VERDICT_RETIRE:
         pool->lease.damage++;
-        return give_back(pool, index, slot_word(generation, SLOT_MEMBER_NONE, SLOT_RETIRED));
+        return give_back(pool, index, retired_word(word));
     default:
         return 0;
     }
@@ -295,7 +308,7 @@ static bool is_settled(const struct pool *pool, uint32_t index, uint64_t word, e
 static void count_slot(struct pool *pool, uint32_t index, uint64_t word, struct count *count)
 {
     bool granted = is_granted(pool, index);
-    count->ended += slot_generation(word) - SLOT_GENERATION_FIRST;
+    count->ended += pool_freed_until(word);
     count->live += slot_is_allocated(word);
     count->pools |=
         layout_ledger_member(field_load(&pool->store.ledger[index])) == SLOT_MEMBER_POOL;
@@ -303,6 +316,12 @@ static void count_slot(struct pool *pool, uint32_t index, uint64_t word, struct 
         count->fresh = index + 1;
     if (pool_is_leased(pool))
         pool->lease.seen[index] = word;
+}
+
+/* Whatever a member makes of it after the last attempt: the slot is out of use. */
+static uint64_t word_after(const struct pool *pool, uint32_t index, uint64_t word, bool last)
+{
+    return last ? retired_word(word) : word_load(&pool->words[index]);
 }
 
 static int settle_slot(struct pool *pool, uint32_t index, struct count *count)
@@ -313,8 +332,8 @@ static int settle_slot(struct pool *pool, uint32_t index, struct count *count)
         int status = take_step(pool, index, word, i < ATTEMPTS ? verdict : VERDICT_RETIRE);
         if (status < 0)
             return status;
-        count->ended -= verdict == VERDICT_DROP && slot_state(word) == SLOT_IDLE;
-        word = word_load(&pool->words[index]);
+        count->dropped += verdict == VERDICT_DROP && slot_state(word) == SLOT_IDLE;
+        word = word_after(pool, index, word, i == ATTEMPTS);
         verdict = i < ATTEMPTS ? judge(pool, index, word) : VERDICT_KEEP;
     }
     count_slot(pool, index, word, count);
@@ -368,7 +387,11 @@ static int take_slot(struct pool *pool, uint32_t index, int64_t now)
     int status = entry & LAYOUT_EVICTABLE ? pool_allow_evictable(pool) : 0;
     if (status == 0 && entry & LAYOUT_EVICTABLE)
         chain_append(&pool->evictable, pool->evictable_links, index);
-    return status == 0 && entry != 0 ? store_untrim(&pool->store, index) : status;
+    if (status == 0 && entry != 0)
+        status = forgive(pool, store_untrim(&pool->store, index));
+    if (entry != 0)
+        store_forget_trimmed(&pool->store, index);
+    return status;
 }
 
 static int load_memory(struct pool *pool, const struct count *count, int64_t now)
@@ -421,6 +444,13 @@ static bool has_writer(const struct pool *pool)
     return writes;
 }
 
+/* Objects that members ended since the dead daemon looked. */
+static uint64_t unseen(const struct pool *pool, const struct count *count)
+{
+    uint64_t seen = counter_load(&pool->ctl->counters.freed) + count->dropped;
+    return pool_is_leased(pool) && count->ended > seen ? count->ended - seen : 0;
+}
+
 int pool_recover(struct pool *pool, int64_t now)
 {
     struct layout_counters *counters = &pool->ctl->counters;
@@ -444,9 +474,12 @@ int pool_recover(struct pool *pool, int64_t now)
         status = load_memory(pool, &count, now);
     if (status < 0)
         return status;
-    uint64_t seen = pool_is_leased(pool) ? counters->freed : count.ended;
-    tally_recover(counters, count.live, count.ended > seen ? count.ended - seen : 0, now);
+    tally_recover(counters, count.live, unseen(pool, &count),
+                  pool_is_leased(pool) ? count.ended : 0, now);
     pool_recover_epoch(pool);
     pool->mapped = has_writer(pool);
+    /* Who overwrites or gives back memory has it open, so that this can't fail for it. */
+    if (!(pool->ctl->flags & LAYOUT_ZERO_FREE) && store_trimmed_size(&pool->store) == 0)
+        store_close_data(&pool->store);
     return 0;
 }

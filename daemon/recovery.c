@@ -309,7 +309,9 @@ bool recovery_run(struct broker *broker, bool retry, struct recovery *recovery, 
         return false;
     }
     attempt_begin(failures);
+    broker->recovering = true;
     bool done = recover(broker, recovery, error);
+    broker->recovering = false;
     attempt_end(done);
     return done;
 }

@@ -67,11 +67,17 @@ void registry_close(struct registry *registry)
 
 /* ---- What a dead instance left --------------------------------------------------------------- */
 
+/* Something was made by it, so that it was finished once. */
+static bool has_numbers(const struct registry_file *file)
+{
+    return file->last_pool != 0 || file->last_session != 0;
+}
+
 int registry_open(struct registry *registry, const char *path)
 {
     int result = map_file(registry, path, 0);
     /* Too short and blank, or version 0: killed while it made the file, when it had nothing yet. */
-    if (result == 0 && registry->file->version == 0)
+    if (result == 0 && registry->file->version == 0 && !has_numbers(registry->file))
         result = -ENODATA;
     else if (result == 0 && (registry->file->magic != REGISTRY_MAGIC ||
                              registry->file->version != REGISTRY_VERSION))

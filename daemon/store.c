@@ -178,8 +178,9 @@ int store_open(struct store *store, const uint8_t key[SEGMENT_KEY_SIZE],
         result = map_object(store, STORE_SLOTS, &store->slots);
     if (result == 0)
         result = set_places(store);
-    if (result == 0)
+    if (result == 0) /* whether it is there: there may be more pools than descriptors */
         result = store_open_data(store);
+    store_close_data(store);
     if (result < 0)
         store_close(store);
     return result;
@@ -195,7 +196,7 @@ int store_restore(struct store *store, bool *cut)
         int result = actual_size(store, object, &size);
         if (result == 0 && size != needed)
             result = segment_resize(name, size, needed);
-        if (result < 0)
+        if (result < 0 && result != -ENOSPC) /* who cut it harms this pool alone */
             return result;
         *cut |= size < needed;
     }
@@ -222,8 +223,7 @@ void store_close(struct store *store)
     }
     if (store->ctl)
         munmap(store->ctl, object_size(geometry, STORE_CTL, geometry->reserve));
-    if (store->data_fd >= 0)
-        close(store->data_fd);
+    store_close_data(store);
     free(store->trimmed);
     *store = (struct store){.data_fd = -1};
 }
@@ -271,6 +271,13 @@ int store_open_data(struct store *store)
         return fd;
     store->data_fd = fd;
     return 0;
+}
+
+void store_close_data(struct store *store)
+{
+    if (store->data_fd >= 0)
+        close(store->data_fd);
+    store->data_fd = -1;
 }
 
 static int write_all(int fd, const uint8_t *content, size_t size, uint64_t at)
@@ -365,9 +372,10 @@ static int make_marks(struct store *store)
     return store->trimmed ? 0 : -ENOMEM;
 }
 
-/* Those that the file system tells of. */
-static void mark_holes(struct store *store, off_t size)
+/* Those that the file system tells of: a member may have inflated the file, so not beyond our end. */
+static void mark_holes(struct store *store)
 {
+    off_t size = (off_t)geometry_data_size(&store->geometry, store->capacity);
     off_t hole = lseek(store->data_fd, 0, SEEK_HOLE);
     while (hole >= 0 && hole < size) {
         off_t end = lseek(store->data_fd, hole, SEEK_DATA);
@@ -382,13 +390,16 @@ static void mark_holes(struct store *store, off_t size)
 int store_find_trimmed(struct store *store)
 {
     struct stat status;
+    int result = store_open_data(store);
+    if (result < 0)
+        return result;
     if (fstat(store->data_fd, &status) < 0)
         return -errno;
     if ((uint64_t)status.st_blocks * 512 >= (uint64_t)status.st_size)
         return 0;
-    int result = make_marks(store);
+    result = make_marks(store);
     if (result == 0)
-        mark_holes(store, status.st_size);
+        mark_holes(store);
     return result;
 }
 
@@ -422,6 +433,12 @@ int store_untrim(struct store *store, uint32_t index)
     if (result == 0)
         store->trimmed_count -= mark(store, pages, false);
     return -result;
+}
+
+void store_forget_trimmed(struct store *store, uint32_t index)
+{
+    if (store_is_trimmed(store, index))
+        store->trimmed_count -= mark(store, pages_of(store, index), false);
 }
 
 bool store_is_trimmed(const struct store *store, uint32_t index)

@@ -89,6 +89,10 @@ int store_write_template(struct store *store, const uint8_t *content, size_t siz
 
 /* Opens data for writing now, not when something is first written, which then can't fail for it. */
 int store_open_data(struct store *store);
+void store_close_data(struct store *store);
+
+/* The slot's memory counts as there, as it was before a member gave it back. */
+void store_forget_trimmed(struct store *store, uint32_t index);
 
 /* Writes to the object of a slot: the bytes at its beginning; zero from `from` to its end. */
 int store_write(struct store *store, uint32_t index, const uint8_t *content, size_t size);

@@ -78,12 +78,14 @@ void tally_swept(struct layout_counters *counters, uint64_t allocated, uint64_t 
     counters_end(&counters->sequence);
 }
 
-void tally_recover(struct layout_counters *counters, uint32_t usage, uint64_t freed, int64_t now)
+void tally_recover(struct layout_counters *counters, uint32_t usage, uint64_t freed, uint64_t seen,
+                   int64_t now)
 {
     if (counters->sequence % 2 == 0)
         counters_begin(&counters->sequence);
     sum_up(counters, now);
     add(&counters->total_deallocations, freed);
+    counter_store(&counters->freed, seen);
     uint64_t grown = usage - counters->reset_usage; /* it may have shrunk: modulo 2^64 */
     uint64_t allocations = counters->total_deallocations + grown;
     if ((int64_t)(allocations - counters->total_allocations) >= 0)

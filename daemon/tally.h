@@ -24,9 +24,11 @@ void tally_swept(struct layout_counters *counters, uint64_t allocated, uint64_t 
 
 /*
  * After a daemon died, perhaps in the middle of a change: the usage is so, and `freed` objects have
- * ended that it didn't see. Totals follow, and never go back.
+ * ended that it didn't see; of a leased pool the words tell of `seen` in all, else 0. Totals follow,
+ * and never go back.
  */
-void tally_recover(struct layout_counters *counters, uint32_t usage, uint64_t freed, int64_t now);
+void tally_recover(struct layout_counters *counters, uint32_t usage, uint64_t freed, uint64_t seen,
+                   int64_t now);
 
 /* A slot was handed on, by somebody who had held it for that long. */
 void tally_handed_on(struct layout_counters *counters, int64_t held);
