@@ -72,7 +72,7 @@ struct channel {
     /* While there is no connection; of CLOCK_MONOTONIC. */
     bool proven;     /* the last one has answered a call */
     int failure;     /* of the last try to connect since it was lost; 0 = there was none */
-    int64_t lost_at; /* since when no daemon has answered a call */
+    int64_t lost_at; /* since when no daemon has answered a call, later by how long one was up */
     int64_t retry_at;
     int64_t retry_wait;
     pthread_cond_t retry;
