@@ -49,6 +49,8 @@ void pool_delete_all(struct fastalloc_pool *pools, bool forked)
 {
     while (pools) {
         struct fastalloc_pool *next = pools->next;
+        if (!forked) /* the next one, when it gives back slots, may have the session resumed */
+            channel_forget_bell(&pools->connection->channel, pools->id);
         pool_delete(pools, forked);
         pools = next;
     }

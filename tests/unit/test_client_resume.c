@@ -13,6 +13,7 @@
 
 #include "shm/handle.h"
 #include "shm/lease.h"
+#include "tests/lib/fd_count.h"
 #include "tests/lib/peer_client.h"
 #include "tests/unit/suite.h"
 
@@ -436,12 +437,13 @@ static void *map(int fd, size_t size)
     return address;
 }
 
-/* With two objects, in a pool that others wait for. */
-static struct layout_ctl *open_tight(struct peer *peer)
+/* A pool that others wait for, with two objects. */
+static struct layout_ctl *open_tight(struct peer *peer, uint32_t id)
 {
     struct peer_pool pool;
     int fds[4];
     peer_pool_receive(&pool, LAYOUT_LEASED, peer);
+    pool.reply.pool = pool.head.pool = id;
     pool.reply.descriptors = 4;
     pool.head.waiters = lease_epoch(1, true);
     for (size_t i = 0; i < 3; i++)
@@ -463,7 +465,7 @@ static void resume_late(struct peer *peer)
     const struct resume_reply reply = {.release = "0", .descriptors = 1};
     uint64_t rung = 0;
     peer_greet(peer);
-    struct layout_ctl *ctl = open_tight(peer);
+    struct layout_ctl *ctl = open_tight(peer, PEER_POOL_ID);
     int bell = eventfd(0, EFD_CLOEXEC), sent = dup(bell);
     peer_cut(peer);
     peer_require(say(ends[1]) && listen_to(ends[1]));
@@ -491,6 +493,43 @@ START_TEST(test_who_only_frees_gets_the_new_bell_however_late_it_comes)
     }
     ck_assert_uint_eq(fastalloc_resumed(client.connection), 1);
     peer_client_end(&client);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+/* It goes, and comes when the first pool is closed, after the second one. */
+static void come_at_the_end(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0", .descriptors = 1};
+    int bell = eventfd(0, EFD_CLOEXEC);
+    peer_greet(peer);
+    struct layout_ctl *ctl = open_tight(peer, PEER_POOL_ID);
+    open_tight(peer, PEER_POOL_ID + 1);
+    peer_require(listen_to(ends[1]));
+    ctl->waiters = lease_epoch(2, true);
+    peer_cut(peer);
+    peer_require(say(ends[1]));
+    peer_accept(peer);
+    peer_receive(peer, METHOD_RESUME, NULL);
+    peer_reply_with(peer, METHOD_RESUME, &reply, &bell, 1);
+    answer_ping(peer);
+}
+
+START_TEST(test_no_bell_is_replaced_that_is_closed)
+{
+    const fastalloc_handle_t handle =
+        handle_make(PEER_POOL_ID, 0, PEER_POOL_NONCE, SLOT_GENERATION_FIRST);
+    struct peer_client client;
+    fastalloc_pool_t *second;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    unsigned before = test_fd_count();
+    peer_client_open(&client, come_at_the_end);
+    ck_assert_int_eq(fastalloc_open(client.connection, "second", NULL, &second, NULL), 0);
+    ck_assert_int_eq(fastalloc_free(client.pool, handle, NULL), 0);
+    ck_assert(say(ends[0]) && listen_to(ends[0]));
+    peer_client_end(&client);
+    ck_assert_uint_eq(test_fd_count(), before);
     close(ends[0]);
     close(ends[1]);
 }
@@ -846,6 +885,7 @@ SUITE_MAIN("client_resume", test_whatever_is_cut_off_is_repeated_and_nobody_noti
            test_the_pools_that_are_open_are_resumed_and_no_others,
            test_a_leased_pool_gets_the_new_bell,
            test_who_only_frees_gets_the_new_bell_however_late_it_comes,
+           test_no_bell_is_replaced_that_is_closed,
            test_a_session_that_the_daemon_does_not_know_is_over, test_what_passes_is_waited_for,
            test_that_the_daemon_ends_is_no_answer,
            test_a_session_without_witness_ends_with_its_connection, test_another_user_gets_no_token,
