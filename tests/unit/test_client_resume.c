@@ -535,6 +535,34 @@ START_TEST(test_no_bell_is_replaced_that_is_closed)
 }
 END_TEST
 
+/* A daemon that errs, and gives two pools one number. */
+static void open_two_as_one(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0", .descriptors = 1};
+    struct resume_request request;
+    int bell = eventfd(0, EFD_CLOEXEC);
+    peer_greet(peer);
+    peer_pool_open(peer);
+    open_tight(peer, PEER_POOL_ID);
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_receive_resume(peer, &request);
+    peer_reply_with(peer, METHOD_RESUME, &reply, &bell, 1);
+    answer_ping(peer);
+}
+
+START_TEST(test_no_bell_is_replaced_that_no_pool_has)
+{
+    struct peer_client client;
+    fastalloc_pool_t *second;
+    peer_client_open(&client, open_two_as_one);
+    ck_assert_int_eq(fastalloc_open(client.connection, "second", NULL, &second, NULL), 0);
+    unsigned before = test_fd_count();
+    ck_assert_int_eq(ping(client.connection, NULL), 0);
+    ck_assert_uint_eq(test_fd_count(), before);
+    peer_client_end(&client);
+}
+END_TEST
+
 /* ---- What can't be resumed ------------------------------------------------------------------- */
 
 static enum error_code refusal;
@@ -885,7 +913,7 @@ SUITE_MAIN("client_resume", test_whatever_is_cut_off_is_repeated_and_nobody_noti
            test_the_pools_that_are_open_are_resumed_and_no_others,
            test_a_leased_pool_gets_the_new_bell,
            test_who_only_frees_gets_the_new_bell_however_late_it_comes,
-           test_no_bell_is_replaced_that_is_closed,
+           test_no_bell_is_replaced_that_is_closed, test_no_bell_is_replaced_that_no_pool_has,
            test_a_session_that_the_daemon_does_not_know_is_over, test_what_passes_is_waited_for,
            test_that_the_daemon_ends_is_no_answer,
            test_a_session_without_witness_ends_with_its_connection, test_another_user_gets_no_token,
