@@ -101,8 +101,9 @@ static bool is_lost(struct channel *channel)
 {
     if (pthread_mutex_trylock(&channel->lock) != 0)
         return false;
-    bool lost = !channel->reading && (channel->state == CHANNEL_DOWN ||
-                                      (channel->state == CHANNEL_UP && is_at_its_end(channel->fd)));
+    enum channel_state state = channel->state;
+    bool lost = !channel->reading && state != CHANNEL_BROKEN &&
+                (state != CHANNEL_UP || is_at_its_end(channel->fd));
     pthread_mutex_unlock(&channel->lock);
     return lost;
 }

@@ -72,7 +72,7 @@ struct channel {
     /* While there is no connection; of CLOCK_MONOTONIC. */
     bool proven;     /* the last one has answered a call */
     int failure;     /* of the last try to connect since it was lost; 0 = there was none */
-    int64_t lost_at; /* since when no daemon has answered a call */
+    int64_t lost_at; /* since when no daemon has answered a call, later by how long one was up */
     int64_t retry_at;
     int64_t retry_wait;
     pthread_cond_t retry;
@@ -125,7 +125,8 @@ int channel_call(struct channel *channel, struct call *call);
 /*
  * Has a lost connection made anew that nobody else notices, since this process asks the daemon for
  * nothing: what it rings for on the bell of a daemon that is gone nobody hears. Waits for a moment at
- * most, and not at all while others use the channel.
+ * most, and not at all while others use the channel. Where the daemon needs more time than that to
+ * resume the session, the next one goes on with it.
  */
 void channel_revive(struct channel *channel);
 

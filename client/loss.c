@@ -104,6 +104,8 @@ void loss_of_connection(struct channel *channel, struct call *call, int system_e
         loss_break(channel, call, FASTALLOC_ERR_DISCONNECTED, "%s", reason);
         return;
     }
+    if (channel->state == CHANNEL_UP) /* a daemon was there, though it answered no call */
+        channel->lost_at += deadline_in(0) - channel->connected_at;
     end_connection(channel, CHANNEL_DOWN);
     lose_calls(channel);
     settle_restart(&channel->settle);

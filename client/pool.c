@@ -49,6 +49,8 @@ void pool_delete_all(struct fastalloc_pool *pools, bool forked)
 {
     while (pools) {
         struct fastalloc_pool *next = pools->next;
+        if (!forked) /* the next one, when it gives back slots, may have the session resumed */
+            channel_forget_bell(&pools->connection->channel, pools->id);
         pool_delete(pools, forked);
         pools = next;
     }
@@ -219,6 +221,8 @@ static int open_locked(struct fastalloc_connection *connection,
     struct fastalloc_pool *pool = find_pool(connection, reply.pool, request->write);
     if (code == 0 && !pool)
         code = add_pool(connection, request, &reply, &arrival, &pool, error);
+    else if (code == 0 && pool->write && pool->bell < 0) /* one that came now isn't kept */
+        channel_forget_bell(&connection->channel, pool->id);
     if (code < 0) {
         if (reply.pool != 0 && forget(connection, reply.pool))
             tell_closed(connection, reply.pool);

@@ -53,6 +53,8 @@ static void answer_ping(struct peer *peer)
 static atomic_int sockets_to_fail;
 static atomic_int connects;
 static atomic_bool lose_descriptors; /* of the next message that comes with some */
+static atomic_int ends_until_late;   /* connections that end before the one that lasted for long */
+static _Atomic int64_t behind;       /* that the clock is until then */
 
 INSTEAD int socket(int domain, int type, int protocol)
 {
@@ -69,10 +71,20 @@ INSTEAD int connect(int fd, const struct sockaddr *addr, socklen_t len)
     return (int)syscall(SYS_connect, fd, addr, len);
 }
 
+INSTEAD int clock_gettime(clockid_t clock, struct timespec *time)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, time);
+    time->tv_sec -= atomic_load(&behind) / SECOND;
+    return result;
+}
+
 /* As the kernel does in a process that has no room for one more. */
 INSTEAD ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
     ssize_t size = syscall(SYS_recvmsg, fd, message, flags);
+    if (size == 0 && atomic_load(&ends_until_late) > 0 &&
+        atomic_fetch_sub(&ends_until_late, 1) == 1)
+        atomic_store(&behind, 0);
     struct cmsghdr *control = size > 0 ? CMSG_FIRSTHDR(message) : NULL;
     if (control && atomic_exchange(&lose_descriptors, false)) {
         int lost;
@@ -379,6 +391,37 @@ START_TEST(test_who_is_late_leaves_it_to_others_to_find_a_daemon)
 }
 END_TEST
 
+/* A daemon that goes twice, long one after the other, and was there meanwhile. */
+static void serve_after_two_ends(struct peer *peer)
+{
+    static const uint8_t bytes[HANDLE_WIRE_SIZE];
+    const struct allocate_reply allocated = {.handles = {bytes, sizeof(bytes)}};
+    peer_greet(peer);
+    peer_pool_open(peer);
+    for (uint64_t number = 1; number <= 2; number++) {
+        peer_receive(peer, METHOD_ALLOCATE, NULL);
+        peer_resume(peer);
+        peer_settle(peer, &number, 1);
+    }
+    peer_receive(peer, METHOD_ALLOCATE, NULL);
+    peer_reply(peer, METHOD_ALLOCATE, &allocated);
+}
+
+START_TEST(test_while_a_daemon_is_there_none_is_missed)
+{
+    fastalloc_handle_t handle;
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    begin(serve_after_two_ends);
+    ends_until_late = 2;
+    behind = 60 * SECOND;
+    int result = fastalloc_allocate(pool, FASTALLOC_FOREVER, &handle, &error);
+    ck_assert_msg(result == 0, "%s", error.message);
+    ck_assert_int_eq(behind, 0);
+    ck_assert_uint_eq(fastalloc_resumed(connection), 2);
+    end();
+}
+END_TEST
+
 /* ---- A forked child -------------------------------------------------------------------------- */
 
 static int be_a_child(void)
@@ -452,5 +495,6 @@ SUITE_MAIN("client_bounds", test_calls_end_in_time_when_the_daemon_hangs_and_it_
            test_a_pool_that_is_opened_too_late_is_left,
            test_calls_end_in_time_when_there_is_no_daemon_and_one_may_come,
            test_who_is_late_leaves_it_to_others_to_find_a_daemon,
+           test_while_a_daemon_is_there_none_is_missed,
            test_a_child_leaves_it_to_its_parent_to_find_a_daemon,
            test_a_process_without_room_for_descriptors_tries_again)

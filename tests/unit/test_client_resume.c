@@ -7,9 +7,13 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shm/handle.h"
+#include "shm/lease.h"
+#include "tests/lib/fd_count.h"
 #include "tests/lib/peer_client.h"
 #include "tests/unit/suite.h"
 
@@ -412,6 +416,153 @@ START_TEST(test_a_leased_pool_gets_the_new_bell)
 }
 END_TEST
 
+/* Both ends of what the script and the test tell each other. */
+static int ends[2];
+
+static bool say(int end)
+{
+    return write(end, "", 1) == 1;
+}
+
+static bool listen_to(int end)
+{
+    char byte;
+    return read(end, &byte, 1) == 1;
+}
+
+static void *map(int fd, size_t size)
+{
+    void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    peer_require(address != MAP_FAILED);
+    return address;
+}
+
+/* A pool that others wait for, with two objects. */
+static struct layout_ctl *open_tight(struct peer *peer, uint32_t id)
+{
+    struct peer_pool pool;
+    int fds[4];
+    peer_pool_receive(&pool, LAYOUT_LEASED, peer);
+    pool.reply.pool = pool.head.pool = id;
+    pool.reply.descriptors = 4;
+    pool.head.waiters = lease_epoch(1, true);
+    for (size_t i = 0; i < 3; i++)
+        fds[i] = peer_memory(pool.sizes[i]);
+    fds[3] = eventfd(0, EFD_CLOEXEC);
+    peer_require(pwrite(fds[0], &pool.head, sizeof(pool.head), 0) > 0);
+    struct layout_ctl *ctl = map(fds[0], pool.sizes[0]);
+    char *slots = map(fds[1], pool.sizes[1]);
+    for (size_t i = 0; i < 2; i++)
+        ((uint64_t *)(void *)(slots + pool.geometry.words_offset))[i] =
+            slot_word(SLOT_GENERATION_FIRST, pool.reply.member, SLOT_LIVE);
+    peer_reply_with(peer, METHOD_POOL_OPEN, &pool.reply, fds, 4);
+    return ctl;
+}
+
+/* It is gone when the first object is freed, and there, but late, when the second one is. */
+static void resume_late(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0", .descriptors = 1};
+    uint64_t rung = 0;
+    peer_greet(peer);
+    struct layout_ctl *ctl = open_tight(peer, PEER_POOL_ID);
+    int bell = eventfd(0, EFD_CLOEXEC), sent = dup(bell);
+    peer_cut(peer);
+    peer_require(say(ends[1]) && listen_to(ends[1]));
+    peer_accept(peer);
+    peer_receive(peer, METHOD_RESUME, NULL);
+    ctl->waiters = lease_epoch(2, true);
+    peer_reply_with(peer, METHOD_RESUME, &reply, &sent, 1);
+    peer_require(say(ends[1]));
+    answer_ping(peer);
+    peer_require(read(bell, &rung, sizeof(rung)) == sizeof(rung) && rung == 1);
+    close(bell);
+}
+
+START_TEST(test_who_only_frees_gets_the_new_bell_however_late_it_comes)
+{
+    struct peer_client client;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    peer_client_open(&client, resume_late);
+    for (uint32_t i = 0; i < 2; i++) {
+        const fastalloc_handle_t handle =
+            handle_make(PEER_POOL_ID, i, PEER_POOL_NONCE, SLOT_GENERATION_FIRST);
+        ck_assert(listen_to(ends[0]));
+        ck_assert_int_eq(fastalloc_free(client.pool, handle, NULL), 0);
+        ck_assert(i > 0 || say(ends[0]));
+    }
+    ck_assert_uint_eq(fastalloc_resumed(client.connection), 1);
+    peer_client_end(&client);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+/* It goes, and comes when the first pool is closed, after the second one. */
+static void come_at_the_end(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0", .descriptors = 1};
+    int bell = eventfd(0, EFD_CLOEXEC);
+    peer_greet(peer);
+    struct layout_ctl *ctl = open_tight(peer, PEER_POOL_ID);
+    open_tight(peer, PEER_POOL_ID + 1);
+    peer_require(listen_to(ends[1]));
+    ctl->waiters = lease_epoch(2, true);
+    peer_cut(peer);
+    peer_require(say(ends[1]));
+    peer_accept(peer);
+    peer_receive(peer, METHOD_RESUME, NULL);
+    peer_reply_with(peer, METHOD_RESUME, &reply, &bell, 1);
+    answer_ping(peer);
+}
+
+START_TEST(test_no_bell_is_replaced_that_is_closed)
+{
+    const fastalloc_handle_t handle =
+        handle_make(PEER_POOL_ID, 0, PEER_POOL_NONCE, SLOT_GENERATION_FIRST);
+    struct peer_client client;
+    fastalloc_pool_t *second;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    unsigned before = test_fd_count();
+    peer_client_open(&client, come_at_the_end);
+    ck_assert_int_eq(fastalloc_open(client.connection, "second", NULL, &second, NULL), 0);
+    ck_assert_int_eq(fastalloc_free(client.pool, handle, NULL), 0);
+    ck_assert(say(ends[0]) && listen_to(ends[0]));
+    peer_client_end(&client);
+    ck_assert_uint_eq(test_fd_count(), before);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+/* A daemon that errs, and gives two pools one number. */
+static void open_two_as_one(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0", .descriptors = 1};
+    struct resume_request request;
+    int bell = eventfd(0, EFD_CLOEXEC);
+    peer_greet(peer);
+    peer_pool_open(peer);
+    open_tight(peer, PEER_POOL_ID);
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_receive_resume(peer, &request);
+    peer_reply_with(peer, METHOD_RESUME, &reply, &bell, 1);
+    answer_ping(peer);
+}
+
+START_TEST(test_no_bell_is_replaced_that_no_pool_has)
+{
+    struct peer_client client;
+    fastalloc_pool_t *second;
+    peer_client_open(&client, open_two_as_one);
+    ck_assert_int_eq(fastalloc_open(client.connection, "second", NULL, &second, NULL), 0);
+    unsigned before = test_fd_count();
+    ck_assert_int_eq(ping(client.connection, NULL), 0);
+    ck_assert_uint_eq(test_fd_count(), before);
+    peer_client_end(&client);
+}
+END_TEST
+
 /* ---- What can't be resumed ------------------------------------------------------------------- */
 
 static enum error_code refusal;
@@ -761,6 +912,8 @@ END_TEST
 SUITE_MAIN("client_resume", test_whatever_is_cut_off_is_repeated_and_nobody_notices,
            test_the_pools_that_are_open_are_resumed_and_no_others,
            test_a_leased_pool_gets_the_new_bell,
+           test_who_only_frees_gets_the_new_bell_however_late_it_comes,
+           test_no_bell_is_replaced_that_is_closed, test_no_bell_is_replaced_that_no_pool_has,
            test_a_session_that_the_daemon_does_not_know_is_over, test_what_passes_is_waited_for,
            test_that_the_daemon_ends_is_no_answer,
            test_a_session_without_witness_ends_with_its_connection, test_another_user_gets_no_token,
