@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Runs what README.md and docs/hacking.md tell the reader to do, and compares what they say comes out.
+"""Runs what README.md and other documents tell the reader to do, and compares what they say comes out.
 
   ```console   lines with "$ " are run in one bash a document, in turn; the lines below are the output.
                A command for which none is shown must print nothing and succeed.
@@ -24,7 +24,7 @@ import time
 
 SOURCE = pathlib.Path(os.environ.get("SOURCE_DIR") or pathlib.Path(__file__).parents[2]).resolve()
 BUILD = pathlib.Path(os.environ["BUILD_DIR"]).resolve()
-DOCUMENTS = ["README.md", "docs/hacking.md"]
+DOCUMENTS = ["README.md", "docs/hacking.md", "docs/testing.md"]
 SECONDS = 60  # that a command may take
 SECONDS_BEHIND = 5  # that output from the background may come after it
 
@@ -40,8 +40,20 @@ NOT_RUN = [
     "./dev asan",
     "./dev tsan",
     "./dev lint",
+    "./dev coverage",
+    "./dev fuzz",
+    "./dev fuzz recovery -- -max_total_time=3600",
+    "build/fuzz/tests/fuzz/fuzz_scan build/fuzz/artifacts/scan-crash-...",
+    "./dev bar",
+    "./dev soak 20",
+    "./dev test -R integration/test_daemon_storm",
+    "./dev test -R unit/test_recovery_steps",
+    "./dev asan -R integration/test_hostile",
+    "./dev tsan -R unit/test_lease_threads",
+    "FASTALLOC_EFFORT=5 ./dev test -R integration/test_daemon_storm",
     ".ci/run",
     "CK_FORK=no gdb -ex 'break test_handle_text_form_round_trips_fn' -ex run build/tests/unit/test_handle",
+    "CK_FORK=no gdb -ex run build/tests/unit/test_recovery",
 ]
 
 # What differs from run to run, by name.
@@ -150,10 +162,10 @@ class Session:
         shutil.rmtree(self.directory)
 
     def purge(self):
-        """A daemon that was stopped in the middle keeps what is in use; the next one removes it."""
+        """A daemon that was stopped in the middle keeps what is in use."""
         for folder in self.directory.glob("*.d"):
             subprocess.run([BUILD / "bin/fastallocd", "--socket", folder.with_suffix(".sock"),
-                            "--exit-idle", "0", "--log-level", "error"], check=True, timeout=SECONDS)
+                            "--purge", "--log-level", "error"], check=True, timeout=SECONDS)
 
     def take(self, seconds):
         """Reads what there is of the output, and, if it is there, the exit status."""
