@@ -422,7 +422,7 @@ static void drop_threads(struct pool *pool)
 static void drop_nobodys(struct pool *pool)
 {
     for (uint32_t member = 1; member <= POOL_MEMBER_MAX; member++)
-        if (pool_session(pool, member) == 0 && pool_may_write(pool, member))
+        if (field_load(&pool->store.members[member]) == LAYOUT_MEMBER_WRITES)
             field_store(&pool->store.members[member], 0);
 }
 
