@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Good clients beside bad ones: what they ask for they get, soon and without an error, whatever the
- * others do to the daemon; and beside a thousand of their like. How each kind of badness ends by itself is in test_hostile.py.
+ * others do to the daemon; without room for one more; and beside a thousand of their like. How each kind
+ * of badness ends by itself is in test_hostile.py.
  *
  * FASTALLOC_EFFORT: how much of it.
  */
@@ -208,7 +209,8 @@ static int64_t daemon_memory(void)
     FILE *status = fopen(path, "re");
     ck_assert_ptr_nonnull(status);
     while (fgets(line, sizeof(line), status))
-        sscanf(line, "RssAnon: %" SCNd64, &kilobytes);
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            kilobytes = strtoll(line + 8, NULL, 10);
     fclose(status);
     ck_assert_int_gt(kilobytes, 0);
     return 1024 * kilobytes;
