@@ -24,7 +24,8 @@
 
 #define CHOICES 4
 #define LASTING 2
-#define PATIENCE 20 /* seconds that one attempt may take */
+#define LIMIT (FASTALLOC_SECOND / 10) /* ns; that calls wait for a daemon that they can't reach */
+#define PATIENCE 20                   /* seconds that one attempt may take */
 #define DESCRIPTORS 256
 #define NEW "new"
 
@@ -57,6 +58,7 @@ static int open_new(struct client *client, enum fastalloc_kind kind, fastalloc_p
 static int join(struct client *client)
 {
     fastalloc_connect_options_t options = FASTALLOC_CONNECT_OPTIONS_INIT;
+    options.reply_limit = options.reconnect_limit = LIMIT;
     options.socket = client->socket;
     return fastalloc_connect(&options, &client->connection, &client->error);
 }
