@@ -23,7 +23,7 @@
 
 #define PROTOCOL_NAME_MAX (LAYOUT_NAME_SIZE - 1) /* bytes of a pool's, type's or client's name */
 #define PROTOCOL_TOKEN_SIZE 16
-#define PROTOCOL_BATCH_MAX 2048u /* handles in one allocate or free */
+#define PROTOCOL_BATCH_MAX 2048u  /* handles in one allocate or free */
 #define PROTOCOL_SETTLE_MAX 2048u /* requests in one settle */
 #define PROTOCOL_REQUESTS_MAX (8 * (uint64_t)PROTOCOL_SETTLE_MAX) /* bytes of their numbers */
 #define PROTOCOL_OPEN_MAX (4 * (uint64_t)1024) /* bytes of the numbers of pools that are open */
