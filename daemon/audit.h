@@ -97,8 +97,8 @@ void audit_broker(struct audit *audit, const struct broker *broker);
 
 /* ---- Of both --------------------------------------------------------------------------------- */
 
-/* Opens the object of that name, for its size; with `map` for its content too, until it is forgotten. */
-struct audit_object audit_take_object(const char *name, bool map);
+/* Opens the object of that name, for its size; or with its content, until it is forgotten. */
+struct audit_object audit_take_object(const char *name, bool with_content);
 void audit_forget_object(const struct audit_object *object);
 
 /* All names in /dev/shm. */

@@ -41,7 +41,11 @@ static bool open_standard_descriptors(void)
 /* libuv ends the process where it gets no memory for its own and has nobody to tell; so it is said here. */
 static void on_abort(int number)
 {
-    log_error("ended by abort(): %s; the next daemon goes on with what there is", strerror(errno));
+    static const char line[] =
+        "fastallocd: error: ended by abort(), as where there is no memory left; "
+        "the next daemon goes on with what there is\n";
+    ssize_t written = write(STDERR_FILENO, line, sizeof(line) - 1);
+    (void)written;
     signal(number, SIG_DFL);
 }
 
@@ -100,7 +104,7 @@ static void quote(const char *text, char *word, size_t room)
 }
 
 /* Which options name this instance: for lines that say how to come back to it. */
-#define NAMING_SIZE (5 * INSTANCE_PATH_SIZE)
+#define NAMING_SIZE ((size_t)5 * INSTANCE_PATH_SIZE)
 
 static void name_instance(const struct options *options, const struct instance *instance,
                           char naming[NAMING_SIZE])

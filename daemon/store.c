@@ -190,7 +190,7 @@ int store_restore(struct store *store, bool *cut)
 {
     *cut = false;
     for (enum store_object object = 0; object < STORE_FOR_CLIENTS; object++) {
-        uint64_t size, needed = object_size(&store->geometry, object, store->capacity);
+        uint64_t size = 0, needed = object_size(&store->geometry, object, store->capacity);
         char name[SEGMENT_NAME_SIZE];
         object_name(store->key, object, name);
         int result = actual_size(store, object, &size);

@@ -148,7 +148,7 @@ static int make_ctl(const struct pool_open_request *request, enum layout_kind ki
     unsigned field = fuzz_choose(input, 256);
     uint64_t value = field > 128 ? fuzz_take(input, 4) : 0;
     if (field > 128)
-        memcpy((char *)&head + (field - 129) % 66 * 4, &value, 4);
+        memcpy((char *)&head + (size_t)4 * ((field - 129) % 66), &value, 4);
     int fd = memory(geometry_ctl_size(geometry, CAPACITY));
     FUZZ_REQUIRE(pwrite(fd, &head, sizeof(head), 0) == sizeof(head));
     return fd;

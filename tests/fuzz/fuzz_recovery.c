@@ -91,7 +91,7 @@ static void make_pools(void)
     struct pool_create_request request = {.name = "brokered",
                                           .object_size = 40,
                                           .capacity = CAPACITY,
-                                          .capacity_max = 2 * CAPACITY,
+                                          .capacity_max = UINT64_C(2) * CAPACITY,
                                           .growth = "linear:4",
                                           .mode = 0666,
                                           .zero = 2,
@@ -303,10 +303,10 @@ static void edit_slot(enum edit edit, uint32_t where, uint64_t value)
     uint64_t generation = some_generation(where >> 16);
     if (edit == EDIT_WORD) {
         value = slot_word(generation, member, (enum slot_state)(value % 8));
-        poke(first + STORE_SLOTS, geometries[pool].words_offset + index * 8, &value, 8);
+        poke(first + STORE_SLOTS, geometries[pool].words_offset + (size_t)index * 8, &value, 8);
     } else if (edit == EDIT_LEDGER) {
         value = layout_ledger_entry(value & 7, member) | (value & 8 ? LAYOUT_EVICTABLE : 0);
-        poke(first + STORE_CTL, geometries[pool].ledger_offset + index * 8, &value, 8);
+        poke(first + STORE_CTL, geometries[pool].ledger_offset + (size_t)index * 8, &value, 8);
     } else if (edit == EDIT_HOLDER) {
         uint64_t entry = layout_holder_entry(generation, (uint32_t)value % (CAPACITY + 1), member);
         poke(first + STORE_HOLDERS, index * UINT64_C(8), &entry, 8);

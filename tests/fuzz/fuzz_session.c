@@ -52,12 +52,12 @@ enum step {
 
 /* The last change that a client asked for. */
 struct change {
+    size_t size; /* of the handles */
     enum method method;
     uint32_t pool;
     uint32_t number; /* 0 = none */
-    uint8_t handles[BATCH_MAX * HANDLE_WIRE_SIZE];
-    size_t size;
     bool done;
+    uint8_t handles[BATCH_MAX * HANDLE_WIRE_SIZE];
 };
 
 /* A client has one after the other; the broker may know of one that is gone. */
@@ -132,7 +132,7 @@ static void finish_job(bool run)
     if (job_count == 0)
         return;
     struct job *job = jobs[0];
-    memmove(jobs, jobs + 1, --job_count * sizeof(jobs[0]));
+    memmove(jobs, jobs + 1, --job_count * sizeof(struct job *));
     if (run)
         job->run(job);
     job->done(&broker, job);
@@ -360,9 +360,9 @@ static struct bytes choose_handles(struct fuzz_input *input)
     static uint8_t chosen[BATCH_MAX * HANDLE_WIRE_SIZE];
     unsigned count = fuzz_choose(input, BATCH_MAX) + 1;
     for (unsigned i = 0; i < count; i++)
-        memcpy(chosen + i * HANDLE_WIRE_SIZE, handles[fuzz_choose(input, HANDLES_MAX)],
+        memcpy(chosen + (size_t)i * HANDLE_WIRE_SIZE, handles[fuzz_choose(input, HANDLES_MAX)],
                HANDLE_WIRE_SIZE);
-    return (struct bytes){chosen, count * HANDLE_WIRE_SIZE};
+    return (struct bytes){chosen, (size_t)count * HANDLE_WIRE_SIZE};
 }
 
 /* The five methods have the same request. */

@@ -16,11 +16,11 @@
 
 struct client {
     struct caller caller; /* connected while it has a session */
-    int witness;          /* open, as it would be mapped; -1 */
     uint64_t session;     /* 0 = it never had one */
     uint8_t token[PROTOCOL_TOKEN_SIZE];
-    uint32_t change;  /* the last one */
     uint64_t request; /* the last allocate */
+    uint32_t change;  /* the last one */
+    int witness;      /* open, as it would be mapped; -1 */
 };
 
 extern struct broker broker;

@@ -215,7 +215,7 @@ START_TEST(test_check_names_each_kind_of_fault)
     names(of, 0, layout_holder_entry(1, 99, 1), 8, "a hold is on slot 99, which there isn't");
     path_of(LEASED, "slots", of);
     geometry_init(&geometry, LAYOUT_LEASED, 64, 16, CAPACITY * 4);
-    names(of, geometry.words_offset + 8 * (CAPACITY - 1), 7 << 16 | 1 << 3 | 2, 8,
+    names(of, geometry.words_offset + 8 * (size_t)(CAPACITY - 1), 7 << 16 | 1 << 3 | 2, 8,
           "pool 2 'cells': slot 15 is free, and its word says LIVE, member 1, generation 7");
 
     snprintf(registry, sizeof(registry), "%s.d/registry", server.socket);
@@ -295,7 +295,7 @@ END_TEST
 /* Its daemon may be killed: then nothing more can be done. */
 static void must(int result)
 {
-    while (result < 0)
+    for (bool done = result >= 0; !done;) // NOLINT(bugprone-infinite-loop): until it is killed
         pause();
 }
 
@@ -360,7 +360,7 @@ START_TEST(test_check_finds_a_word_that_a_member_spoilt)
     geometry_init(&geometry, LAYOUT_LEASED, 64, 16, CAPACITY * 4);
     is_sound();
     path_of(LEASED, "slots", of);
-    swap(of, geometry.words_offset + 8 * (CAPACITY - 1), &word, 8);
+    swap(of, geometry.words_offset + 8 * (size_t)(CAPACITY - 1), &word, 8);
 
     fastalloc_check_info_t checked = check();
     ck_assert_uint_eq(checked.violations, 1);
@@ -375,7 +375,7 @@ START_TEST(test_check_finds_a_word_that_a_member_spoilt)
     ck_assert_int_eq(ctl("--json"), 1);
     says("\"violations\": 1");
     says("\"violation\": true");
-    swap(of, geometry.words_offset + 8 * (CAPACITY - 1), &word, 8);
+    swap(of, geometry.words_offset + 8 * (size_t)(CAPACITY - 1), &word, 8);
     is_sound();
 }
 END_TEST

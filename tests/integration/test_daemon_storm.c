@@ -118,18 +118,25 @@ static void take_hold(struct worker *worker, unsigned pool, fastalloc_handle_t h
     worker->held[pool][worker->count[pool]++] = handle;
 }
 
-static void write_content(struct worker *worker, unsigned pool, fastalloc_handle_t handle)
+static struct content *must_get(struct worker *worker, unsigned pool, fastalloc_handle_t handle)
 {
     struct content *content = fastalloc_get(worker->pools[pool], handle);
     child_require(content != NULL);
+    if (!content)
+        abort(); /* which the line above has seen to */
+    return content;
+}
+
+static void write_content(struct worker *worker, unsigned pool, fastalloc_handle_t handle)
+{
+    struct content *content = must_get(worker, pool, handle);
     *content = (struct content){handle.tag, worker->number, ++worker->objects, 0};
     content->check = content->tag ^ content->worker ^ content->number;
 }
 
 static void check_content(struct worker *worker, unsigned pool, fastalloc_handle_t handle)
 {
-    const struct content *content = fastalloc_get(worker->pools[pool], handle);
-    child_require(content != NULL);
+    const struct content *content = must_get(worker, pool, handle);
     child_require(content->tag == handle.tag);
     child_require(content->check == (content->tag ^ content->worker ^ content->number));
 }

@@ -398,7 +398,8 @@ static void set_environment(void)
     if (sanitizers && sanitizers[0])
         return;
     setenv("FASTALLOC_INJECT_MEMORY", file, 1);
-    setenv("LD_PRELOAD", getenv("INJECT_MEMORY"), 1);
+    const char *memory = getenv("INJECT_MEMORY");
+    setenv("LD_PRELOAD", memory ? memory : "", 1);
 }
 
 static struct injection read_injection(int fd)

@@ -205,7 +205,7 @@ static void map_pool(struct survivor *survivor, const struct pool_open_request *
     ck_assert_int_eq(geometry_init(geometry, (enum layout_kind)head->kind, head->object_size,
                                    head->alignment, head->reserve),
                      GEOMETRY_OK);
-    munmap((void *)(uintptr_t)head, sizeof(*head));
+    munmap((void *)(uintptr_t)head, sizeof(*head)); // NOLINT(performance-no-int-to-ptr): const
     opened->ctl = map(fds[0], geometry_ctl_size(geometry, geometry->reserve), false);
     opened->slots =
         map(fds[1], geometry_slots_size(geometry, geometry->reserve), reply->descriptors == 4);

@@ -71,10 +71,10 @@ INSTEAD int connect(int fd, const struct sockaddr *addr, socklen_t len)
     return (int)syscall(SYS_connect, fd, addr, len);
 }
 
-INSTEAD int clock_gettime(clockid_t clock, struct timespec *time)
+INSTEAD int clock_gettime(clockid_t clock_id, struct timespec *tp)
 {
-    int result = (int)syscall(SYS_clock_gettime, clock, time);
-    time->tv_sec -= atomic_load(&behind) / SECOND;
+    int result = (int)syscall(SYS_clock_gettime, clock_id, tp);
+    tp->tv_sec -= atomic_load(&behind) / SECOND;
     return result;
 }
 

@@ -602,8 +602,8 @@ START_TEST(test_demand_settles_nothing_that_changed_hands)
     uint64_t request = requests;
     ck_assert(operate(pool, POOL_DETACH, 0, 1));
     ck_assert(operate(pool, POOL_RETAIN, 1, 1));
-    ck_assert(pool_operate(pool, POOL_ADOPT, member_of(bob, pool), held + 2 * HANDLE_WIRE_SIZE, 1,
-                           broker.now, &error));
+    ck_assert(pool_operate(pool, POOL_ADOPT, member_of(bob, pool),
+                           held + (size_t)2 * HANDLE_WIRE_SIZE, 1, broker.now, &error));
     ck_assert_uint_eq(settle(alice, 0, request).freed, CAPACITY - 3);
     ck_assert_uint_eq(pool_usage(pool), 3);
 }

@@ -164,7 +164,7 @@ START_TEST(test_recovery_goes_on_with_a_destruction)
     ck_assert_uint_eq(found.removed, 1);
     ck_assert_ptr_null(broker_find_pool(&broker, "other"));
     uint64_t word;
-    ck_assert_int_eq(pread(slots, &word, 8, (off_t)(words + 8 * handle.index)), 8);
+    ck_assert_int_eq(pread(slots, &word, 8, (off_t)(words + (size_t)8 * handle.index)), 8);
     ck_assert_int_eq(slot_state(word), SLOT_RETIRED);
     close(slots);
 }
@@ -432,7 +432,7 @@ START_TEST(test_recovery_of_objects_that_members_cut_or_inflated)
     join(alice, other);
     take(alice, other, 2);
     pool = other; /* for resize() */
-    resize(STORE_DATA, 100 * 4096);
+    resize(STORE_DATA, (off_t)100 * 4096);
     crash();
     other = broker_find_pool(&broker, "other");
     ck_assert(store_is_whole(&other->store));
@@ -486,7 +486,6 @@ END_TEST
 
 START_TEST(test_recovery_of_a_change_that_says_nothing)
 {
-    struct registry_change *record = broker.journal.record;
     take(alice, pool, 1);
     uint32_t me = member_of(alice, pool);
     const struct registry_change changes[] = {
@@ -508,7 +507,7 @@ START_TEST(test_recovery_of_a_change_that_says_nothing)
         {.kind = JOURNAL_CREATE, .pool = 77, .session = alice->id, .number = 5},
     };
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
-        record = broker.journal.record;
+        struct registry_change *record = broker.journal.record;
         memcpy(record, &changes[i], offsetof(struct registry_change, handles));
         memset(record->handles, 0, sizeof(record->handles));
         crash();
