@@ -10,6 +10,7 @@ int call_connect(const struct call *call, fastalloc_connection_t **connection)
 
     options.socket = call->socket;
     options.name = "fastallocctl";
+    options.reconnect_limit = options.connect_limit; /* a person waits, as at the beginning */
     if (fastalloc_connect(&options, connection, &error) < 0)
         return report_error(call, &error);
     return 0;
