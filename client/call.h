@@ -34,6 +34,7 @@ struct call {
     call_take_t take;    /* or NULL */
     void *context;       /* for `take` */
     int64_t timeout;     /* how long the request lets the daemon wait; negative: for ever */
+    int64_t begun;       /* since when it waits; 0 = from now on */
     bool bounded; /* ends with its time, if that isn't for ever, whoever answers or doesn't */
 
     /* What is written into the request when it is sent, in one that has it. */
@@ -51,10 +52,10 @@ struct call {
     bool done;
     bool waits;   /* for its turn to send, or for another thread that reads */
     bool started; /* by channel_start() */
+    bool late;    /* so, and nobody waits for it now */
     bool own;     /* the channel's own */
     bool delayed; /* it wasn't sent, or is sent again, later than it began */
     bool expired; /* its time was over, and the daemon had said nothing */
-    int64_t begun;
     pthread_cond_t wake;
     TAILQ_ENTRY(call) in_pending;
     TAILQ_ENTRY(call) in_changes;

@@ -35,7 +35,7 @@ static void send_in_turn(struct channel *channel, struct call *call)
 
 static void wait_until_done(struct channel *channel, struct call *call)
 {
-    while (!call->done)
+    while (!call->done && !call->late)
         if (pending_is_next(channel, call))
             send_in_turn(channel, call);
         else if (channel->reading || (channel->state == CHANNEL_UP && !call->sent))
@@ -49,7 +49,9 @@ static void wait_until_done(struct channel *channel, struct call *call)
 
 static void begin(struct call *call)
 {
-    call->begun = deadline_in(0);
+    call->delayed = call->begun != 0;
+    if (!call->delayed)
+        call->begun = deadline_in(0);
     pthread_cond_init(&call->wake, NULL);
 }
 
@@ -122,19 +124,21 @@ void channel_revive(struct channel *channel)
         (void)channel_call(channel, &call);
 }
 
-bool channel_start(struct channel *channel, struct call *call)
+bool channel_start(struct channel *channel, struct call *call, unsigned most)
 {
     CANCEL_DISABLED;
     begin(call);
     pthread_mutex_lock(&channel->lock);
     bool started = channel->state == CHANNEL_UP && !channel->sending && channel->unsent == 0 &&
-                   channel->started < CHANNEL_STARTED_MAX;
+                   channel->started < most;
     if (started) {
         call->started = true;
         channel->started++;
         pending_add(channel, call);
         send_in_turn(channel, call);
-        started = !call->done || call->result == 0;
+        if (!call->done && !call->sent)
+            pending_end(channel, call, FASTALLOC_ERR_NO_REPLY);
+        started = !call->done;
     }
     pthread_mutex_unlock(&channel->lock);
 
@@ -143,16 +147,22 @@ bool channel_start(struct channel *channel, struct call *call)
     return started;
 }
 
-int channel_finish(struct channel *channel, struct call *call)
+/* With a rest to send, which may be its own, it would wait for whoever sends that. */
+bool channel_wait(struct channel *channel, struct call *call, int64_t begun, int64_t timeout)
 {
     CANCEL_DISABLED;
-    call->begun = deadline_in(0); /* it is waited for from now on */
     pthread_mutex_lock(&channel->lock);
-    wait_until_done(channel, call);
+    call->begun = begun;
+    call->timeout = timeout;
+    call->late = false;
+    if (!sending_has_rest(channel))
+        wait_until_done(channel, call);
+    bool over = call->done;
     pthread_mutex_unlock(&channel->lock);
 
-    pthread_cond_destroy(&call->wake);
-    return call->result;
+    if (over)
+        pthread_cond_destroy(&call->wake);
+    return over;
 }
 
 bool channel_abandon(struct channel *channel, struct call *call)

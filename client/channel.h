@@ -7,8 +7,8 @@
  * there, it leaves that to another. A call alone on the channel is one send() and one recvmsg(),
  * and no memory is taken.
  *
- * A call can also be started, and its reply taken later: whoever reads meanwhile takes it for it. So
- * few of them are under way at once that their replies, unread, keep the daemon from nothing.
+ * A call can also be started, and its reply taken later: whoever reads meanwhile takes it for it. When
+ * who waits for it is late, it stays under way: what it brings isn't lost.
  *
  * When the connection is lost, whoever reads makes a new one and resumes the session on it; then each
  * call that was under way is sent again by its own thread, in the order in which they began. A call
@@ -35,8 +35,8 @@
 #include "client/resume.h"
 #include "client/settle.h"
 
-/* Calls that are started and not answered yet. */
-#define CHANNEL_STARTED_MAX 2u
+/* Calls that nobody waits for: so few that their replies, unread, keep the daemon from nothing. */
+#define CHANNEL_AHEAD_MAX 2u
 
 enum channel_state {
     CHANNEL_UP,       /* connected, and the session is ours */
@@ -131,14 +131,17 @@ int channel_call(struct channel *channel, struct call *call);
 void channel_revive(struct channel *channel);
 
 /*
- * Sends the request, whose reply nobody waits for. False: not now, others are under way, or it can't
- * be sent. Else the call and all that it points to stay where they are until channel_finish() or
- * channel_abandon(), one of which must follow, or until channel_is_over() after channel_leave().
+ * Sends the request and doesn't wait for its reply. False: not now, `most` others were started and
+ * aren't answered, or it can't be sent. Else the call and all that it points to stay where they are
+ * until channel_wait() or channel_is_over() says that it is over, or until channel_abandon().
  */
-bool channel_start(struct channel *channel, struct call *call);
+bool channel_start(struct channel *channel, struct call *call, unsigned most);
 
-/* Waits for the reply to a call that was started, if it isn't there already; as channel_call(). */
-int channel_finish(struct channel *channel, struct call *call);
+/*
+ * Waits for the reply to a call that was started, as channel_call() would within this time from
+ * `begun` on. Whether it is over, with its result in call->result; else it stays under way.
+ */
+bool channel_wait(struct channel *channel, struct call *call, int64_t begun, int64_t timeout);
 
 /* Forgets a call that was started: its reply won't be looked at. False: that is there already. */
 bool channel_abandon(struct channel *channel, struct call *call);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/lease.h"
 
+#include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "client/cancel.h"
+#include "client/deadline.h"
 #include "client/error.h"
 #include "client/pool.h"
 #include "shm/handle.h"
@@ -251,7 +253,7 @@ static int take_slots(struct call *call, struct descriptors *arrived)
     return valid ? 0 : FASTALLOC_ERR_MALFORMED;
 }
 
-static void prepare_refill(const struct lease *lease, struct cache *cache)
+static void prepare_refill(const struct lease *lease, struct cache *cache, int64_t timeout)
 {
     struct cache_refill *refill = &cache->refill;
     if (cache->wanted == 0)
@@ -268,6 +270,7 @@ static void prepare_refill(const struct lease *lease, struct cache *cache)
         .reply = &refill->reply,
         .take = take_slots,
         .context = cache,
+        .timeout = timeout,
         .bounded = true,
     };
 }
@@ -313,28 +316,34 @@ static void refill_ahead(struct lease *lease, struct cache *cache)
     cache->low = 0;
     if (refill->started || epoch_load(lease->epoch) != 0)
         return;
-    prepare_refill(lease, cache);
-    refill->started = channel_start(&lease->pool->connection->channel, &refill->call);
+    prepare_refill(lease, cache, 0);
+    refill->started =
+        channel_start(&lease->pool->connection->channel, &refill->call, CHANNEL_AHEAD_MAX);
 }
 
-/* Of one that is empty. False: there is nothing to be had, or not without waiting in turn. */
-static bool refill(struct lease *lease, struct cache *cache)
+/* Of an empty cache. One request at a time: while one isn't answered it is what is waited for. */
+static void start_refill(struct lease *lease, struct cache *cache, int64_t timeout)
 {
     struct cache_refill *refill = &cache->refill;
-    struct fastalloc_connection *connection = lease->pool->connection;
-    int result;
-    if (refill->started) {
-        refill->started = false;
-        result = channel_finish(&connection->channel, &refill->call);
-    } else {
-        if (has_number(cache) && recover(lease, cache))
-            return true;
-        if (epoch_load(lease->epoch) != 0)
-            return false;
-        prepare_refill(lease, cache);
-        result = connection_call(connection, &refill->call);
-    }
-    if (result == 0)
+    if (refill->started || epoch_load(lease->epoch) != 0)
+        return;
+    prepare_refill(lease, cache, timeout);
+    refill->started = channel_start(&lease->pool->connection->channel, &refill->call, UINT_MAX);
+}
+
+/* False: there is nothing to be had, or not in time, or not without waiting in turn. */
+static bool refill(struct lease *lease, struct cache *cache, struct lease_wait *wait)
+{
+    struct cache_refill *refill = &cache->refill;
+    if (!refill->started && has_number(cache) && recover(lease, cache))
+        return true;
+    wait->begun = deadline_in(0);
+    start_refill(lease, cache, wait->timeout);
+    if (!refill->started ||
+        !channel_wait(&lease->pool->connection->channel, &refill->call, wait->begun, wait->timeout))
+        return false;
+    refill->started = false;
+    if (refill->call.result == 0)
         take_refill(lease, cache);
     return cache->count > 0;
 }
@@ -580,20 +589,21 @@ bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle)
 }
 
 /* Refilled once: what is taken back at once is asked for in turn. */
-static bool allocate_one(struct lease *lease, struct cache *cache, fastalloc_handle_t *handle)
+static bool allocate_one(struct lease *lease, struct cache *cache, fastalloc_handle_t *handle,
+                         struct lease_wait *wait)
 {
     if (cache->count > 0 && cache->count <= cache->low)
         refill_ahead(lease, cache);
     return take_one(lease, cache, handle) ||
-           (refill(lease, cache) && take_one(lease, cache, handle));
+           (refill(lease, cache, wait) && take_one(lease, cache, handle));
 }
 
 static bool allocate_several(struct lease *lease, struct cache *cache, size_t count,
-                             fastalloc_handle_t *handles)
+                             fastalloc_handle_t *handles, struct lease_wait *wait)
 {
     size_t taken = 0;
     if (!has_number(cache))
-        refill(lease, cache);
+        refill(lease, cache, wait);
     if (cache->count < count)
         return false;
     while (taken < count && take_one(lease, cache, &handles[taken]))
@@ -603,14 +613,15 @@ static bool allocate_several(struct lease *lease, struct cache *cache, size_t co
     return taken == count;
 }
 
-bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *handles)
+bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *handles,
+                         struct lease_wait *wait)
 {
     struct cache *cache = pool_is_destroyed(lease->pool) ? NULL : cache_get(&lease->caches);
     if (!cache)
         return false;
     begin_slowly(lease, cache);
-    bool done = count == 1 ? allocate_one(lease, cache, handles)
-                           : allocate_several(lease, cache, count, handles);
+    bool done = count == 1 ? allocate_one(lease, cache, handles, wait)
+                           : allocate_several(lease, cache, count, handles, wait);
     open_ways(lease, cache);
     return done;
 }
@@ -629,10 +640,14 @@ static void on_cache_begin(struct cache *cache)
         use_number(lease, cache, lease->member);
 }
 
-static void return_refill(struct lease *lease, struct cache *cache)
+/* The slots are its thread's, and that is the next one's: its number is kept. */
+static void return_refill(struct lease *lease, struct cache *cache, int result)
 {
-    if (cache->refill.call.result == 0)
-        return_slots(lease, cache, cache->refill.slots, cache->refill.count);
+    if (result < 0)
+        return;
+    if (!has_number(cache))
+        take_number(lease, cache, cache->refill.reply.thread);
+    return_slots(lease, cache, cache->refill.slots, cache->refill.count);
 }
 
 static void return_cache(struct lease *lease, struct cache *cache)
@@ -647,8 +662,7 @@ static int take_late_slots(struct call *call, struct descriptors *arrived)
 {
     struct cache *cache = call->context;
     int result = take_slots(call, arrived);
-    if (result == 0)
-        return_slots((struct lease *)cache->pool, cache, cache->refill.slots, cache->refill.count);
+    return_refill((struct lease *)cache->pool, cache, result);
     return result;
 }
 
@@ -660,7 +674,7 @@ static void on_cache_leave(struct cache *cache)
     if (refill->started &&
         !channel_leave(&lease->pool->connection->channel, &refill->call, take_late_slots)) {
         refill->started = false;
-        return_refill(lease, cache);
+        return_refill(lease, cache, refill->call.result);
     }
 }
 
@@ -678,7 +692,7 @@ static void on_cache_end(struct cache *cache)
     struct lease *lease = (struct lease *)cache->pool;
     struct cache_refill *refill = &cache->refill;
     if (refill->started && !channel_abandon(&lease->pool->connection->channel, &refill->call))
-        return_refill(lease, cache);
+        return_refill(lease, cache, refill->call.result);
     return_cache(lease, cache);
 }
 

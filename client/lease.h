@@ -61,10 +61,18 @@ int lease_init(struct lease *lease, struct fastalloc_pool *pool, uint32_t member
 /* Gives back what the caches have, of all threads. Nothing happens if it wasn't begun. */
 void lease_deinit(struct lease *lease);
 
+/* How long an allocation may wait, and since when it does; 0 = it didn't yet. */
+struct lease_wait {
+    int64_t timeout;
+    int64_t begun;
+};
+
 /*
- * Allocates all of `count` objects, or none: then it is to be asked for. Not in a forked child.
+ * Allocates all of `count` objects, or none: then it is to be asked for, in what is left of the time.
+ * Not in a forked child.
  */
-bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *handles);
+bool lease_allocate_many(struct lease *lease, size_t count, fastalloc_handle_t *handles,
+                         struct lease_wait *wait);
 
 #define LEASE_ASK 1
 

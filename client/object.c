@@ -72,7 +72,7 @@ static int raise_timeout(const fastalloc_pool_t *pool, size_t count, fastalloc_e
 }
 
 static int ask_to_allocate(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,
-                           fastalloc_handle_t *handles, fastalloc_error_t *error)
+                           int64_t begun, fastalloc_handle_t *handles, fastalloc_error_t *error)
 {
     struct batch batch = {handles, options->count};
     struct allocate_request request = {
@@ -91,6 +91,7 @@ static int ask_to_allocate(fastalloc_pool_t *pool, const fastalloc_allocate_opti
         .take = take_handles,
         .context = &batch,
         .timeout = options->timeout,
+        .begun = begun,
         .bounded = true,
         .number = &request.request,
         .left = &request.timeout,
@@ -111,10 +112,11 @@ __attribute__((noinline)) static int allocate(fastalloc_pool_t *pool,
         return result;
     if (connection_is_forked(pool->connection))
         return connection_raise_forked(error);
+    struct lease_wait wait = {.timeout = options->timeout};
     if (pool->lease && !options->evictable &&
-        lease_allocate_many(pool->lease, options->count, handles))
+        lease_allocate_many(pool->lease, options->count, handles, &wait))
         return 0;
-    return ask_to_allocate(pool, options, handles, error);
+    return ask_to_allocate(pool, options, wait.begun, handles, error);
 }
 
 int fastalloc_allocate_with(fastalloc_pool_t *pool, const fastalloc_allocate_options_t *options,

@@ -170,20 +170,15 @@ static void receive_once(struct channel *channel, struct call *reader, bool *idl
     sending_give_up_if_late(channel, reader);
 }
 
-static bool has_rest_to_send(const struct channel *channel)
-{
-    return channel->state == CHANNEL_RESUMING && channel->out_begin < channel->out.size;
-}
-
 void reading_for_all(struct channel *channel, struct call *call)
 {
     bool idle = false;
     call->delayed |= !call->sent;
     channel->reading = true;
-    while (!call->done && (call->sent || channel->state != CHANNEL_UP))
+    while (!call->done && !call->late && (call->sent || channel->state != CHANNEL_UP))
         if (channel->state == CHANNEL_DOWN)
             reconnect_step(channel, call);
-        else if (has_rest_to_send(channel))
+        else if (channel->state == CHANNEL_RESUMING && sending_has_rest(channel))
             sending_flush(channel, call);
         else
             receive_once(channel, call, &idle);

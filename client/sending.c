@@ -60,6 +60,10 @@ void sending_give_up_if_late(struct channel *channel, struct call *call)
 {
     if (call->done || !deadline_has_passed(pending_limit(channel, call)))
         return;
+    if (call->started) {
+        call->late = true;
+        return;
+    }
     call->expired = call->bounded && call->timeout > 0;
     pending_end(channel, call, raise_late(channel, call));
     if (call->sent)
@@ -72,6 +76,11 @@ void sending_give_up_if_late(struct channel *channel, struct call *call)
 static bool is_empty(const struct channel *channel)
 {
     return channel->out_begin == channel->out.size;
+}
+
+bool sending_has_rest(const struct channel *channel)
+{
+    return !is_empty(channel);
 }
 
 static void clear(struct channel *channel)
@@ -135,7 +144,7 @@ bool sending_flush(struct channel *channel, struct call *call)
     int result;
     while ((result = push(channel)) == -EAGAIN) {
         wait_for_room(channel, call);
-        if (channel->era != era || call->done)
+        if (channel->era != era || call->done || call->late)
             return false;
     }
     if (result < 0)
@@ -229,13 +238,15 @@ static bool encode(struct channel *channel, struct call *call)
     return envelope_encode_request(&channel->out, call->msgid, call->method, call->request) == 0;
 }
 
-/* The call was given up while it waited for room: if the daemon has a part of it, it gets the rest. */
-static void leave_rest(struct channel *channel, const struct call *call)
+/* The call was late while it waited for room: if the daemon has a part of it, it gets the rest. */
+static void leave_rest(struct channel *channel, struct call *call)
 {
     if (channel->out_begin == 0)
         clear(channel);
-    else
+    else if (call->done)
         disown(channel, call);
+    else
+        pending_is_sent(channel, call);
 }
 
 void sending_send(struct channel *channel, struct call *call)

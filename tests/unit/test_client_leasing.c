@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* A leased pool of a scripted daemon: what the library takes of it, and what it refuses. */
-#include <fastalloc/fastalloc.h>
+#include <fastalloc/admin.h>
 
+#include <pthread.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shm/lease.h"
@@ -12,21 +15,23 @@
 
 #define MEMBER 3u
 #define FIRST 32u /* slots that are asked for first */
+#define THREAD LAYOUT_THREAD_FIRST
+#define MILLISECOND INT64_C(1000000)
 
 /* ---- The scripted daemon --------------------------------------------------------------------- */
 
-/* Its pool; all slots are in the member's caches. */
+/* Its pool; all slots are in the caches of this member or thread. */
 static struct leased {
     struct peer_pool pool;
     unsigned descriptors;
-    bool tight;
+    uint32_t owner;
 } leased;
 
 static void begin_leased(struct peer *peer)
 {
     peer_greet(peer);
     peer_pool_receive(&leased.pool, LAYOUT_LEASED, peer);
-    leased.pool.reply.member = MEMBER;
+    leased.pool.reply.member = leased.owner = MEMBER;
     leased.pool.reply.descriptors = 4;
     leased.descriptors = 4;
 }
@@ -38,9 +43,9 @@ static void reply_leased(struct peer *peer)
     int fds[4];
     for (size_t i = 0; i < 3; i++)
         fds[i] = peer_memory(pool->sizes[i]);
-    fds[3] = peer_memory(8); /* as a bell it will do */
+    fds[3] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     for (size_t i = 0; i < PEER_POOL_CAPACITY; i++)
-        words[i] = slot_word(SLOT_GENERATION_FIRST, MEMBER, SLOT_CACHED);
+        words[i] = slot_word(SLOT_GENERATION_FIRST, leased.owner, SLOT_CACHED);
     peer_require(pwrite(fds[0], &pool->head, sizeof(pool->head), 0) > 0);
     peer_require(pwrite(fds[1], words, sizeof(words), (off_t)pool->geometry.words_offset) > 0);
     peer_reply_with(peer, METHOD_POOL_OPEN, &pool->reply, fds, leased.descriptors);
@@ -321,6 +326,121 @@ START_TEST(test_slots_that_there_are_not_break_the_connection)
 }
 END_TEST
 
+/* ---- A daemon that answers late -------------------------------------------------------------- */
+
+/* Both ends of what the script and the test tell each other. */
+static int ends[2];
+
+static bool say(int end)
+{
+    return write(end, "", 1) == 1;
+}
+
+static bool listen_to(int end)
+{
+    char byte;
+    return read(end, &byte, 1) == 1;
+}
+
+/* A lease that isn't answered, and an allocate that is asked for when it is too late for it. */
+static uint32_t leave_unanswered(struct peer *peer, int64_t timeout)
+{
+    struct lease_request lease;
+    struct allocate_request allocate;
+    peer_receive(peer, METHOD_LEASE, &lease);
+    uint32_t msgid = peer->msgid;
+    peer_receive(peer, METHOD_ALLOCATE, &allocate);
+    peer_require(allocate.timeout == timeout);
+    peer_settle(peer, &allocate.request, 1);
+    return msgid;
+}
+
+static void answer_lease(struct peer *peer, uint32_t msgid, uint32_t thread)
+{
+    static const uint8_t bytes[3 * LEASE_WIRE_SIZE] = {0, 0, 0, 0, 1, 0, 0, 0, 2};
+    const struct lease_reply reply = {.slots = {bytes, sizeof(bytes)}, .thread = thread};
+    peer_reply_to(peer, msgid, METHOD_LEASE, &reply);
+    peer_require(say(ends[1]));
+}
+
+static int64_t timeout_of_late;
+
+static void serve_late(struct peer *peer)
+{
+    serve_leased(peer);
+    uint32_t msgid = leave_unanswered(peer, timeout_of_late > 0 ? 1 : 0); /* no time is left */
+    answer_lease(peer, msgid, 0);
+    peer_pool_close(peer); /* nothing comes before it */
+}
+
+static void expect_late(int64_t timeout, int code)
+{
+    struct peer_client client;
+    fastalloc_handle_t handle;
+    timeout_of_late = timeout;
+    peer_client_open(&client, serve_late);
+    ck_assert_int_eq(fastalloc_allocate(client.pool, timeout, &handle, NULL), code);
+    ck_assert(listen_to(ends[0]));
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(take(&client), i);
+    fastalloc_close(client.pool);
+    client.pool = NULL;
+    peer_client_end(&client);
+}
+
+START_TEST(test_slots_that_are_granted_late_are_used_and_asked_for_once)
+{
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    expect_late(FASTALLOC_NOWAIT, FASTALLOC_ERR_NO_REPLY);
+    expect_late(MILLISECOND, FASTALLOC_ERR_TIMEOUT);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+static void serve_the_next_thread(struct peer *peer)
+{
+    begin_leased(peer);
+    leased.owner = THREAD;
+    reply_leased(peer);
+    uint32_t msgid = leave_unanswered(peer, 0);
+    peer_require(listen_to(ends[1]));
+    answer_lease(peer, msgid, THREAD);
+    static const struct ping_reply pong = {.pid = 1, .release = "0", .instance = "test"};
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_reply(peer, METHOD_PING, &pong);
+    peer_pool_close(peer);
+}
+
+static void *take_nothing(void *argument)
+{
+    struct peer_client *client = argument;
+    fastalloc_handle_t handle;
+    client->error.code = fastalloc_try_allocate(client->pool, &handle, NULL);
+    return NULL;
+}
+
+START_TEST(test_a_number_that_is_given_late_is_the_next_threads)
+{
+    struct peer_client client;
+    pthread_t thread;
+    fastalloc_daemon_info_t info = FASTALLOC_DAEMON_INFO_INIT;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    peer_client_open(&client, serve_the_next_thread);
+    ck_assert_int_eq(pthread_create(&thread, NULL, take_nothing, &client), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(client.error.code, FASTALLOC_ERR_NO_REPLY);
+    ck_assert(say(ends[0]) && listen_to(ends[0]));
+    ck_assert_int_eq(fastalloc_ping(client.connection, &info, NULL), 0);
+    ck_assert_uint_lt(take(&client), 3);
+    fastalloc_close(client.pool);
+    client.pool = NULL;
+    peer_client_end(&client);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_closed,
            test_replies_that_cannot_be_break_the_connection,
            test_a_pool_of_another_kind_than_was_said_is_refused,
@@ -328,4 +448,6 @@ SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_
            test_slots_that_were_taken_back_are_asked_for_once_and_then_in_turn,
            test_a_lease_that_is_refused_leaves_it_to_the_request,
            test_of_a_tight_pool_nothing_is_leased,
-           test_slots_that_there_are_not_break_the_connection)
+           test_slots_that_there_are_not_break_the_connection,
+           test_slots_that_are_granted_late_are_used_and_asked_for_once,
+           test_a_number_that_is_given_late_is_the_next_threads)

@@ -56,10 +56,11 @@ static ssize_t ring_late(int bell, const void *data, size_t size)
 #define bias_barrier(...) (pause_now(), !no_barrier && bias_barrier(__VA_ARGS__))
 #define bias_is_amid(...) (pause_now(), bias_is_amid(__VA_ARGS__))
 #define write(...) (pause_now(), ring_late(__VA_ARGS__))
-#define lease member_lease /* the library's struct, of which name the daemon has another one */
-#include "client/cache.c"  // NOLINT(bugprone-suspicious-include): hidden in the library
-#include "client/guard.c"  // NOLINT(bugprone-suspicious-include)
-#include "client/lease.c"  // NOLINT(bugprone-suspicious-include)
+#define lease member_lease   /* the library's struct, of which name the daemon has another one */
+#include "client/cache.c"    // NOLINT(bugprone-suspicious-include): hidden in the library
+#include "client/deadline.c" // NOLINT(bugprone-suspicious-include)
+#include "client/guard.c"    // NOLINT(bugprone-suspicious-include)
+#include "client/lease.c"    // NOLINT(bugprone-suspicious-include)
 #undef lease
 #undef word_exchange
 #undef word_load
@@ -161,7 +162,7 @@ static struct membership *membership_of(const struct member *member)
 }
 
 /* The one request that lease.c makes. The slots stand in the broker, hence under the lock. */
-int connection_call(struct fastalloc_connection *connection, struct call *call)
+static int grant(struct fastalloc_connection *connection, struct call *call)
 {
     const struct lease_request *request = call->request;
     struct lease_reply *granted = call->reply;
@@ -182,16 +183,16 @@ void channel_revive(struct channel *channel)
 {
 }
 
-bool channel_start(struct channel *channel, struct call *call)
+bool channel_start(struct channel *channel, struct call *call, unsigned most)
 {
     void *connection = (char *)channel - offsetof(struct fastalloc_connection, channel);
-    call->result = connection_call(connection, call);
+    call->result = grant(connection, call);
     return true;
 }
 
-int channel_finish(struct channel *channel, struct call *call)
+bool channel_wait(struct channel *channel, struct call *call, int64_t since, int64_t timeout)
 {
-    return call->result;
+    return true;
 }
 
 /* The reply was on its way: what it granted stays in nobody's cache. */
@@ -359,8 +360,9 @@ static bool ask_for_one(struct worker *worker, int64_t timeout, fastalloc_handle
 static bool allocate(struct worker *worker, int64_t timeout, fastalloc_handle_t *handle)
 {
     struct pool_guarded *guarded = &worker->member->guarded;
+    struct lease_wait wait = {.timeout = timeout};
     return lease_take(&guarded->member_lease, handle) ||
-           lease_allocate_many(&guarded->member_lease, 1, handle) ||
+           lease_allocate_many(&guarded->member_lease, 1, handle, &wait) ||
            ask_for_one(worker, timeout, handle);
 }
 
