@@ -53,6 +53,12 @@ void pending_is_lost(struct channel *channel, struct call *call)
 
 /* ---- Whose turn it is ------------------------------------------------------------------------ */
 
+uint32_t pending_next_change(const struct channel *channel)
+{
+    uint32_t next = channel->last_change + 1;
+    return next == 0 ? 1 : next;
+}
+
 /*
  * The daemon knows of a session's last changes whether they were carried out. One that isn't answered
  * yet, and may have to be repeated, must stay among these.
@@ -63,7 +69,7 @@ static bool is_sendable(const struct channel *channel, const struct call *call)
     if (call->sent)
         return false;
     return !call->change || *call->change != 0 || !oldest ||
-           channel->last_change + 1 - *oldest->change < PROTOCOL_CHANGES_MAX;
+           pending_next_change(channel) - *oldest->change < PROTOCOL_CHANGES_MAX;
 }
 
 static struct call *next_to_send(const struct channel *channel)

@@ -26,6 +26,9 @@ void pending_is_lost(struct channel *channel, struct call *call);
 /* Whether it is this call's turn to be sent. */
 bool pending_is_next(const struct channel *channel, const struct call *call);
 
+/* The number of the next change: 0 is none. */
+uint32_t pending_next_change(const struct channel *channel);
+
 /* Wakes whoever is to send next, and somebody who is to read, if nobody does. */
 void pending_hand_on(struct channel *channel);
 

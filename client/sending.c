@@ -222,9 +222,7 @@ static void give_numbers(struct channel *channel, struct call *call)
     if (call->left && call->delayed && call->timeout > 0)
         *call->left = time_left(call);
     if (call->change && *call->change == 0) {
-        if (++channel->last_change == 0)
-            channel->last_change++;
-        *call->change = channel->last_change;
+        *call->change = channel->last_change = pending_next_change(channel);
         TAILQ_INSERT_TAIL(&channel->changes, call, in_changes);
     }
 }

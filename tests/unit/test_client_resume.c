@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client/connection.h"
 #include "shm/handle.h"
 #include "shm/lease.h"
 #include "tests/lib/fd_count.h"
@@ -781,36 +782,48 @@ END_TEST
 
 #define CROWD (PROTOCOL_CHANGES_MAX + 8)
 
+static uint32_t crowd_begin; /* the number before the first one's */
+static uint32_t crowd_most;  /* that may be unanswered: 0 is no number, but the daemon counts it */
+
+static void receive_change(struct peer *peer, uint32_t place)
+{
+    struct free_request request;
+    uint32_t number = crowd_begin + place;
+    peer_receive(peer, METHOD_FREE, &request);
+    peer_require(request.change == (number < place ? number + 1 : number));
+}
+
 /* However they are answered, none goes out that is too far from the first that isn't. */
 static void serve_crowd(struct peer *peer)
 {
-    struct free_request request;
-    uint32_t msgids[CROWD + 1], received = 0;
+    uint32_t msgids[CROWD + 1] = {0}, received = 0;
     peer_greet(peer);
     peer_pool_open(peer);
-    while (received < PROTOCOL_CHANGES_MAX) {
-        peer_receive(peer, METHOD_FREE, &request);
-        peer_require(request.change == ++received);
+    while (received < crowd_most) {
+        receive_change(peer, ++received);
         msgids[received] = peer->msgid;
     }
-    for (uint32_t i = PROTOCOL_CHANGES_MAX; i > 1; i--)
+    for (uint32_t i = crowd_most; i > 1; i--)
         peer_reply_to(peer, msgids[i], METHOD_FREE, &good[2]);
     peer_require(tell());
     answer_ping(peer); /* no free comes before it */
     peer_reply_to(peer, msgids[1], METHOD_FREE, &good[2]);
     while (received < CROWD) {
-        peer_receive(peer, METHOD_FREE, &request);
-        peer_require(request.change == ++received);
+        receive_change(peer, ++received);
         peer_reply(peer, METHOD_FREE, &good[2]);
     }
 }
 
-START_TEST(test_no_more_changes_are_unanswered_than_a_daemon_remembers)
+static void expect_crowd(uint32_t before, uint32_t most)
 {
     struct peer_client client;
     struct caller callers[CROWD];
+    crowd_begin = before;
+    crowd_most = most;
+    atomic_store(&begun, 0);
     open_pipe();
     peer_client_open(&client, serve_crowd);
+    client.connection->channel.last_change = before;
     for (uint32_t i = 0; i < CROWD; i++) {
         callers[i] = (struct caller){.client = &client, .handle = {PEER_POOL_ID, i, 1}};
         start(&callers[i], free_it);
@@ -823,6 +836,12 @@ START_TEST(test_no_more_changes_are_unanswered_than_a_daemon_remembers)
         join(&callers[i], 0);
     peer_client_end(&client);
     close_pipe();
+}
+
+START_TEST(test_no_more_changes_are_unanswered_than_a_daemon_remembers)
+{
+    expect_crowd(0, PROTOCOL_CHANGES_MAX);
+    expect_crowd(UINT32_MAX - (PROTOCOL_CHANGES_MAX - 1), PROTOCOL_CHANGES_MAX - 1);
 }
 END_TEST
 
