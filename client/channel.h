@@ -82,7 +82,7 @@ struct channel {
     int64_t reply_limit;
     int64_t reconnect_limit;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    char reason[FASTALLOC_NAME_MAX + PROTOCOL_TEXT_MAX];
+    char reason[FASTALLOC_NAME_MAX + PROTOCOL_TEXT_MAX]; /* of its not being up */
 };
 
 struct channel_options {

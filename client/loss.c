@@ -59,8 +59,14 @@ void loss_break_malformed(struct channel *channel, struct call *call, const char
 
 /* ---- For now --------------------------------------------------------------------------------- */
 
-void loss_postpone(struct channel *channel, int system_error)
+static void note_reason(struct channel *channel, const char *reason)
 {
+    snprintf(channel->reason, sizeof(channel->reason), "%s", reason);
+}
+
+void loss_postpone(struct channel *channel, int system_error, const char *reason)
+{
+    note_reason(channel, reason);
     bool first = channel->failure == 0;
     channel->failure = system_error;
     channel->retry_wait = 2 * channel->retry_wait < WAIT_MAX ? 2 * channel->retry_wait : WAIT_MAX;
@@ -79,7 +85,7 @@ static void lose_call(struct channel *channel, struct call *call)
 {
     if (call->own || call->started || call->method == METHOD_POOL_CLOSE) {
         pending_end(channel, call,
-                    error_raise(call->error, FASTALLOC_ERR_DISCONNECTED,
+                    error_raise(call->error, FASTALLOC_ERR_UNREACHABLE,
                                 "the connection to fastallocd at %s is gone", channel->path));
         return;
     }
@@ -110,12 +116,13 @@ void loss_of_connection(struct channel *channel, struct call *call, int system_e
     lose_calls(channel);
     settle_restart(&channel->settle);
     if (channel->proven) {
+        note_reason(channel, reason);
         channel->proven = false;
         channel->failure = 0;
         channel->retry_wait = channel->retry_at = 0;
         channel->lost_at = deadline_in(0);
     } else {
-        loss_postpone(channel, system_error);
+        loss_postpone(channel, system_error, reason);
     }
     pending_wake_all(channel);
 }

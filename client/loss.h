@@ -26,6 +26,6 @@ void loss_of_connection(struct channel *channel, struct call *call, int system_e
                         const char *reason);
 
 /* There was no connection to be made, or none that lasted: the next try comes later. */
-void loss_postpone(struct channel *channel, int system_error);
+void loss_postpone(struct channel *channel, int system_error, const char *reason);
 
 #endif

@@ -58,7 +58,7 @@ static void try_to_connect(struct channel *channel, struct call *call)
     uid_t uid = 0;
     int result = connect_anew(channel, &uid);
     if (result < 0) {
-        loss_postpone(channel, -result);
+        loss_postpone(channel, -result, error_text(-result));
         return;
     }
     if (uid != channel->uid) {

@@ -18,11 +18,9 @@
 
 static int raise_absence(const struct channel *channel, struct call *call)
 {
-    int failure = channel->failure ? channel->failure : ENOTCONN;
-    bool own_time = call->bounded && call->timeout >= 0;
     const fastalloc_error_t fields = {
-        .code = own_time ? FASTALLOC_ERR_UNREACHABLE : FASTALLOC_ERR_DISCONNECTED,
-        .system_error = own_time ? failure : 0,
+        .code = FASTALLOC_ERR_UNREACHABLE,
+        .system_error = channel->failure ? channel->failure : ENOTCONN,
     };
     int64_t since = (deadline_in(0) - channel->lost_at) / SECOND;
     return error_raise_with(
@@ -30,7 +28,7 @@ static int raise_absence(const struct channel *channel, struct call *call)
         "no daemon answers at %s since %" PRId64
         " s: %s; the session goes on when fastallocd runs again: try again then, "
         "or close the connection",
-        channel->path, since, error_text(failure));
+        channel->path, since, channel->reason);
 }
 
 static int raise_late(const struct channel *channel, struct call *call)

@@ -183,7 +183,7 @@ START_TEST(test_who_waits_when_the_daemon_ends_is_told_if_none_comes_after_it)
     await_waiters(1);
     ck_assert_int_eq(kill(server.pid, SIGTERM), 0);
     ck_assert_int_eq(pthread_join(waiter.thread, NULL), 0);
-    ck_assert_int_eq(waiter.result, FASTALLOC_ERR_DISCONNECTED);
+    ck_assert_int_eq(waiter.result, FASTALLOC_ERR_UNREACHABLE);
     ck_assert_int_eq(waitpid(server.pid, NULL, 0), server.pid);
     fastalloc_disconnect(connection);
 
@@ -200,11 +200,11 @@ START_TEST(test_who_waits_when_the_daemon_is_killed_is_told_if_none_comes_after_
     await_waiters(1);
     ck_assert_int_eq(kill(server.pid, SIGKILL), 0);
     ck_assert_int_eq(pthread_join(waiter.thread, NULL), 0);
-    ck_assert_int_eq(waiter.result, FASTALLOC_ERR_DISCONNECTED);
+    ck_assert_int_eq(waiter.result, FASTALLOC_ERR_UNREACHABLE);
 
     /* What was allocated can still be read. */
     ck_assert_ptr_nonnull(fastalloc_get(pool, handle));
-    ck_assert_int_eq(fastalloc_free(pool, handle, NULL), FASTALLOC_ERR_DISCONNECTED);
+    ck_assert_int_eq(fastalloc_free(pool, handle, NULL), FASTALLOC_ERR_UNREACHABLE);
     ck_assert_int_eq(waitpid(server.pid, NULL, 0), server.pid);
     fastalloc_disconnect(connection);
 

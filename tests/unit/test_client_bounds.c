@@ -289,13 +289,13 @@ static void expect_absence(void)
     uint64_t after = 0;
     expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_UNREACHABLE, 0, GRACE);
     expect_failure(50 * MILLISECOND, FASTALLOC_ERR_TIMEOUT, 50 * MILLISECOND, 50 * MILLISECOND);
-    expect_failure(FASTALLOC_FOREVER, FASTALLOC_ERR_DISCONNECTED, 100 * MILLISECOND,
+    expect_failure(FASTALLOC_FOREVER, FASTALLOC_ERR_UNREACHABLE, 100 * MILLISECOND,
                    100 * MILLISECOND);
     ck_assert_int_eq(
         fastalloc_events(connection, NULL, MILLISECOND, &after, NULL, do_nothing, NULL, &error),
         FASTALLOC_ERR_UNREACHABLE);
     ck_assert_int_eq(error.system_error, ECONNREFUSED);
-    ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_DISCONNECTED);
+    ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_UNREACHABLE);
     ck_assert_msg(strstr(error.message, "no daemon answers at "), "%s", error.message);
 }
 
@@ -379,7 +379,7 @@ START_TEST(test_who_is_late_leaves_it_to_others_to_find_a_daemon)
     ck_assert_int_eq(pthread_create(&patient, NULL, allocate_at_last, &result), 0);
     for (int i = 0; i < 4; i++) {
         ck_assert_int_eq(pthread_join(hasty[i], NULL), 0);
-        ck_assert_int_eq(results[i], FASTALLOC_ERR_DISCONNECTED);
+        ck_assert_int_eq(results[i], FASTALLOC_ERR_UNREACHABLE);
     }
     expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_UNREACHABLE, 0, GRACE);
     start_again(&next, come_back_for_one);

@@ -337,7 +337,7 @@ START_TEST(test_the_end_of_the_connection_ends_every_call)
     start_callers(callers, connection);
     join_callers(callers);
     for (int i = 0; i < THREADS; i++)
-        ck_assert_int_eq(callers[i].result, FASTALLOC_ERR_DISCONNECTED);
+        ck_assert_int_eq(callers[i].result, FASTALLOC_ERR_UNREACHABLE);
     fastalloc_disconnect(connection);
     test_peer_join(&test);
 }

@@ -2,6 +2,7 @@
 /* A connection that is lost and made anew: what is resumed, settled, repeated, and what is not. */
 #include <fastalloc/admin.h>
 
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -630,6 +631,43 @@ START_TEST(test_what_passes_is_waited_for)
 }
 END_TEST
 
+/* Until it is told to do otherwise. */
+static void refuse_until_told(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0"};
+    struct resume_request request;
+    struct pollfd told = {.fd = pipe_fds[0], .events = POLLIN};
+    struct error error;
+    error_set(&error, ERROR_LIMIT_EXCEEDED, "there is no room");
+    peer_greet(peer);
+    for (;;) {
+        peer_receive_resume(peer, &request);
+        if (poll(&told, 1, 0) == 1)
+            break;
+        peer_reply_error(peer, &error);
+    }
+    peer_reply(peer, METHOD_RESUME, &reply);
+    answer_ping(peer);
+}
+
+START_TEST(test_why_a_session_is_not_resumed_yet_is_said)
+{
+    struct peer_client client;
+    uint64_t after = 0;
+    open_pipe();
+    peer_client_connect(&client, refuse_until_told);
+    while (!strstr(client.error.message, "there is no room")) /* or it isn't even refused in time */
+        ck_assert_int_lt(fastalloc_events(client.connection, NULL, 20 * MILLISECOND, &after, NULL,
+                                          do_nothing_with_event, NULL, &client.error),
+                         0);
+    ck_assert_int_eq(client.error.code, FASTALLOC_ERR_UNREACHABLE);
+    ck_assert(tell());
+    ck_assert_int_eq(ping(client.connection, NULL), 0);
+    peer_client_end(&client);
+    close_pipe();
+}
+END_TEST
+
 static void shut_down(struct peer *peer)
 {
     struct error error;
@@ -934,7 +972,7 @@ SUITE_MAIN("client_resume", test_whatever_is_cut_off_is_repeated_and_nobody_noti
            test_who_only_frees_gets_the_new_bell_however_late_it_comes,
            test_no_bell_is_replaced_that_is_closed, test_no_bell_is_replaced_that_no_pool_has,
            test_a_session_that_the_daemon_does_not_know_is_over, test_what_passes_is_waited_for,
-           test_that_the_daemon_ends_is_no_answer,
+           test_why_a_session_is_not_resumed_yet_is_said, test_that_the_daemon_ends_is_no_answer,
            test_a_session_without_witness_ends_with_its_connection, test_another_user_gets_no_token,
            test_changes_are_repeated_with_their_numbers_in_their_order,
            test_no_more_changes_are_unanswered_than_a_daemon_remembers,

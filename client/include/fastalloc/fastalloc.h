@@ -35,13 +35,14 @@
  *             a call that is under way waits until it is there again, and is done once. How long:
  *             To allocate or wait for events with a timeout T ends by T if there is no daemon
  *             (FASTALLOC_ERR_TIMEOUT; to wait for events FASTALLOC_ERR_UNREACHABLE), and 50 ms later
- *             at most if there is one that doesn't answer. To allocate with FASTALLOC_NOWAIT fails
- *             with FASTALLOC_ERR_UNREACHABLE at once, or with FASTALLOC_ERR_NO_REPLY after these 50
- *             ms. All else ends with FASTALLOC_ERR_DISCONNECTED when no daemon was there for the
- *             connection's reconnect_limit, to allocate with FASTALLOC_FOREVER too, or with
+ *             at most if there is one that doesn't answer. With FASTALLOC_NOWAIT both fail with
+ *             FASTALLOC_ERR_UNREACHABLE at once, or with FASTALLOC_ERR_NO_REPLY after these 50 ms.
+ *             All else ends with FASTALLOC_ERR_UNREACHABLE when no daemon was there for the
+ *             connection's reconnect_limit, with FASTALLOC_FOREVER too, or with
  *             FASTALLOC_ERR_NO_REPLY when one doesn't answer within its reply_limit. The connection
  *             can still be used then: the next call tries again. Slots that such an allocation gets
  *             after all are freed; whether another request that ended so was carried out isn't known.
+ *             When the session itself is gone every call fails with FASTALLOC_ERR_DISCONNECTED.
  *   Structs.  Options, statistics and errors begin with their size and are begun with their _INIT
  *             macro, so that programs built today go on working with later versions of the library.
  *             The macros are for automatic variables. Without its size an error is left as it is.
@@ -167,9 +168,9 @@ enum fastalloc_result {
     FASTALLOC_ERR_QUOTA_EXCEEDED = -10048,
 
     /* Decided here, without the daemon. */
-    FASTALLOC_ERR_UNREACHABLE = -10100, /* no daemon answers at the socket [system_error] */
-    /* No daemon was there for too long; or the session is gone, as the message says.
-       Then close the connection and connect anew. */
+    /* No daemon answers at the socket. A session goes on when one does: try again [system_error] */
+    FASTALLOC_ERR_UNREACHABLE = -10100,
+    /* The session is gone, for the reason that the message says: close it and connect anew. */
     FASTALLOC_ERR_DISCONNECTED = -10101,
     FASTALLOC_ERR_NO_REPLY = -10102,    /* the daemon didn't answer in time; try again */
     FASTALLOC_ERR_FORKED = -10103,      /* the connection or pool is the parent process's */
