@@ -350,7 +350,8 @@ static int take_events(struct call *call, struct descriptors *arrived)
 }
 
 static int fetch_events(fastalloc_connection_t *connection, struct events_request *request,
-                        struct events_reply *reply, struct page *page, fastalloc_error_t *error)
+                        bool bounded, struct events_reply *reply, struct page *page,
+                        fastalloc_error_t *error)
 {
     struct call call = {
         .method = METHOD_EVENTS,
@@ -359,7 +360,7 @@ static int fetch_events(fastalloc_connection_t *connection, struct events_reques
         .take = take_events,
         .context = page,
         .timeout = request->timeout,
-        .bounded = request->timeout > 0,
+        .bounded = bounded,
         .left = &request->timeout,
         .error = error,
     };
@@ -395,11 +396,12 @@ static int walk_events(fastalloc_connection_t *connection, struct events_request
                        fastalloc_event_visitor_t visit, void *context, fastalloc_error_t *error)
 {
     struct events_reply reply;
+    bool bounded = request->timeout >= 0; /* all of the walk */
     uint64_t missed = 0;
     int result;
     do {
         request->after = *after;
-        result = fetch_events(connection, request, &reply, page, error);
+        result = fetch_events(connection, request, bounded, &reply, page, error);
         if (result < 0)
             return result;
         missed += reply.lost;

@@ -34,4 +34,10 @@ struct call {
 /* Connects to the daemon that the call names. Reports a failure; 0 or an exit status. */
 int call_connect(const struct call *call, fastalloc_connection_t **connection);
 
+/*
+ * Whether to ask again what isn't to wait, and failed with this: no daemon was there at once, but one
+ * is now, or comes while a person waits.
+ */
+bool call_is_to_be_repeated(fastalloc_connection_t *connection, int result);
+
 #endif

@@ -74,9 +74,13 @@ static int look_at_events(struct study *study)
 {
     const char *name = study->call->operands[0];
     uint64_t after = 0;
+    int result;
 
-    return fastalloc_events(study->connection, name, FASTALLOC_NOWAIT, &after, NULL, visit, study,
-                            &study->error);
+    do
+        result = fastalloc_events(study->connection, name, FASTALLOC_NOWAIT, &after, NULL, visit,
+                                  study, &study->error);
+    while (call_is_to_be_repeated(study->connection, result));
+    return result;
 }
 
 static int observe(struct study *study)

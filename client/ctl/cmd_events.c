@@ -156,8 +156,11 @@ static int show(struct watch *watch)
 {
     if (watch->follow)
         signal(SIGPIPE, SIG_DFL);
-    int result = ask(watch, FASTALLOC_NOWAIT);
+    int result;
 
+    do
+        result = ask(watch, FASTALLOC_NOWAIT);
+    while (call_is_to_be_repeated(watch->connection, result));
     if (result == 0 && (watch->follow || watch->limited))
         result = wait_for_more(watch);
     if (result == 0 && watch->seen == 0 && !watch->follow && !watch->call->json)

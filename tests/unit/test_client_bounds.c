@@ -295,6 +295,11 @@ static void expect_absence(void)
         fastalloc_events(connection, NULL, MILLISECOND, &after, NULL, do_nothing, NULL, &error),
         FASTALLOC_ERR_UNREACHABLE);
     ck_assert_int_eq(error.system_error, ECONNREFUSED);
+    atomic_store(&connects, 0);
+    ck_assert_int_eq(fastalloc_events(connection, NULL, FASTALLOC_NOWAIT, &after, NULL, do_nothing,
+                                      NULL, &error),
+                     FASTALLOC_ERR_UNREACHABLE);
+    ck_assert_int_eq(connects, 1);
     ck_assert_int_eq(ping(connection, &error), FASTALLOC_ERR_UNREACHABLE);
     ck_assert_msg(strstr(error.message, "no daemon answers at "), "%s", error.message);
 }
