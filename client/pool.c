@@ -201,6 +201,22 @@ static void tell_closed(struct fastalloc_connection *connection, uint32_t id)
     (void)connection_call(connection, &call);
 }
 
+/* As long as the pools are locked. */
+static int check_room(struct fastalloc_connection *connection,
+                      const struct pool_open_request *request, fastalloc_error_t *error)
+{
+    const fastalloc_error_t too_many = {
+        .code = FASTALLOC_ERR_LIMIT_EXCEEDED,
+        .max = RESUME_POOLS_MAX,
+    };
+    if (channel_has_room_for_pool(&connection->channel))
+        return 0;
+    return error_raise_with(error, &too_many,
+                            "cannot open pool '%s': this connection has %u open; close those that "
+                            "aren't needed, or were destroyed",
+                            request->name, RESUME_POOLS_MAX);
+}
+
 static int open_locked(struct fastalloc_connection *connection,
                        const struct pool_open_request *request, struct fastalloc_pool **result,
                        fastalloc_error_t *error)
@@ -217,7 +233,10 @@ static int open_locked(struct fastalloc_connection *connection,
         .context = &arrival,
         .error = error,
     };
-    int code = connection_call(connection, &call);
+    int code = check_room(connection, request, error);
+    if (code < 0)
+        return code;
+    code = connection_call(connection, &call);
     struct fastalloc_pool *pool = find_pool(connection, reply.pool, request->write);
     if (code == 0 && !pool)
         code = add_pool(connection, request, &reply, &arrival, &pool, error);
@@ -236,10 +255,6 @@ static int open_locked(struct fastalloc_connection *connection,
 static int check_session(struct fastalloc_connection *connection,
                          const struct pool_open_request *request, fastalloc_error_t *error)
 {
-    const fastalloc_error_t too_many = {
-        .code = FASTALLOC_ERR_LIMIT_EXCEEDED,
-        .max = RESUME_POOLS_MAX,
-    };
     if (connection_is_forked(connection))
         return connection_raise_forked(error);
     if (connection->witness.size == 0)
@@ -247,12 +262,6 @@ static int check_session(struct fastalloc_connection *connection,
                            "cannot open pool '%s': /dev/shm had no room for a page when this "
                            "session began; make some, then connect anew",
                            request->name);
-    if (!channel_has_room_for_pool(&connection->channel))
-        return error_raise_with(
-            error, &too_many,
-            "cannot open pool '%s': this connection has %u open; close those that "
-            "aren't needed, or were destroyed",
-            request->name, RESUME_POOLS_MAX);
     return 0;
 }
 

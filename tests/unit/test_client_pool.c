@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "client/connection.h"
 #include "tests/lib/fd_count.h"
 #include "tests/lib/peer_pool.h"
 #include "tests/unit/suite.h"
@@ -58,6 +61,68 @@ START_TEST(test_an_open_pool_knows_what_it_is_and_keeps_no_descriptor)
     fastalloc_close(pool);
     fastalloc_disconnect(connection);
     test_peer_join(&test);
+}
+END_TEST
+
+#define OPENERS 4
+
+static int told[2]; /* that all have begun */
+static atomic_int openers;
+
+static void serve_last(struct peer *peer)
+{
+    char byte;
+    peer_greet(peer);
+    struct peer_pool pool;
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
+    peer_require(read(told[0], &byte, 1) == 1);
+    peer_pool_reply(&pool, peer);
+    peer_pool_close(peer); /* no other open comes before it */
+}
+
+struct opener {
+    pthread_t thread;
+    fastalloc_connection_t *connection;
+    fastalloc_pool_t *pool;
+    int result;
+};
+
+static void *open_last(void *argument)
+{
+    struct opener *opener = argument;
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    if (atomic_fetch_add(&openers, 1) + 1 == OPENERS)
+        ck_assert(write(told[1], "", 1) == 1);
+    opener->result = fastalloc_open(opener->connection, "pool", NULL, &opener->pool, &error);
+    ck_assert_uint_eq(error.max, opener->result < 0 ? RESUME_POOLS_MAX : 0);
+    return NULL;
+}
+
+START_TEST(test_of_several_that_open_the_last_pool_at_once_one_does)
+{
+    struct test_peer test;
+    struct opener all[OPENERS];
+    fastalloc_pool_t *pool = NULL;
+    ck_assert_int_eq(pipe(told), 0);
+    test_peer_start(&test, serve_last);
+    fastalloc_connection_t *connection = connect_to(&test);
+    connection->channel.resume.count = RESUME_POOLS_MAX - 1;
+    for (int i = 0; i < OPENERS; i++) {
+        all[i] = (struct opener){.connection = connection};
+        ck_assert_int_eq(pthread_create(&all[i].thread, NULL, open_last, &all[i]), 0);
+    }
+    for (int i = 0; i < OPENERS; i++) {
+        ck_assert_int_eq(pthread_join(all[i].thread, NULL), 0);
+        if (all[i].result == 0)
+            pool = all[i].pool;
+        else
+            ck_assert_int_eq(all[i].result, FASTALLOC_ERR_LIMIT_EXCEEDED);
+    }
+    fastalloc_close(pool);
+    fastalloc_disconnect(connection);
+    test_peer_join(&test);
+    close(told[0]);
+    close(told[1]);
 }
 END_TEST
 
@@ -492,6 +557,7 @@ START_TEST(test_another_number_of_handles_is_refused_and_none_is_taken)
 END_TEST
 
 SUITE_MAIN("client_pool", test_an_open_pool_knows_what_it_is_and_keeps_no_descriptor,
+           test_of_several_that_open_the_last_pool_at_once_one_does,
            test_handles_to_nothing_are_null, test_the_options_are_asked_for,
            test_a_pool_opened_twice_is_one_and_closed_at_the_second_close,
            test_another_access_is_another_pool_and_the_last_close_tells_the_daemon,
