@@ -66,23 +66,14 @@ static bool join_others(struct channel *channel, struct call *call)
     return true;
 }
 
-/* One that isn't to wait doesn't wait for a daemon either. */
-static void look_for_daemon(struct channel *channel, struct call *call)
-{
-    if (!call->bounded || call->timeout != 0)
-        return;
-    reconnect_try_for(channel, call);
-    sending_give_up_if_late(channel, call);
-}
-
 int channel_call(struct channel *channel, struct call *call)
 {
     CANCEL_DISABLED;
     begin(call);
     pthread_mutex_lock(&channel->lock);
     if (join_others(channel, call)) {
-        if (channel->state == CHANNEL_DOWN)
-            look_for_daemon(channel, call);
+        if (channel->state == CHANNEL_DOWN && call->bounded && call->timeout == 0)
+            reconnect_hasten(channel);
         wait_until_done(channel, call);
     }
     pthread_mutex_unlock(&channel->lock);

@@ -53,7 +53,6 @@ struct channel {
     uint32_t era; /* connections that were lost */
     bool sending; /* somebody waits for room to send the rest of `out` */
     bool reading; /* somebody owns the inbox */
-    bool resting; /* the reader waits for the next try to connect, and doesn't use it now */
     uint32_t last_msgid;
     uint64_t last_number; /* of allocates */
     uint32_t last_change;
@@ -71,7 +70,8 @@ struct channel {
 
     /* While there is no connection; of CLOCK_MONOTONIC. */
     bool proven;     /* the last one has answered a call */
-    int failure;     /* of the last try to connect since it was lost; 0 = there was none */
+    bool tried;      /* to connect since it was lost, or since a call asked for a try */
+    int failure;     /* of the last try; 0 = there was none */
     int64_t lost_at; /* since when no daemon has answered a call, later by how long one was up */
     int64_t retry_at;
     int64_t retry_wait;

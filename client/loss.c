@@ -67,7 +67,8 @@ static void note_reason(struct channel *channel, const char *reason)
 void loss_postpone(struct channel *channel, int system_error, const char *reason)
 {
     note_reason(channel, reason);
-    bool first = channel->failure == 0;
+    bool first = !channel->tried;
+    channel->tried = true;
     channel->failure = system_error;
     channel->retry_wait = 2 * channel->retry_wait < WAIT_MAX ? 2 * channel->retry_wait : WAIT_MAX;
     if (channel->retry_wait == 0)
@@ -118,6 +119,7 @@ void loss_of_connection(struct channel *channel, struct call *call, int system_e
     if (channel->proven) {
         note_reason(channel, reason);
         channel->proven = false;
+        channel->tried = false;
         channel->failure = 0;
         channel->retry_wait = channel->retry_at = 0;
         channel->lost_at = deadline_in(0);

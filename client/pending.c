@@ -123,12 +123,15 @@ static int64_t later(int64_t one, int64_t other)
     return one > other ? one : other;
 }
 
-/* While nobody is there: at once, but not before it was tried, if the call isn't to wait. */
+/*
+ * While nobody is there: at once, but not before it was tried, if the call isn't to wait. A connection
+ * that ended before it answered anything was such a try.
+ */
 static int64_t limit_when_down(const struct channel *channel, const struct call *call)
 {
     if (!call->bounded || call->timeout < 0)
         return deadline_extend(later(call->begun, channel->lost_at), channel->reconnect_limit);
-    if (call->timeout == 0 && channel->failure == 0)
+    if (call->timeout == 0 && !channel->tried)
         return DEADLINE_NEVER;
     return deadline_extend(call->begun, call->timeout);
 }

@@ -78,18 +78,17 @@ void reconnect_step(struct channel *channel, struct call *reader)
     if (deadline_left(channel->retry_at) == 0) {
         try_to_connect(channel, reader);
     } else {
-        channel->resting = true;
         deadline_wait(&channel->retry, &channel->lock,
                       limit < channel->retry_at ? limit : channel->retry_at);
-        channel->resting = false;
     }
     sending_give_up_if_late(channel, reader);
 }
 
-void reconnect_try_for(struct channel *channel, struct call *call)
+void reconnect_hasten(struct channel *channel)
 {
-    if (!channel->reading || channel->resting)
-        try_to_connect(channel, call);
+    channel->tried = false;
+    channel->retry_at = 0;
+    pthread_cond_signal(&channel->retry);
 }
 
 static void go_up(struct channel *channel)

@@ -12,11 +12,8 @@
 /* The reader's next step while the channel is down: a try to connect, or a wait for the next one. */
 void reconnect_step(struct channel *channel, struct call *reader);
 
-/*
- * One try more, for a call that isn't to wait and finds the channel down, unless one is about to be
- * made.
- */
-void reconnect_try_for(struct channel *channel, struct call *call);
+/* The channel is down: whoever reads is to try at once, for a call that isn't to wait for later. */
+void reconnect_hasten(struct channel *channel);
 
 /* The daemon has answered what it was asked to resume the session, and the call is over. */
 void reconnect_conclude(struct channel *channel, struct call *reader);
