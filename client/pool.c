@@ -13,6 +13,9 @@
 #include "client/guard.h"
 #include "shm/order.h"
 
+/* How long the daemon may take to close a pool, until nobody waits for that any more. */
+#define CLOSE_LIMIT FASTALLOC_SECOND
+
 /* ---- Pools of a connection ------------------------------------------------------------------- */
 
 static struct fastalloc_pool *find_pool(struct fastalloc_connection *connection, uint32_t id,
@@ -192,12 +195,21 @@ static int add_pool(struct fastalloc_connection *connection,
     return 0;
 }
 
-/* Should this fail, the session's end closes it, or its being resumed. */
+/*
+ * Should this fail, the session's end closes it, or its being resumed. The pools are locked: who opens
+ * or closes another one doesn't wait for long for a daemon that hangs, which will come to this, too.
+ */
 static void tell_closed(struct fastalloc_connection *connection, uint32_t id)
 {
     struct pool_close_request request = {.pool = id};
     struct pool_close_reply reply;
-    struct call call = {.method = METHOD_POOL_CLOSE, .request = &request, .reply = &reply};
+    struct call call = {
+        .method = METHOD_POOL_CLOSE,
+        .request = &request,
+        .reply = &reply,
+        .timeout = CLOSE_LIMIT,
+        .bounded = true,
+    };
     (void)connection_call(connection, &call);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Opening, mapping and closing pools of a scripted daemon: what is right, and what is refused. */
-#include <fastalloc/fastalloc.h>
+#include <fastalloc/admin.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/connection.h"
@@ -59,6 +60,39 @@ START_TEST(test_an_open_pool_knows_what_it_is_and_keeps_no_descriptor)
     ck_assert_uint_eq(fastalloc_pool_stride(pool), PEER_POOL_OBJECT);
     ck_assert_uint_eq(fastalloc_pool_capacity(pool), PEER_POOL_CAPACITY);
     fastalloc_close(pool);
+    fastalloc_disconnect(connection);
+    test_peer_join(&test);
+}
+END_TEST
+
+static void serve_no_close(struct peer *peer)
+{
+    const struct ping_reply pong = {.pid = 1, .release = "0", .instance = "test"};
+    const struct pool_close_reply closed = {.freed = 0};
+    peer_greet(peer);
+    peer_pool_open(peer);
+    peer_receive(peer, METHOD_POOL_CLOSE, NULL);
+    uint32_t msgid = peer->msgid;
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_reply(peer, METHOD_PING, &pong);
+    peer_reply_to(peer, msgid, METHOD_POOL_CLOSE, &closed); /* long after it was given up */
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_reply(peer, METHOD_PING, &pong);
+}
+
+START_TEST(test_a_close_that_is_not_answered_is_not_waited_for_for_ever)
+{
+    struct test_peer test;
+    fastalloc_pool_t *pool;
+    fastalloc_daemon_info_t info = FASTALLOC_DAEMON_INFO_INIT;
+    test_peer_start(&test, serve_no_close);
+    fastalloc_connection_t *connection = connect_to(&test);
+    ck_assert_int_eq(fastalloc_open(connection, "pool", NULL, &pool, NULL), 0);
+    time_t start = time(NULL);
+    fastalloc_close(pool);
+    ck_assert_int_lt(time(NULL) - start, 10); /* a second, and what a busy machine adds */
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(fastalloc_ping(connection, &info, NULL), 0);
     fastalloc_disconnect(connection);
     test_peer_join(&test);
 }
@@ -557,6 +591,7 @@ START_TEST(test_another_number_of_handles_is_refused_and_none_is_taken)
 END_TEST
 
 SUITE_MAIN("client_pool", test_an_open_pool_knows_what_it_is_and_keeps_no_descriptor,
+           test_a_close_that_is_not_answered_is_not_waited_for_for_ever,
            test_of_several_that_open_the_last_pool_at_once_one_does,
            test_handles_to_nothing_are_null, test_the_options_are_asked_for,
            test_a_pool_opened_twice_is_one_and_closed_at_the_second_close,
