@@ -29,6 +29,7 @@ static void wait_for_others(struct channel *channel, struct call *call)
 static void send_in_turn(struct channel *channel, struct call *call)
 {
     sending_send(channel, call);
+    sending_settle(channel);
     if (channel->unsent > 0)
         pending_hand_on(channel);
 }
@@ -42,6 +43,7 @@ static void wait_until_done(struct channel *channel, struct call *call)
             wait_for_others(channel, call);
         else
             reading_for_all(channel, call);
+    sending_settle(channel); /* it may not have been possible before */
     pending_hand_on(channel);
 }
 

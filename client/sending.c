@@ -166,40 +166,51 @@ static void fail_encode(struct channel *channel, struct call *call)
 }
 
 /* False: there is no memory for it. */
-static bool encode_settle(struct channel *channel)
+static bool encode_settle(struct channel *channel, uint32_t *msgid)
 {
     struct settle_request request;
-    uint32_t msgid = next_msgid(channel);
-    settle_name(&channel->settle, msgid, &request);
-    if (envelope_encode_request(&channel->out, msgid, METHOD_SETTLE, &request) == 0)
+    *msgid = next_msgid(channel);
+    settle_name(&channel->settle, *msgid, &request);
+    if (envelope_encode_request(&channel->out, *msgid, METHOD_SETTLE, &request) == 0)
         return true;
-    settle_answer(&channel->settle, msgid, true);
+    settle_answer(&channel->settle, *msgid, true);
     return false;
+}
+
+/* Nothing of it is in the socket, and nothing will be. */
+static void take_settle_back(struct channel *channel, uint32_t msgid)
+{
+    clear(channel);
+    settle_answer(&channel->settle, msgid, true);
 }
 
 void sending_settle(struct channel *channel)
 {
-    if (channel->state != CHANNEL_UP || channel->sending || !is_empty(channel))
+    if (channel->settle.unnamed == 0 || channel->state != CHANNEL_UP || channel->sending ||
+        push(channel) < 0)
         return;
-    while (channel->settle.unnamed > 0 && is_empty(channel) && encode_settle(channel))
-        if (push(channel) < 0 && channel->out_begin == 0) {
-            clear(channel);
-            settle_answer(&channel->settle, channel->last_msgid, true);
-            break;
+    uint32_t msgid;
+    while (channel->settle.unnamed > 0 && encode_settle(channel, &msgid))
+        if (push(channel) < 0) {
+            if (channel->out_begin == 0)
+                take_settle_back(channel, msgid);
+            return;
         }
 }
 
 /* First of all: what they were granted may be what the call is to get. */
 static bool send_settle(struct channel *channel, struct call *call)
 {
+    uint32_t era = channel->era;
     while (channel->settle.unnamed > 0) {
-        if (!encode_settle(channel)) {
+        uint32_t msgid;
+        if (!encode_settle(channel, &msgid)) {
             fail_encode(channel, call);
             return false;
         }
         if (!sending_flush(channel, call)) {
-            if (is_empty(channel))
-                settle_answer(&channel->settle, channel->last_msgid, true);
+            if (channel->era == era && channel->out_begin == 0)
+                take_settle_back(channel, msgid);
             return false;
         }
     }
@@ -266,7 +277,6 @@ void sending_resume(struct channel *channel, struct call *call)
     resume_prepare(&channel->resume);
     own->msgid = next_msgid(channel);
     if (envelope_encode_request(&channel->out, own->msgid, own->method, own->request) < 0) {
-        clear(channel);
         loss_of_connection(channel, call, ENOMEM, error_text(ENOMEM));
         return;
     }

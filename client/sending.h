@@ -23,7 +23,7 @@ bool sending_flush(struct channel *channel, struct call *call);
 /* Whether there is something left of a request, which whoever sends next sends first. */
 bool sending_has_rest(const struct channel *channel);
 
-/* Tells the daemon which allocates are given up, if that can be done without waiting. */
+/* Tells the daemon which allocates are given up, if any, and if that can be done without waiting. */
 void sending_settle(struct channel *channel);
 
 /* Ends a call that is late, as things stand; one that was started goes on without who waits. */

@@ -52,6 +52,7 @@ static void answer_ping(struct peer *peer)
 
 static atomic_int sockets_to_fail;
 static atomic_int connects;
+static atomic_int settle_error;      /* of the call that sends a settle; 0 = none */
 static atomic_bool lose_descriptors; /* of the next message that comes with some */
 static atomic_int ends_until_late;   /* connections that end before the one that lasted for long */
 static _Atomic int64_t behind;       /* that the clock is until then */
@@ -69,6 +70,15 @@ INSTEAD int connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
     atomic_fetch_add(&connects, 1);
     return (int)syscall(SYS_connect, fd, addr, len);
+}
+
+INSTEAD ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+    if (atomic_load(&settle_error) != 0 && memmem(buf, n, "settle", 6)) {
+        errno = atomic_load(&settle_error);
+        return -1;
+    }
+    return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
 }
 
 INSTEAD int clock_gettime(clockid_t clock_id, struct timespec *tp)
@@ -129,6 +139,14 @@ static bool hear(void)
 {
     char byte;
     return read(pipe_fds[0], &byte, 1) == 1;
+}
+
+static int to_script[2];
+
+static bool listen_to_test(void)
+{
+    char byte;
+    return read(to_script[0], &byte, 1) == 1;
 }
 
 static void open_pipe(void)
@@ -266,6 +284,79 @@ START_TEST(test_a_pool_that_is_opened_too_late_is_left)
     ck_assert_int_eq(ping(connection, NULL), 0);
     ck_assert_uint_eq(fastalloc_resumed(connection), 1);
     end();
+}
+END_TEST
+
+/* ---- A settle that can't be sent ------------------------------------------------------------- */
+
+static void settle_before_ping(struct peer *peer)
+{
+    const uint64_t first = 1;
+    peer_greet(peer);
+    peer_pool_open(peer);
+    peer_receive(peer, METHOD_ALLOCATE, NULL);
+    peer_settle(peer, &first, 1);
+    answer_ping(peer);
+}
+
+START_TEST(test_what_is_given_up_is_settled_whatever_became_of_it_before)
+{
+    begin(settle_before_ping);
+    atomic_store(&settle_error, EAGAIN); /* the socket has no room */
+    expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_NO_REPLY, GRACE, GRACE);
+    ck_assert_int_eq(ping(connection, NULL), FASTALLOC_ERR_NO_REPLY);
+    atomic_store(&settle_error, ENOBUFS);
+    ck_assert_int_eq(ping(connection, NULL), -ENOBUFS);
+    atomic_store(&settle_error, 0);
+    ck_assert_int_eq(ping(connection, NULL), 0);
+    end();
+}
+END_TEST
+
+static void settle_by_itself(struct peer *peer)
+{
+    static const uint8_t bytes[HANDLE_WIRE_SIZE];
+    const struct allocate_reply allocated = {.handles = {bytes, sizeof(bytes)}};
+    const uint64_t second = 2;
+    peer_greet(peer);
+    peer_pool_open(peer);
+    peer_receive(peer, METHOD_ALLOCATE, NULL);
+    uint32_t msgid = peer->msgid;
+    peer_require(tell());
+    peer_receive(peer, METHOD_ALLOCATE, NULL);
+    peer_require(listen_to_test());
+    peer_reply_to(peer, msgid, METHOD_ALLOCATE, &allocated);
+    peer_settle(peer, &second, 1);
+}
+
+static void *allocate_for_ever(void *argument)
+{
+    fastalloc_handle_t handle;
+    int *result = argument;
+    *result = fastalloc_allocate(pool, FASTALLOC_FOREVER, &handle, NULL);
+    return NULL;
+}
+
+/* Nobody asks for anything more: whoever gets a reply does it. */
+START_TEST(test_what_is_given_up_is_settled_as_soon_as_it_can_be)
+{
+    pthread_t thread;
+    int result;
+    open_pipe();
+    ck_assert_int_eq(pipe(to_script), 0);
+    begin(settle_by_itself);
+    ck_assert_int_eq(pthread_create(&thread, NULL, allocate_for_ever, &result), 0);
+    ck_assert(hear());
+    atomic_store(&settle_error, EAGAIN);
+    expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_NO_REPLY, GRACE, GRACE);
+    atomic_store(&settle_error, 0);
+    ck_assert_int_eq(write(to_script[1], "", 1), 1);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(result, 0);
+    end();
+    close_pipe();
+    close(to_script[0]);
+    close(to_script[1]);
 }
 END_TEST
 
@@ -498,6 +589,8 @@ END_TEST
 SUITE_MAIN("client_bounds", test_calls_end_in_time_when_the_daemon_hangs_and_it_may_go_on,
            test_what_was_sent_in_part_is_sent_to_its_end,
            test_a_pool_that_is_opened_too_late_is_left,
+           test_what_is_given_up_is_settled_whatever_became_of_it_before,
+           test_what_is_given_up_is_settled_as_soon_as_it_can_be,
            test_calls_end_in_time_when_there_is_no_daemon_and_one_may_come,
            test_who_is_late_leaves_it_to_others_to_find_a_daemon,
            test_while_a_daemon_is_there_none_is_missed,
