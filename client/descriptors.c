@@ -2,7 +2,9 @@
 #include "client/descriptors.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fastalloc/fastalloc.h>
@@ -65,6 +67,21 @@ int descriptors_detach(struct descriptors *descriptors, unsigned place)
             (descriptors->count - place - 1) * sizeof(fd));
     descriptors->count--;
     return fd;
+}
+
+/* An eventfd is of no type that a file has. */
+int descriptors_check_bell(const struct descriptors *descriptors, unsigned place)
+{
+    int fd = descriptors->fds[place], flags;
+    struct stat status;
+    if (fstat(fd, &status) < 0)
+        return -errno;
+    if ((status.st_mode & S_IFMT) != 0)
+        return FASTALLOC_ERR_MALFORMED;
+    flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0))
+        return -errno;
+    return 0;
 }
 
 void descriptors_close(struct descriptors *descriptors)

@@ -38,6 +38,12 @@ int descriptors_take(struct descriptors *descriptors, unsigned n, struct descrip
 /* The one at that place becomes the caller's; those before it stay. */
 int descriptors_detach(struct descriptors *descriptors, unsigned place);
 
+/*
+ * Whether the one at that place can be a bell: a write to it raises no signal, and from now on doesn't
+ * block. 0, FASTALLOC_ERR_MALFORMED or a negated errno.
+ */
+int descriptors_check_bell(const struct descriptors *descriptors, unsigned place);
+
 void descriptors_close(struct descriptors *descriptors);
 
 #endif

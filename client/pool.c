@@ -99,6 +99,17 @@ static bool is_plausible(const struct pool_open_reply *reply)
            reply->template.size <= reply->object_size;
 }
 
+static int check_bell(struct call *call, const struct arrival *arrival)
+{
+    const struct pool_open_request *request = call->request;
+    int result = descriptors_check_bell(&arrival->parts, MAPPING_PARTS);
+    call->complaint = "a bell that is none";
+    if (result < 0 && result != FASTALLOC_ERR_MALFORMED)
+        error_raise(call->error, result, "cannot set up pool '%s': %s", request->name,
+                    error_text(-result));
+    return result;
+}
+
 static int take_arrival(struct call *call, struct descriptors *arrived)
 {
     const struct pool_open_request *request = call->request;
@@ -110,6 +121,8 @@ static int take_arrival(struct call *call, struct descriptors *arrived)
         return FASTALLOC_ERR_MALFORMED;
     int result = connection_take_descriptors(call, arrived, &arrival->parts, reply->descriptors,
                                              MAPPING_PARTS + bell);
+    if (result == 0 && bell)
+        result = check_bell(call, arrival);
     if (result < 0)
         return result;
     resume_add(arrival->resume, reply->pool, bell ? arrival->parts.fds[MAPPING_PARTS] : -1);

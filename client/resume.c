@@ -70,8 +70,12 @@ static int take_bell(struct call *call, struct descriptors *arrived)
     __attribute__((cleanup(descriptors_close))) struct descriptors bell = {.count = 0};
     call->complaint = "other descriptors than it told of";
     int result = descriptors_take(arrived, reply->descriptors, &bell);
-    if (result == -EMFILE)
-        error_raise(call->error, result, "%s", error_text(EMFILE));
+    if (result == 0 && bell.count > 0) {
+        call->complaint = "a bell that is none";
+        result = descriptors_check_bell(&bell, 0);
+    }
+    if (result < 0 && result != FASTALLOC_ERR_MALFORMED)
+        error_raise(call->error, result, "%s", error_text(-result));
     if (result == 0 && bell.count > 0)
         replace_bells(call->context, bell.fds[0]);
     return result;

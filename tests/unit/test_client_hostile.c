@@ -2,12 +2,14 @@
 /* What the library does when the daemon doesn't keep to the protocol. */
 #include <fastalloc/admin.h>
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "tests/lib/fd_count.h"
-#include "tests/lib/peer.h"
+#include "tests/lib/peer_pool.h"
 #include "tests/unit/suite.h"
 
 #define SECOND INT64_C(1000000000)
@@ -389,6 +391,103 @@ START_TEST(test_a_witness_that_is_no_memory_is_refused)
 }
 END_TEST
 
+/* ---- Bells ----------------------------------------------------------------------------------- */
+
+static void open_with_bell(struct peer *peer, int bell)
+{
+    struct peer_pool pool;
+    int fds[4] = {-1, -1, -1, bell};
+    peer_pool_receive(&pool, LAYOUT_LEASED, peer);
+    pool.reply.descriptors = 4;
+    for (size_t i = 0; i < 3; i++)
+        fds[i] = peer_memory(pool.sizes[i]);
+    peer_require(pwrite(fds[0], &pool.head, sizeof(pool.head), 0) > 0);
+    peer_reply_with(peer, METHOD_POOL_OPEN, &pool.reply, fds, 4);
+}
+
+/* It has no reader. */
+static int write_end(void)
+{
+    int fds[2];
+    peer_require(pipe(fds) == 0);
+    close(fds[0]);
+    return fds[1];
+}
+
+static void open_with_pipe(struct peer *peer)
+{
+    peer_greet(peer);
+    open_with_bell(peer, write_end());
+}
+
+static void resume_with_pipe(struct peer *peer)
+{
+    const struct resume_reply reply = {.release = "0", .descriptors = 1};
+    struct resume_request request;
+    int bell = write_end();
+    peer_greet(peer);
+    open_with_bell(peer, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_receive_resume(peer, &request);
+    peer_reply_with(peer, METHOD_RESUME, &reply, &bell, 1);
+}
+
+static void expect_no_bell(peer_script_t script, int opened, int pinged)
+{
+    struct test_peer test;
+    fastalloc_connection_t *connection;
+    fastalloc_pool_t *pool;
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    test_peer_start(&test, script);
+    unsigned before = test_fd_count();
+    ck_assert_int_eq(connect_to(&test, &connection, NULL), 0);
+    ck_assert_int_eq(fastalloc_open(connection, "pool", NULL, &pool, NULL), opened);
+    ck_assert_int_eq(ping(connection, &error), pinged);
+    ck_assert_msg(strstr(error.message, "a bell that is none"), "%s", error.message);
+    fastalloc_disconnect(connection);
+    ck_assert_uint_eq(test_fd_count(), before);
+    test_peer_join(&test);
+}
+
+START_TEST(test_a_bell_that_raises_a_signal_is_refused)
+{
+    expect_no_bell(open_with_pipe, FASTALLOC_ERR_MALFORMED, FASTALLOC_ERR_DISCONNECTED);
+}
+END_TEST
+
+START_TEST(test_a_new_bell_that_raises_a_signal_is_refused)
+{
+    expect_no_bell(resume_with_pipe, 0, FASTALLOC_ERR_DISCONNECTED);
+}
+END_TEST
+
+static void open_with_blocking_bell(struct peer *peer)
+{
+    const struct ping_reply pong = {.pid = 1, .release = "0", .instance = "test"};
+    int bell = eventfd(0, EFD_CLOEXEC);
+    peer_greet(peer);
+    open_with_bell(peer, dup(bell));
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_require(fcntl(bell, F_GETFL) & O_NONBLOCK);
+    peer_reply(peer, METHOD_PING, &pong);
+}
+
+START_TEST(test_a_bell_that_blocks_is_made_not_to)
+{
+    struct test_peer test;
+    fastalloc_connection_t *connection;
+    fastalloc_pool_t *pool;
+    test_peer_start(&test, open_with_blocking_bell);
+    ck_assert_int_eq(connect_to(&test, &connection, NULL), 0);
+    ck_assert_int_eq(fastalloc_open(connection, "pool", NULL, &pool, NULL), 0);
+    ck_assert_int_eq(ping(connection, NULL), 0);
+    fastalloc_disconnect(connection);
+    test_peer_join(&test);
+}
+END_TEST
+
+/* ---- Greeting -------------------------------------------------------------------------------- */
+
 static void greet_in_future(struct peer *peer)
 {
     int fd = peer_memory(4096);
@@ -572,8 +671,10 @@ SUITE_MAIN(
     test_descriptors_that_add_up_inside_a_message_are_refused,
     test_a_witness_that_is_missing_is_refused, test_a_session_without_witness_is_refused,
     test_a_second_witness_is_refused, test_a_witness_that_is_too_short_is_refused,
-    test_a_witness_that_is_no_memory_is_refused, test_another_version_of_the_protocol_is_refused,
-    test_a_hello_that_is_refused_is_no_session, test_a_daemon_that_closes_at_once_is_no_session,
+    test_a_witness_that_is_no_memory_is_refused, test_a_bell_that_raises_a_signal_is_refused,
+    test_a_new_bell_that_raises_a_signal_is_refused, test_a_bell_that_blocks_is_made_not_to,
+    test_another_version_of_the_protocol_is_refused, test_a_hello_that_is_refused_is_no_session,
+    test_a_daemon_that_closes_at_once_is_no_session,
     test_after_a_close_instead_of_a_reply_another_daemon_is_awaited,
     test_after_a_close_inside_a_reply_another_daemon_is_awaited,
     test_a_call_after_the_daemon_closed_fails_without_a_signal,
