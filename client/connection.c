@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "client/cancel.h"
+#include "client/deadline.h"
 #include "client/error.h"
 #include "client/guard.h"
 #include "client/name.h"
@@ -120,6 +121,18 @@ static int say_hello(struct fastalloc_connection *connection, const struct hello
     return connection_call(connection, &call);
 }
 
+static int raise_unanswered(const struct fastalloc_connection *connection, fastalloc_error_t *error)
+{
+    const fastalloc_error_t fields = {
+        .code = FASTALLOC_ERR_UNREACHABLE,
+        .system_error = ECONNRESET,
+    };
+    return error_raise_with(error, &fields,
+                            "fastallocd at %s ended the connection before there was a session: %s; "
+                            "try again, or see its log",
+                            connection->channel.path, connection->channel.reason);
+}
+
 /*
  * Without room for a witness the session begins all the same: it can map nothing, but look, and make
  * room by destroying pools. It ends with its connection, and can't be resumed.
@@ -130,22 +143,23 @@ static int begin_session(struct fastalloc_connection *connection, const char *na
     struct hello_request request = {.version = PROTOCOL_VERSION, .witness = true};
     struct hello_reply reply = {.version = 0};
     __attribute__((cleanup(arrival_deinit))) struct arrival arrival = {.witness = {.count = 0}};
-    fastalloc_error_t first = FASTALLOC_ERROR_INIT;
+    fastalloc_error_t own = FASTALLOC_ERROR_INIT;
 
     int result = name_copy(request.name, name, "name", error);
     if (result < 0)
         return result;
     if (!name)
         name_of_program(request.name);
-    result = say_hello(connection, &request, &reply, &arrival, &first);
+    result = say_hello(connection, &request, &reply, &arrival, &own);
     if (result == FASTALLOC_ERR_SHARED_MEMORY_FULL) {
         request.witness = false;
-        result = say_hello(connection, &request, &reply, &arrival, error);
-    } else if (result < 0) {
-        error_raise_with(error, &first, "%s", first.message);
+        result = say_hello(connection, &request, &reply, &arrival, &own);
     }
-    if (result == 0)
-        result = check_version(connection, reply.version, error);
+    if (result == FASTALLOC_ERR_DISCONNECTED)
+        return raise_unanswered(connection, error);
+    if (result < 0)
+        return error_raise_with(error, &own, "%s", own.message);
+    result = check_version(connection, reply.version, error);
     if (result == 0 && request.witness)
         result = map_witness(connection, arrival.witness.fds[0], error);
     if (result < 0)
@@ -181,11 +195,11 @@ static int connection_new(int fd, const struct channel_options *options,
     return 0;
 }
 
-static int connect_as(const fastalloc_connect_options_t *options,
-                      fastalloc_connection_t **connection, fastalloc_error_t *error)
+static int connect_once(const fastalloc_connect_options_t *options, int64_t limit,
+                        fastalloc_connection_t **connection, fastalloc_error_t *error)
 {
     struct sockaddr_un address;
-    int fd = socket_connect(options->socket, options->connect_limit, &address, error);
+    int fd = socket_connect(options->socket, limit, &address, error);
     if (fd < 0)
         return fd;
 
@@ -206,6 +220,32 @@ static int connect_as(const fastalloc_connect_options_t *options,
     }
     *connection = made;
     return 0;
+}
+
+/* Whether a daemon was there, and another one may be in a moment. */
+static bool is_ending(const fastalloc_error_t *error)
+{
+    return error->code == FASTALLOC_ERR_SHUTTING_DOWN ||
+           (error->code == FASTALLOC_ERR_UNREACHABLE && error->system_error == ECONNRESET);
+}
+
+/* A daemon that ends amid it is waited for as one that isn't there yet. */
+static int connect_as(const fastalloc_connect_options_t *options,
+                      fastalloc_connection_t **connection, fastalloc_error_t *error)
+{
+    int64_t deadline = deadline_in(options->connect_limit), left = options->connect_limit, wait = 0;
+    for (;;) {
+        fastalloc_error_t own = FASTALLOC_ERROR_INIT;
+        int result = connect_once(options, left, connection, &own);
+        left = deadline_left(deadline);
+        if (result == 0)
+            return 0;
+        if (!is_ending(&own) || left == 0)
+            return error_raise_with(error, &own, "%s", own.message);
+        wait = socket_next_wait(wait);
+        deadline_poll(-1, 0, deadline_in(wait < left ? wait : left));
+        left = deadline_left(deadline);
+    }
 }
 
 int fastalloc_connect(const fastalloc_connect_options_t *options,

@@ -8,10 +8,7 @@
 #include "client/deadline.h"
 #include "client/error.h"
 #include "client/pending.h"
-
-/* Waits between two tries: the first, and the longest. */
-#define WAIT_MIN INT64_C(1000000)
-#define WAIT_MAX INT64_C(50000000)
+#include "client/socket.h"
 
 /* ---- For ever -------------------------------------------------------------------------------- */
 
@@ -70,9 +67,7 @@ void loss_postpone(struct channel *channel, int system_error, const char *reason
     bool first = !channel->tried;
     channel->tried = true;
     channel->failure = system_error;
-    channel->retry_wait = 2 * channel->retry_wait < WAIT_MAX ? 2 * channel->retry_wait : WAIT_MAX;
-    if (channel->retry_wait == 0)
-        channel->retry_wait = WAIT_MIN;
+    channel->retry_wait = socket_next_wait(channel->retry_wait);
     channel->retry_at = deadline_in(channel->retry_wait);
     if (first) /* those that don't want to wait know now */
         pending_wake_all(channel);

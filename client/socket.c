@@ -68,6 +68,13 @@ static int resolve(const char *path, struct sockaddr_un *address, fastalloc_erro
 
 /* ---- Connecting ------------------------------------------------------------------------------ */
 
+int64_t socket_next_wait(int64_t wait)
+{
+    if (wait == 0)
+        return WAIT_MIN;
+    return wait * 2 < WAIT_MAX ? wait * 2 : WAIT_MAX;
+}
+
 /* Whether a daemon may be there in a moment: it is starting, or has too many at its door. */
 static bool may_come(int system_error)
 {
@@ -134,7 +141,7 @@ static int make_blocking(int fd)
 static int try_until(int fd, const char *path, int64_t deadline, struct sockaddr_un *address,
                      fastalloc_error_t *error)
 {
-    int64_t wait = WAIT_MIN;
+    int64_t wait = 0;
     for (;;) {
         int result = resolve(path, address, error);
         if (result < 0)
@@ -145,8 +152,8 @@ static int try_until(int fd, const char *path, int64_t deadline, struct sockaddr
         int64_t left = deadline_left(deadline);
         if (!may_come(system_error) || left == 0)
             return unreachable(address, system_error, error);
+        wait = socket_next_wait(wait);
         deadline_poll(-1, 0, deadline_in(wait < left ? wait : left));
-        wait = wait * 2 < WAIT_MAX ? wait * 2 : WAIT_MAX;
     }
 }
 

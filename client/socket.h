@@ -21,4 +21,7 @@ int socket_connect(const char *path, int64_t limit, struct sockaddr_un *address,
 /* The same, once, for a path that it was. A blocking descriptor, or a negated errno. */
 int socket_try(const char *path);
 
+/* How long to wait for the next try to connect, after one that came this long after another; 0 = first. */
+int64_t socket_next_wait(int64_t wait);
+
 #endif

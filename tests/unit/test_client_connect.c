@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "tests/lib/fd_count.h"
 #include "tests/lib/peer.h"
 #include "tests/unit/suite.h"
 
@@ -249,6 +250,54 @@ START_TEST(test_without_either_it_is_the_systems_instance)
 }
 END_TEST
 
+/* ---- A daemon that ends amid it -------------------------------------------------------------- */
+
+static void end_at_each_place(struct peer *peer)
+{
+    struct error error;
+    peer_cut(peer);
+    peer_accept(peer);
+    peer_receive(peer, METHOD_HELLO, NULL);
+    peer_send(peer, "\x94\x01", 2);
+    peer_cut(peer);
+    peer_accept(peer);
+    peer_receive(peer, METHOD_HELLO, NULL);
+    peer_reply_error(peer, error_set(&error, ERROR_SHUTTING_DOWN, "the daemon ends"));
+    peer_cut(peer);
+    peer_accept(peer);
+    peer_greet(peer);
+}
+
+START_TEST(test_a_daemon_that_ends_is_waited_for_as_one_that_comes)
+{
+    struct test_peer test;
+    unsigned before = test_fd_count();
+    test_peer_start(&test, end_at_each_place);
+    ck_assert_int_eq(try_connect(test.socket, 60 * SECOND, NULL), 0);
+    ck_assert_int_eq(connects, 4);
+    ck_assert_uint_eq(test_fd_count(), before);
+    test_peer_join(&test);
+}
+END_TEST
+
+static void cut_off(struct peer *peer)
+{
+    peer_cut(peer);
+}
+
+START_TEST(test_who_does_not_wait_does_not_wait_for_the_next_daemon)
+{
+    struct test_peer test;
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    test_peer_start(&test, cut_off);
+    ck_assert_int_eq(try_connect(test.socket, 0, &error), FASTALLOC_ERR_UNREACHABLE);
+    ck_assert_int_eq(error.system_error, ECONNRESET);
+    ck_assert_ptr_nonnull(strstr(error.message, test.socket));
+    ck_assert_int_eq(connects, 1);
+    test_peer_join(&test);
+}
+END_TEST
+
 /* ---- The session ----------------------------------------------------------------------------- */
 
 static const char *expected_name;
@@ -386,8 +435,10 @@ SUITE_MAIN("client_connect", test_without_a_socket_the_error_says_how_to_start_a
            test_a_full_backlog_is_waited_for, test_the_longest_path_is_accepted_and_one_more_is_not,
            test_the_environment_names_the_socket,
            test_the_users_own_instance_comes_before_the_systems,
-           test_without_either_it_is_the_systems_instance, test_a_client_is_called_as_it_says,
-           test_a_client_without_name_is_called_as_its_program,
+           test_without_either_it_is_the_systems_instance,
+           test_a_daemon_that_ends_is_waited_for_as_one_that_comes,
+           test_who_does_not_wait_does_not_wait_for_the_next_daemon,
+           test_a_client_is_called_as_it_says, test_a_client_without_name_is_called_as_its_program,
            test_a_program_with_an_odd_name_can_connect, test_a_name_that_is_too_long_is_refused,
            test_no_descriptor_for_the_socket_is_emfile,
            test_no_descriptor_for_the_witness_is_emfile, test_disconnecting_nothing_is_nothing)

@@ -520,7 +520,7 @@ static void close_at_once(struct peer *peer)
 
 START_TEST(test_a_daemon_that_closes_at_once_is_no_session)
 {
-    expect_no_session(close_at_once, FASTALLOC_ERR_DISCONNECTED);
+    expect_no_session(close_at_once, FASTALLOC_ERR_UNREACHABLE);
 }
 END_TEST
 

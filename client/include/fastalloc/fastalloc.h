@@ -227,7 +227,7 @@ typedef struct fastalloc_connect_options {
      */
     const char *socket;
     const char *name;      /* shown to operators; NULL: the program's name */
-    int64_t connect_limit; /* how long to keep trying while no daemon answers */
+    int64_t connect_limit; /* how long to keep trying while no daemon is there, or one ends */
     int64_t
         reply_limit; /* how long the daemon may take, beyond the time that a call itself waits */
     int64_t reconnect_limit; /* how long a call waits for a daemon when the connection is lost */
