@@ -60,10 +60,19 @@ static int take_handles(struct call *call, struct descriptors *arrived)
     return 0;
 }
 
-/* The request's time is over, and nobody has said what became of it: its slots are freed. */
+/*
+ * The request's time is over, and nobody has said what became of it: its slots are freed. What there is
+ * to say stands in the pool.
+ */
 static int raise_timeout(const fastalloc_pool_t *pool, size_t count, fastalloc_error_t *error)
 {
     fastalloc_error_t fields = {.code = FASTALLOC_ERR_TIMEOUT, .requested = count};
+    fastalloc_stats_t stats = FASTALLOC_STATS_INIT;
+    if (fastalloc_stats(pool, &stats, NULL) == 0) {
+        fields.capacity = stats.capacity;
+        fields.allocated = stats.current_usage;
+        fields.waiters = stats.waiters;
+    }
     memcpy(fields.pool, pool->name, sizeof(fields.pool));
     return error_raise_with(error, &fields,
                             "pool '%s' gave no slots in time: the daemon doesn't answer, or isn't "

@@ -922,6 +922,7 @@ START_TEST(test_what_is_settled_are_the_allocates_that_nobody_has_an_answer_to)
                      FASTALLOC_ERR_TIMEOUT);
     ck_assert_str_eq(client.error.pool, "pool");
     ck_assert_uint_eq(client.error.requested, 1);
+    ck_assert_uint_eq(client.error.capacity, PEER_POOL_CAPACITY);
     for (size_t i = 0; i < 2; i++) {
         callers[i] = (struct caller){.client = &client, .timeout = FASTALLOC_FOREVER};
         start(&callers[i], allocate_it);

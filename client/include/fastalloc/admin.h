@@ -63,7 +63,8 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_pool_grow(fastalloc_connecti
 
 /*
  * Gives back the memory of the data of free slots; it is taken again before a slot is allocated.
- * *bytes, if not NULL, is how much. By those who may administer the pool.
+ * *bytes, if not NULL, is how much; if the daemon ended amid it, what the next one gave back. By those
+ * who may administer the pool.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED.
  */

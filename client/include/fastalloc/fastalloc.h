@@ -32,7 +32,8 @@
  *             to allocate and to free are requests to the daemon, NOWAIT too; in a leased one few
  *             of them are (enum fastalloc_kind).
  *   Daemon.   It may be restarted, or die, at any time: handles and pointers stay what they are, and
- *             a call that is under way waits until it is there again, and is done once. How long:
+ *             a call that is under way waits until it is there again, and is done once (where twice
+ *             makes no difference, maybe twice). How long:
  *             To allocate or wait for events with a timeout T ends by T if there is no daemon
  *             (FASTALLOC_ERR_TIMEOUT; to wait for events FASTALLOC_ERR_UNREACHABLE), and 50 ms later
  *             at most if there is one that doesn't answer. With FASTALLOC_NOWAIT both fail with
@@ -154,7 +155,7 @@ enum fastalloc_result {
 
     /* [pool, capacity, allocated, requested, waiters, reserved, holders] */
     FASTALLOC_ERR_POOL_EXHAUSTED = -10040,
-    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same */
+    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same; without the last two if no daemon answered */
     FASTALLOC_ERR_STALE_HANDLE = -10042, /* freed already, or never given out [pool, position] */
     FASTALLOC_ERR_WRONG_POOL = -10043, /* the handle is another pool's, or none [pool, position] */
     FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* twice in one call [pool, position] */
