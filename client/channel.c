@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/channel.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -84,11 +84,11 @@ int channel_call(struct channel *channel, struct call *call)
     return call->result;
 }
 
+/* Though there may be something in it that nobody has read yet. */
 static bool is_at_its_end(int fd)
 {
-    char byte;
-    ssize_t size = recv(fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
-    return size == 0 || (size < 0 && errno != EAGAIN && errno != EINTR);
+    struct pollfd entry = {.fd = fd, .events = POLLRDHUP};
+    return poll(&entry, 1, 0) > 0;
 }
 
 /* Whoever reads will see it by himself; and who takes a reply has the channel locked. */

@@ -461,7 +461,10 @@ static struct layout_ctl *open_tight(struct peer *peer, uint32_t id)
     return ctl;
 }
 
-/* It is gone when the first object is freed, and there, but late, when the second one is. */
+/*
+ * It is gone when the first object is freed, after it said something that nobody has read, and there, but
+ * late, when the second one is.
+ */
 static void resume_late(struct peer *peer)
 {
     const struct resume_reply reply = {.release = "0", .descriptors = 1};
@@ -469,6 +472,7 @@ static void resume_late(struct peer *peer)
     peer_greet(peer);
     struct layout_ctl *ctl = open_tight(peer, PEER_POOL_ID);
     int bell = eventfd(0, EFD_CLOEXEC), sent = dup(bell);
+    peer_send(peer, "\x93\x02\xa4news\x80", 8);
     peer_cut(peer);
     peer_require(say(ends[1]) && listen_to(ends[1]));
     peer_accept(peer);
