@@ -343,6 +343,8 @@ static bool refill(struct lease *lease, struct cache *cache, struct lease_wait *
         !channel_wait(&lease->pool->connection->channel, &refill->call, wait->begun, wait->timeout))
         return false;
     refill->started = false;
+    if (wait->timeout == 0) /* the daemon answers: for what it is asked next it has time again */
+        wait->begun = 0;
     if (refill->call.result == 0)
         take_refill(lease, cache);
     return cache->count > 0;
