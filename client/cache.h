@@ -45,6 +45,8 @@ struct cache {
     uint64_t cached;            /* the state of the words of its slots; and what those that are */
     uint64_t key;               /* allocated differ by from their handles */
     struct layout_thread unbiased; /* the line of a thread without a number */
+    uint32_t locked;               /* operations of a thread that was revoked, since it asked */
+    uint32_t patience;             /* with no more than so many it doesn't ask again */
 
     bool alive; /* not in a forked child */
     struct cache_pool *pool;

@@ -25,6 +25,13 @@
 #define RECOVERED_ENOUGH 32u
 #define RECOVERED_BLOCKS 4u
 
+/* Operations of a revoked thread after which it asks for its bias, at first and at last. */
+#define LOCKED_FIRST 512u
+#define LOCKED_MOST (1u << 20)
+
+/* When whoever waits for it is late already. */
+#define LONG_AGO INT64_C(1)
+
 /* Objects change hands beside a free, but not as often as that. */
 #define FREE_ATTEMPTS 8u
 
@@ -276,11 +283,14 @@ static void prepare_refill(const struct lease *lease, struct cache *cache, int64
 }
 
 /* Such that they are used in rising order, if they came in that or its reverse. */
-static void push_all(struct cache *cache, const uint32_t *slots, uint32_t count)
+static void push_all(struct lease *lease, struct cache *cache, const uint32_t *slots,
+                     uint32_t count)
 {
+    uint32_t room = LEASE_MAX - cache->count, taken = count < room ? count : room;
     bool rising = count > 0 && slots[0] < slots[count - 1];
-    for (uint32_t i = 0; i < count && !cache_is_full(cache); i++)
+    for (uint32_t i = 0; i < taken; i++)
         cache_push(cache, slots[rising ? count - 1 - i : i]);
+    return_slots(lease, cache, rising ? slots : slots + taken, count - taken);
 }
 
 /* As it was given: 0 = there are none left. */
@@ -293,13 +303,16 @@ static void take_number(struct lease *lease, struct cache *cache, uint32_t threa
         use_number(lease, cache, lease->member);
 }
 
-/* The reply is there. */
+/* It is over. */
 static void take_refill(struct lease *lease, struct cache *cache)
 {
-    const struct cache_refill *refill = &cache->refill;
+    struct cache_refill *refill = &cache->refill;
+    refill->started = false;
+    if (refill->call.result < 0)
+        return;
     if (!has_number(cache))
         take_number(lease, cache, refill->reply.thread);
-    push_all(cache, refill->slots, refill->count);
+    push_all(lease, cache, refill->slots, refill->count);
     if (refill->count < refill->request.count)
         cache->wanted = WANTED_FIRST;
     else if (cache->wanted < LEASE_MAX)
@@ -342,12 +355,52 @@ static bool refill(struct lease *lease, struct cache *cache, struct lease_wait *
     if (!refill->started ||
         !channel_wait(&lease->pool->connection->channel, &refill->call, wait->begun, wait->timeout))
         return false;
-    refill->started = false;
     if (wait->timeout == 0) /* the daemon answers: for what it is asked next it has time again */
         wait->begun = 0;
-    if (refill->call.result == 0)
-        take_refill(lease, cache);
+    take_refill(lease, cache);
     return cache->count > 0;
+}
+
+/* ---- Getting the bias back ------------------------------------------------------------------- */
+
+/* The daemon took it, and no member. */
+static bool is_revoked_for_now(const struct cache *cache)
+{
+    return bias_is_thread(cache->thread) &&
+           (field32_load(&cache->line->revoked) & BIAS_REVOKED) == BIAS_BY_DAEMON;
+}
+
+/* What was asked for before is taken, if it came, or if it is over with its connection. */
+static bool is_free_to_ask(struct lease *lease, struct cache *cache)
+{
+    struct cache_refill *refill = &cache->refill;
+    if (!refill->started)
+        return true;
+    if (!channel_wait(&lease->pool->connection->channel, &refill->call, LONG_AGO, 0))
+        return false;
+    take_refill(lease, cache);
+    return true;
+}
+
+/*
+ * The bias comes back with a grant, and a thread that lives on what it frees itself needs none: so it
+ * asks for one slot. That may be in vain, or not last; so it asks ever more rarely.
+ */
+static void note_locked(struct lease *lease, struct cache *cache)
+{
+    struct cache_refill *refill = &cache->refill;
+    struct channel *channel = &lease->pool->connection->channel;
+    if (++cache->locked <= cache->patience || !is_revoked_for_now(cache))
+        return;
+    cache->locked = 0;
+    if (cache->patience < LOCKED_MOST)
+        cache->patience *= 2;
+    if (epoch_load(lease->epoch) != 0 || !is_free_to_ask(lease, cache))
+        return;
+    channel_revive(channel);
+    prepare_refill(lease, cache, 0);
+    refill->request.count = 1;
+    refill->started = channel_start(channel, &refill->call, CHANNEL_AHEAD_MAX);
 }
 
 /* ---- Freeing --------------------------------------------------------------------------------- */
@@ -395,6 +448,7 @@ bool lease_give_locked(struct lease *lease, fastalloc_handle_t handle)
     begin_slowly(lease, cache); /* not before: to others it was the thread's to free */
     if (given)
         settle(lease, cache, handle.index, freed);
+    note_locked(lease, cache);
     return given;
 }
 
@@ -587,6 +641,7 @@ bool lease_take_locked(struct lease *lease, fastalloc_handle_t *handle)
     if (!lease_allocate(&lease->words[index], cache->cached, &live))
         return false;
     lease_write_handle(lease, index, live, handle);
+    note_locked(lease, cache);
     return true;
 }
 
@@ -634,6 +689,7 @@ static void on_cache_begin(struct cache *cache)
 {
     struct lease *lease = (struct lease *)cache->pool;
     cache->capacity = field32_load(lease->capacity);
+    cache->patience = LOCKED_FIRST;
     cache->line = &cache->unbiased;
     bias_revoke(cache->line, BIAS_BY_MEMBER);
     if (lease->biased)

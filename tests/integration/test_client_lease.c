@@ -7,11 +7,13 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shm/bias.h"
 #include "tests/lib/child.h"
 #include "tests/lib/daemon.h"
 #include "tests/unit/suite.h"
@@ -399,6 +401,37 @@ START_TEST(test_a_cache_of_a_daemon_that_died_is_used_up_and_then_told_of)
     fastalloc_disconnect(connection);
     test_daemon_restart(&server, NULL);
     connection = test_daemon_connect(&server);
+}
+END_TEST
+
+/* The lines of threads stand before the words. */
+static bool is_biased(const fastalloc_pool_t *pool, uint32_t index)
+{
+    const uint64_t *words = fastalloc_pool_view(pool)->words;
+    const struct layout_thread *lines = (const struct layout_thread *)(const void *)words;
+    uint32_t number = slot_member(words[index]);
+    return bias_is_thread(number) && !bias_is_revoked(lines - (SLOT_MEMBER_POOL - number));
+}
+
+/* Twice, so that what was asked for the first time is in nobody's way. */
+START_TEST(test_a_thread_that_needs_no_slots_is_biased_again_after_a_restart)
+{
+    fastalloc_pool_t *pool = open_leased("objects", 64);
+    fastalloc_handle_t handle = take(pool);
+    if (!is_biased(pool, handle.index))
+        return; /* there are no barriers on this machine */
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(kill(server.pid, SIGKILL), 0);
+        ck_assert_int_eq(waitpid(server.pid, NULL, 0), server.pid);
+        test_daemon_restart(&server, NULL);
+        while (is_biased(pool, handle.index))
+            sched_yield();
+        while (!is_biased(pool, handle.index)) {
+            give(pool, handle);
+            handle = take(pool);
+        }
+    }
+    give(pool, handle);
 }
 END_TEST
 
@@ -831,6 +864,7 @@ int main(void)
         test_what_is_left_is_as_of_now,
         test_a_destroyed_pool_is_gone_for_its_members,
         test_a_cache_of_a_daemon_that_died_is_used_up_and_then_told_of,
+        test_a_thread_that_needs_no_slots_is_biased_again_after_a_restart,
         test_objects_begin_with_template_and_zeroes_wherever_they_come_from,
         test_a_template_alone_leaves_the_rest,
         test_freed_objects_are_overwritten_if_the_pool_says_so,
