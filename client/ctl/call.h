@@ -35,8 +35,8 @@ struct call {
 int call_connect(const struct call *call, fastalloc_connection_t **connection);
 
 /*
- * Whether to ask again what isn't to wait, and failed with this: no daemon was there at once, but one
- * is now, or comes while a person waits.
+ * Whether to ask again for events, whose time was over with this result: no daemon answered by then, but
+ * one does while a person waits.
  */
 bool call_is_to_be_repeated(fastalloc_connection_t *connection, int result);
 

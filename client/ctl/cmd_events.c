@@ -144,6 +144,8 @@ static int wait_for_more(struct watch *watch)
         if (!is_read())
             raise(SIGPIPE);
         result = ask(watch, left);
+        if (call_is_to_be_repeated(watch->connection, result))
+            result = 0;
     }
     return result;
 }

@@ -35,9 +35,10 @@
  *             a call that is under way waits until it is there again, and is done once (where twice
  *             makes no difference, maybe twice). How long:
  *             To allocate or wait for events with a timeout T ends by T if there is no daemon
- *             (FASTALLOC_ERR_TIMEOUT; to wait for events FASTALLOC_ERR_UNREACHABLE), and 50 ms later
- *             at most if there is one that doesn't answer. With FASTALLOC_NOWAIT both fail with
- *             FASTALLOC_ERR_UNREACHABLE at once, or with FASTALLOC_ERR_NO_REPLY after these 50 ms.
+ *             (FASTALLOC_ERR_TIMEOUT, without `reserved` and `holders`; to wait for events
+ *             FASTALLOC_ERR_UNREACHABLE), and 50 ms later at most if there is one that doesn't
+ *             answer. With FASTALLOC_NOWAIT both fail with FASTALLOC_ERR_UNREACHABLE at once, or with
+ *             FASTALLOC_ERR_NO_REPLY after these 50 ms.
  *             All else ends with FASTALLOC_ERR_UNREACHABLE when no daemon was there for the
  *             connection's reconnect_limit, with FASTALLOC_FOREVER too, or with
  *             FASTALLOC_ERR_NO_REPLY when one doesn't answer within its reply_limit. The connection
@@ -155,7 +156,7 @@ enum fastalloc_result {
 
     /* [pool, capacity, allocated, requested, waiters, reserved, holders] */
     FASTALLOC_ERR_POOL_EXHAUSTED = -10040,
-    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same; without the last two if no daemon answered */
+    FASTALLOC_ERR_TIMEOUT = -10041,      /* the same */
     FASTALLOC_ERR_STALE_HANDLE = -10042, /* freed already, or never given out [pool, position] */
     FASTALLOC_ERR_WRONG_POOL = -10043, /* the handle is another pool's, or none [pool, position] */
     FASTALLOC_ERR_DUPLICATE_HANDLE = -10044, /* twice in one call [pool, position] */
