@@ -148,6 +148,23 @@ static void log_refused(const struct options *options, const struct instance *in
               error->message, naming);
 }
 
+static void log_recovered(const struct instance *instance, const struct recovery *recovery)
+{
+    if (recovery->rebooted)
+        log_warning("began anew, since the machine was started after a dead instance had left "
+                    "something in its shared memory instance=%s",
+                    instance->name);
+    if (recovery->strays < 0)
+        log_warning("not all that is nobody's any more in /dev/shm could be removed: %s; the next "
+                    "start tries again instance=%s",
+                    strerror(-recovery->strays), instance->name);
+    if (recovery->pools + recovery->ended + recovery->removed > 0)
+        log_warning("went on with what a dead instance left instance=%s pools=%" PRIu32
+                    " sessions=%" PRIu32 " ended=%" PRIu32 " removed=%" PRIu32,
+                    instance->name, recovery->pools, recovery->sessions, recovery->ended,
+                    recovery->removed);
+}
+
 /* Of this broker, whose registry is open. 0 or an exit status. */
 static int recover(const struct options *options, const struct instance *instance,
                    struct broker *broker)
@@ -160,11 +177,7 @@ static int recover(const struct options *options, const struct instance *instanc
         broker_forget(broker);
         return stopped ? EXIT_STOPPED : EXIT_FAILURE;
     }
-    if (recovery.pools + recovery.ended + recovery.removed > 0)
-        log_warning("went on with what a dead instance left instance=%s pools=%" PRIu32
-                    " sessions=%" PRIu32 " ended=%" PRIu32 " removed=%" PRIu32,
-                    instance->name, recovery.pools, recovery.sessions, recovery.ended,
-                    recovery.removed);
+    log_recovered(instance, &recovery);
     return EXIT_SUCCESS;
 }
 
@@ -182,10 +195,14 @@ static int purge(struct instance *instance)
     }
     recovery_purge(&broker, &recovery);
     broker_forget(&broker);
-    log_info("purged instance=%s pools=%" PRIu32 " sessions=%" PRIu32, instance->name,
-             recovery.pools, recovery.sessions);
-    instance_unlock(instance, true);
-    return EXIT_SUCCESS;
+    if (recovery.strays < 0)
+        log_error("not all objects in /dev/shm could be removed: %s; purge once more",
+                  strerror(-recovery.strays));
+    else
+        log_info("purged instance=%s pools=%" PRIu32 " sessions=%" PRIu32, instance->name,
+                 recovery.pools, recovery.sessions);
+    instance_unlock(instance, recovery.strays == 0);
+    return recovery.strays == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* ---- Serving --------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 
 #include "daemon/attempt.h"
 #include "daemon/notice.h"
+#include "daemon/strays.h"
 
 /* A pool of the registry's, while it is being taken over. */
 struct candidate {
@@ -297,13 +298,16 @@ static bool recover(struct broker *broker, struct recovery *recovery, struct err
     recovery->ended = end_sessions(broker);
     recovery->pools = broker->pool_count;
     recovery->sessions = broker->session_count;
+    recovery->strays = strays_remove(broker->registry.file);
     return true;
 }
 
 bool recovery_run(struct broker *broker, bool retry, struct recovery *recovery, struct error *error)
 {
     uint32_t *failures = &broker->registry.file->failures;
-    *recovery = (struct recovery){0};
+    *recovery = (struct recovery){.rebooted = registry_is_of_another_boot(broker->registry.file)};
+    if (recovery->rebooted)
+        registry_begin_boot(&broker->registry);
     if (!retry && *failures >= RECOVERY_FAILURES_MAX) {
         error_set(error, ERROR_SYSTEM, "it failed %u times, one after the other", *failures);
         return false;
@@ -343,4 +347,5 @@ void recovery_purge(struct broker *broker, struct recovery *recovery)
         registry_set_state(&entry->state, REGISTRY_FREE);
         recovery->sessions++;
     }
+    recovery->strays = strays_remove(file);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -89,6 +90,51 @@ int registry_open(struct registry *registry, const char *path)
     return result;
 }
 
+/* ---- Boots of the machine -------------------------------------------------------------------- */
+
+#define BOOT_ID "/proc/sys/kernel/random/boot_id" /* hexadecimal digits, in groups */
+
+/* Zero if that can't be told. */
+static void read_boot(uint8_t boot[REGISTRY_BOOT_SIZE])
+{
+    char text[64] = "", *next = text;
+    memset(boot, 0, REGISTRY_BOOT_SIZE);
+    int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    for (size_t i = 0; size > 0 && i < REGISTRY_BOOT_SIZE; i++) {
+        unsigned byte = 0;
+        int length = 0;
+        next += *next == '-';
+        if (sscanf(next, "%2x%n", &byte, &length) == 1)
+            boot[i] = (uint8_t)byte;
+        next += length;
+    }
+}
+
+bool registry_is_of_another_boot(const struct registry_file *file)
+{
+    static const uint8_t unknown[REGISTRY_BOOT_SIZE];
+    uint8_t boot[REGISTRY_BOOT_SIZE];
+    read_boot(boot);
+    return memcmp(boot, unknown, sizeof(boot)) != 0 &&
+           memcmp(file->boot, unknown, sizeof(boot)) != 0 &&
+           memcmp(file->boot, boot, sizeof(boot)) != 0;
+}
+
+void registry_begin_boot(struct registry *registry)
+{
+    struct registry_file *file = registry->file;
+    field32_store(&file->change.kind, 0);
+    for (uint32_t i = 0; i < REGISTRY_POOLS; i++)
+        registry_set_state(&file->pools[i].state, REGISTRY_FREE);
+    for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++)
+        registry_set_state(&file->sessions[i].state, REGISTRY_FREE);
+    field32_store(&file->failures, 0);
+    read_boot(file->boot);
+}
+
 /* ---- A new one ------------------------------------------------------------------------------- */
 
 /* The kernel's random bytes; at most 256, which getrandom gives whole once the pool is up. */
@@ -111,6 +157,7 @@ int registry_create(struct registry *registry, const char *path)
         fill_random(&file->nonce, sizeof(uint16_t));
     while (file->nonce == 0);
     fill_random(&file->prefix, sizeof(file->prefix));
+    read_boot(file->boot);
     file->magic = REGISTRY_MAGIC;
     field32_store(&file->version, REGISTRY_VERSION);
     return 0;

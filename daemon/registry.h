@@ -21,6 +21,7 @@
 #define REGISTRY_VERSION 2u
 #define REGISTRY_POOLS 1024u
 #define REGISTRY_SESSIONS 4096u
+#define REGISTRY_BOOT_SIZE 16u
 #define REGISTRY_WITNESS "witness" /* the part that a session has of its key */
 
 enum registry_state {
@@ -73,8 +74,9 @@ struct registry_file {
     uint32_t pad;
     uint64_t last_session;
     uint64_t prefix; /* what the keys of all its objects begin with, so that a stray one is known */
-    uint32_t failures; /* of recoveries, one after the other */
-    uint8_t reserved[20];
+    uint32_t failures;                /* of recoveries, one after the other */
+    uint8_t boot[REGISTRY_BOOT_SIZE]; /* the machine's when it was written; zero: not known */
+    uint8_t reserved[4];
     struct registry_pool pools[REGISTRY_POOLS];
     struct registry_session sessions[REGISTRY_SESSIONS];
     struct registry_change change;
@@ -82,6 +84,7 @@ struct registry_file {
 
 _Static_assert(offsetof(struct registry_file, pools) == 64, "registry layout");
 _Static_assert(offsetof(struct registry_file, failures) == 40, "registry layout");
+_Static_assert(offsetof(struct registry_file, boot) == 44, "registry layout");
 _Static_assert(sizeof(struct registry_pool) == 24, "registry layout");
 _Static_assert(sizeof(struct registry_session) == 128, "registry layout");
 _Static_assert(offsetof(struct registry_change, progress) == 32, "registry layout");
@@ -100,6 +103,14 @@ int registry_open(struct registry *registry, const char *path);
 /* Makes a new one, with a new nonce. 0 or a negated errno. */
 int registry_create(struct registry *registry, const char *path);
 void registry_close(struct registry *registry);
+
+/*
+ * Whether the machine was started since, with which all that is listed was gone: the file may lie on a
+ * disk, shared memory doesn't. False as well if that can't be told.
+ */
+bool registry_is_of_another_boot(const struct registry_file *file);
+/* Lists nothing any more, and is of this boot; the last step. The numbers go on. */
+void registry_begin_boot(struct registry *registry);
 
 uint16_t registry_nonce(const struct registry *registry);
 

@@ -354,6 +354,21 @@ START_TEST(test_what_is_not_understood_can_be_purged)
 }
 END_TEST
 
+/* As where the folder is on a disk: the registry is still there, and shared memory is empty. */
+START_TEST(test_start_after_a_reboot_begins_anew)
+{
+    leave_registry(offsetof(struct registry_file, boot), 0x12345678);
+    test_private_shm(16 << 20);
+    refuses(0, "the machine was started since", DAEMON("--socket", socket_path, "--check"));
+    start();
+    ck_assert_ptr_nonnull(strstr(daemon_program.text, "began anew, since the machine was started"));
+    ck_assert_int_eq(program_end(&daemon_program, SIGKILL), -SIGKILL);
+    start();
+    ck_assert_ptr_null(strstr(daemon_program.text, "began anew"));
+    stop();
+}
+END_TEST
+
 START_TEST(test_purge_refuses_while_a_daemon_runs)
 {
     start();
@@ -703,6 +718,7 @@ int main(void)
         test_registry_of_another_version_is_refused_and_untouched,
         test_what_is_not_understood_is_kept_and_after_three_times_left_alone,
         test_what_is_not_understood_can_be_purged,
+        test_start_after_a_reboot_begins_anew,
         test_purge_refuses_while_a_daemon_runs,
         test_start_takes_over_a_socket_that_nobody_listens_at,
         test_want_of_descriptors_passes,

@@ -256,6 +256,9 @@ START_TEST(test_audit_says_of_a_file_that_it_is_no_registry)
     resize_registry(sizeof(kept));
     finds_dead(AUDIT_NOTE, "it was being made");
     *broker.registry.file = kept;
+    broker.registry.file->boot[0] ^= 1;
+    finds_dead(AUDIT_NOTE, "the machine was started since");
+    *broker.registry.file = kept;
     finds_nothing();
 
     struct audit audit = {.report = keep_finding};

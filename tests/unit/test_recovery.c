@@ -533,6 +533,62 @@ START_TEST(test_recovery_marks_what_was_done_when_it_died)
 }
 END_TEST
 
+/* ---- What is nobody's ------------------------------------------------------------------------ */
+
+/* The machine was started: shared memory is empty, and the registry stood on a disk. */
+static void reboot(bool with_strays)
+{
+    broker.registry.file->boot[3] ^= 1;
+    broker.registry.file->failures = RECOVERY_FAILURES_MAX;
+    broker_forget(&broker);
+    if (!with_strays)
+        test_private_shm(SHM_SIZE);
+    recover();
+}
+
+START_TEST(test_recovery_begins_anew_after_a_reboot)
+{
+    for (int strays = 0; strays <= 1; strays++) {
+        take(alice, pool, 2);
+        uint64_t last = alice->id;
+        broker.journal.record->kind = JOURNAL_OPERATE + POOL_FREE;
+        reboot(strays);
+        ck_assert(found.rebooted);
+        ck_assert_uint_eq(found.pools + found.sessions + found.ended + found.removed, 0);
+        ck_assert_uint_eq(test_shm_files(), 0);
+        ck_assert_uint_eq(broker.journal.record->kind, JOURNAL_NONE);
+        crash();
+        ck_assert(!found.rebooted);
+        pool = MAKE(.name = "frames", .type = "frame", .object_size = 16, .capacity = CAPACITY);
+        alice = begin(alice_name, true);
+        ck_assert_uint_gt(alice->id, last);
+        join(alice, pool);
+    }
+}
+END_TEST
+
+/* An object that couldn't be removed when its pool was; and what only looks like one. */
+START_TEST(test_recovery_removes_objects_of_nothing_that_it_has)
+{
+    uint8_t key[SEGMENT_KEY_SIZE];
+    char stray[SEGMENT_NAME_SIZE], others[SEGMENT_NAME_SIZE];
+    memcpy(key, pool->entry->key, sizeof(key));
+    key[SEGMENT_KEY_SIZE - 1] ^= 1;
+    segment_name(key, "data", stray);
+    key[0] ^= 1;
+    segment_name(key, "data", others);
+    unsigned files = test_shm_files();
+    close(segment_create(stray, 4096));
+    close(segment_create(others, 4096));
+    take(alice, pool, 1);
+    crash();
+    ck_assert_int_eq(found.strays, 0);
+    ck_assert_uint_eq(test_shm_files(), files + 1);
+    ck_assert_int_eq(segment_unlink(others), 0);
+    ck_assert(give_back(pool, 0, 1));
+}
+END_TEST
+
 /* ---- What it doesn't understand -------------------------------------------------------------- */
 
 static void refuses(const char *what)
@@ -686,7 +742,8 @@ SUITE_MAIN_WITH(
     test_recovery_of_a_table_of_holders_that_was_being_made,
     test_recovery_of_objects_that_members_cut_or_inflated, test_recovery_lets_strangers_leave,
     test_recovery_of_threads_without_a_member, test_recovery_of_a_change_that_says_nothing,
-    test_recovery_marks_what_was_done_when_it_died,
+    test_recovery_marks_what_was_done_when_it_died, test_recovery_begins_anew_after_a_reboot,
+    test_recovery_removes_objects_of_nothing_that_it_has,
     test_recovery_refuses_what_it_does_not_understand,
     test_recovery_refuses_a_registry_that_can_not_be,
     test_recovery_refuses_a_pool_without_its_objects, test_recovery_refuses_a_ctl_that_is_too_short,

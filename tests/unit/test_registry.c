@@ -307,6 +307,61 @@ START_TEST(test_registry_open_follows_no_link)
 }
 END_TEST
 
+/* ---- Boots of the machine -------------------------------------------------------------------- */
+
+START_TEST(test_registry_is_of_the_boot_that_it_was_made_in)
+{
+    create();
+    uint8_t *boot = registry.file->boot;
+    ck_assert(!registry_is_of_another_boot(registry.file));
+    boot[REGISTRY_BOOT_SIZE - 1] ^= 1;
+    ck_assert(registry_is_of_another_boot(registry.file));
+    memset(boot, 0, REGISTRY_BOOT_SIZE); /* it couldn't be told */
+    ck_assert(!registry_is_of_another_boot(registry.file));
+}
+END_TEST
+
+/* As the kernel writes it: 32 digits in five groups. */
+START_TEST(test_registry_knows_a_boot_by_the_kernels_number)
+{
+    char expected[64] = "", actual[64] = "";
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_ptr_nonnull(fgets(expected, sizeof(expected), file));
+    fclose(file);
+    create();
+    size_t at = 0;
+    for (size_t i = 0; i < REGISTRY_BOOT_SIZE; i++)
+        at += (size_t)snprintf(actual + at, sizeof(actual) - at, "%s%02x",
+                               i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                               registry.file->boot[i]);
+    ck_assert_str_eq(strtok(expected, "\n"), actual);
+}
+END_TEST
+
+START_TEST(test_registry_of_a_new_boot_lists_nothing_and_counts_on)
+{
+    create();
+    registry_add_pool(&registry);
+    registry_set_state(&registry_add_pool(&registry)->state, REGISTRY_READY);
+    registry_add_session(&registry, 7);
+    registry.file->change.kind = 1;
+    registry.file->failures = 3;
+    registry.file->boot[0] ^= 1;
+    registry_begin_boot(&registry);
+
+    ck_assert(!registry_is_of_another_boot(registry.file));
+    ck_assert_uint_eq(registry.file->change.kind, 0);
+    ck_assert_uint_eq(registry.file->failures, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_uint_eq(registry.file->pools[i].state, REGISTRY_FREE);
+        ck_assert_uint_eq(registry.file->sessions[i].state, REGISTRY_FREE);
+    }
+    ck_assert_uint_eq(registry_add_pool(&registry)->id, 3);
+    ck_assert_uint_eq(registry_add_session(&registry, 7)->id, 2);
+}
+END_TEST
+
 SUITE_MAIN_WITH(
     "registry", set_up, tear_down, test_registry_create_makes_a_private_file_of_this_version,
     test_registry_create_leaves_a_file_that_is_there, test_registry_create_names_what_is_wrong,
@@ -320,4 +375,7 @@ SUITE_MAIN_WITH(
     test_registry_open_finds_what_stood_there, test_registry_keys_begin_with_its_prefix,
     test_registry_open_removes_a_file_that_was_never_finished,
     test_registry_open_refuses_another_version, test_registry_open_refuses_another_magic,
-    test_registry_open_refuses_a_file_of_another_size, test_registry_open_follows_no_link)
+    test_registry_open_refuses_a_file_of_another_size, test_registry_open_follows_no_link,
+    test_registry_is_of_the_boot_that_it_was_made_in,
+    test_registry_knows_a_boot_by_the_kernels_number,
+    test_registry_of_a_new_boot_lists_nothing_and_counts_on)
