@@ -20,6 +20,12 @@ struct candidates {
     uint32_t count;
 };
 
+/* The sessions that were taken over, by their ids, which rise. */
+struct sessions {
+    struct session *list[REGISTRY_SESSIONS];
+    uint32_t count;
+};
+
 static bool refuse(int status, const char *what, struct error *error)
 {
     error_set(error, ERROR_SYSTEM, "%s: %s", what, strerror(-status));
@@ -121,7 +127,8 @@ static uint32_t list_sessions(struct registry_file *file,
     return count;
 }
 
-static int recover_session(struct broker *broker, struct registry_session *entry)
+static int recover_session(struct broker *broker, struct registry_session *entry,
+                           struct sessions *sessions)
 {
     struct user *user = broker_get_session_user(broker, entry->uid);
     struct session *session;
@@ -131,28 +138,36 @@ static int recover_session(struct broker *broker, struct registry_session *entry
     }
     charge_put(&session->counted, &user->quotas[USER_SESSIONS], 1);
     broker_add_session(broker, session, user);
+    sessions->list[sessions->count++] = session;
     return 0;
 }
 
-static bool recover_sessions(struct broker *broker, struct error *error)
+static bool recover_sessions(struct broker *broker, struct sessions *sessions, struct error *error)
 {
-    static struct registry_session *sessions[REGISTRY_SESSIONS];
-    uint32_t count = list_sessions(broker->registry.file, sessions);
+    static struct registry_session *entries[REGISTRY_SESSIONS];
+    uint32_t count = list_sessions(broker->registry.file, entries);
+    sessions->count = 0;
     if (count == UINT32_MAX)
         return refuse_registry(error);
     for (uint32_t i = 0; i < count; i++)
-        if (recover_session(broker, sessions[i]) < 0)
+        if (recover_session(broker, entries[i], sessions) < 0)
             return refuse(-ENOMEM, "sessions can't be taken over", error);
     return true;
 }
 
-static struct session *find_session(const struct broker *broker, uint64_t id)
+static int compare_to_session(const void *key, const void *element)
 {
-    struct session *session;
-    TAILQ_FOREACH (session, &broker->sessions, in_broker)
-        if (session->id == id)
-            return session;
-    return NULL;
+    const uint64_t *id = key;
+    const struct session *const *session = element;
+    return (*id > (*session)->id) - (*id < (*session)->id);
+}
+
+/* Each member of each pool is looked for. */
+static struct session *find_session(const struct sessions *sessions, uint64_t id)
+{
+    struct session *const *found = bsearch(&id, sessions->list, sessions->count,
+                                           sizeof(sessions->list[0]), compare_to_session);
+    return found ? *found : NULL;
 }
 
 /* ---- Pools ----------------------------------------------------------------------------------- */
@@ -170,19 +185,20 @@ static void remove_pool(struct candidate *candidate)
 }
 
 /* A member that no session is any more leaves as soon as its slots are known. */
-static int rejoin(const struct broker *broker, struct pool *pool, uint32_t member)
+static int rejoin(const struct sessions *sessions, struct pool *pool, uint32_t member)
 {
-    struct session *session = find_session(broker, pool_session(pool, member));
-    bool first = session && !session_membership(session, pool->id);
+    struct session *session = find_session(sessions, pool_session(pool, member));
+    const struct membership *last = session ? LIST_FIRST(&session->memberships) : NULL;
+    bool first = session && !(last && last->pool == pool); /* one pool comes after the other */
     return first ? session_rejoin(session, pool, member) : pool_rejoin(pool, member, 0);
 }
 
-static int rejoin_all(const struct broker *broker, struct pool *pool)
+static int rejoin_all(const struct sessions *sessions, struct pool *pool)
 {
     int status = 0;
     for (uint32_t member = 1; status == 0 && member <= POOL_MEMBER_MAX; member++)
         if (pool_session(pool, member) != 0)
-            status = rejoin(broker, pool, member);
+            status = rejoin(sessions, pool, member);
     return status;
 }
 
@@ -203,10 +219,11 @@ static int charge_pool(struct broker *broker, struct pool *pool)
     return 0;
 }
 
-static bool recover_pool(struct broker *broker, struct candidate *candidate, struct error *error)
+static bool recover_pool(struct broker *broker, const struct sessions *sessions,
+                         struct candidate *candidate, struct error *error)
 {
     struct pool *pool = candidate->pool;
-    int status = rejoin_all(broker, pool);
+    int status = rejoin_all(sessions, pool);
     if (status == 0)
         status = pool_recover(pool, broker->now);
     if (status == 0)
@@ -221,15 +238,16 @@ static bool recover_pool(struct broker *broker, struct candidate *candidate, str
     return true;
 }
 
-static bool recover_pools(struct broker *broker, struct candidates *candidates,
-                          struct recovery *recovery, struct error *error)
+static bool recover_pools(struct broker *broker, const struct sessions *sessions,
+                          struct candidates *candidates, struct recovery *recovery,
+                          struct error *error)
 {
     for (uint32_t i = 0; i < candidates->count; i++) {
         struct candidate *candidate = &candidates->list[i];
         if (candidate->entry->state != REGISTRY_READY) {
             remove_pool(candidate);
             recovery->removed++;
-        } else if (!recover_pool(broker, candidate, error)) {
+        } else if (!recover_pool(broker, sessions, candidate, error)) {
             return false;
         }
     }
@@ -258,7 +276,7 @@ static void finish_change(struct broker *broker)
 {
     struct journal *journal = &broker->journal;
     const struct registry_change *record = journal->record;
-    struct session *session = find_session(broker, record->session);
+    const struct session *session = broker_find_session(broker, record->session);
     struct pool *pool = find_pool(broker, record->pool);
     if (record->kind == JOURNAL_NONE)
         return;
@@ -287,9 +305,11 @@ static uint32_t end_sessions(struct broker *broker)
 static bool recover(struct broker *broker, struct recovery *recovery, struct error *error)
 {
     static struct candidates candidates;
+    static struct sessions sessions;
     bool done = list_pools(broker, &candidates, error) &&
-                take_over_all(broker, &candidates, error) && recover_sessions(broker, error) &&
-                recover_pools(broker, &candidates, recovery, error);
+                take_over_all(broker, &candidates, error) &&
+                recover_sessions(broker, &sessions, error) &&
+                recover_pools(broker, &sessions, &candidates, recovery, error);
     if (!done) {
         let_go(&candidates);
         return false;
