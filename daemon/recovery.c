@@ -142,16 +142,31 @@ static int recover_session(struct broker *broker, struct registry_session *entry
     return 0;
 }
 
-static bool recover_sessions(struct broker *broker, struct sessions *sessions, struct error *error)
+/* Nobody was told of it yet, or nobody is any more whose it was; its members leave as strangers. */
+static void remove_session(struct registry_session *entry)
+{
+    char name[SEGMENT_NAME_SIZE];
+    registry_witness_name(entry, name);
+    segment_unlink(name);
+    registry_set_state(&entry->state, REGISTRY_FREE);
+}
+
+static bool recover_sessions(struct broker *broker, struct sessions *sessions,
+                             struct recovery *recovery, struct error *error)
 {
     static struct registry_session *entries[REGISTRY_SESSIONS];
     uint32_t count = list_sessions(broker->registry.file, entries);
     sessions->count = 0;
     if (count == UINT32_MAX)
         return refuse_registry(error);
-    for (uint32_t i = 0; i < count; i++)
-        if (recover_session(broker, entries[i], sessions) < 0)
+    for (uint32_t i = 0; i < count; i++) {
+        if (entries[i]->state != REGISTRY_READY) {
+            remove_session(entries[i]);
+            recovery->ended++;
+        } else if (recover_session(broker, entries[i], sessions) < 0) {
             return refuse(-ENOMEM, "sessions can't be taken over", error);
+        }
+    }
     return true;
 }
 
@@ -308,14 +323,14 @@ static bool recover(struct broker *broker, struct recovery *recovery, struct err
     static struct sessions sessions;
     bool done = list_pools(broker, &candidates, error) &&
                 take_over_all(broker, &candidates, error) &&
-                recover_sessions(broker, &sessions, error) &&
+                recover_sessions(broker, &sessions, recovery, error) &&
                 recover_pools(broker, &sessions, &candidates, recovery, error);
     if (!done) {
         let_go(&candidates);
         return false;
     }
     finish_change(broker);
-    recovery->ended = end_sessions(broker);
+    recovery->ended += end_sessions(broker);
     recovery->pools = broker->pool_count;
     recovery->sessions = broker->session_count;
     recovery->strays = strays_remove(broker->registry.file);
@@ -359,12 +374,9 @@ void recovery_purge(struct broker *broker, struct recovery *recovery)
     }
     for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
         struct registry_session *entry = &file->sessions[i];
-        char name[SEGMENT_NAME_SIZE];
         if (entry->state == REGISTRY_FREE)
             continue;
-        registry_witness_name(entry, name);
-        segment_unlink(name);
-        registry_set_state(&entry->state, REGISTRY_FREE);
+        remove_session(entry);
         recovery->sessions++;
     }
     recovery->strays = strays_remove(file);

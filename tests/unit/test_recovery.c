@@ -25,6 +25,14 @@ static void set_up(void)
     bob_id = bob->id;
 }
 
+static void set_up_alice(void)
+{
+    alice = begin(alice_name, true);
+    alice_id = alice->id;
+    witness = session_witness(alice);
+    join(alice, pool);
+}
+
 static void begin_anew(void)
 {
     ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
@@ -94,6 +102,26 @@ START_TEST(test_recovery_frees_what_the_dead_held)
     ck_assert_uint_eq(pool_usage(pool), 0);
     ck_assert_uint_eq(pool->ctl->counters.reclaimed, 3);
     ck_assert_uint_eq(pool->member_count, 0);
+}
+END_TEST
+
+/* Nobody was told of it, or its end had begun: whatever it is that maps its witness. */
+START_TEST(test_recovery_ends_sessions_that_begin_or_end)
+{
+    static const enum registry_state states[] = {REGISTRY_MAKING, REGISTRY_ENDING};
+    for (size_t i = 0; i < 2; i++) {
+        take(alice, pool, 2);
+        registry_set_state(&alice->entry->state, states[i]);
+        crash();
+        ck_assert_ptr_null(alice);
+        ck_assert_uint_eq(found.sessions, 0);
+        ck_assert_uint_eq(found.ended, i == 0 ? 2 : 1); /* bob too */
+        ck_assert_uint_eq(pool_usage(pool), 0);
+        ck_assert_uint_eq(pool->member_count, 0);
+        ck_assert_uint_eq(test_shm_files(), STORE_FOR_CLIENTS);
+        close(witness);
+        set_up_alice();
+    }
 }
 END_TEST
 
@@ -730,9 +758,9 @@ END_TEST
 
 SUITE_MAIN_WITH(
     "recovery", set_up, tear_down, test_recovery_keeps_what_the_living_hold,
-    test_recovery_frees_what_the_dead_held, test_recovery_again_and_again_changes_nothing,
-    test_recovery_keeps_what_a_pool_is, test_recovery_removes_a_pool_in_the_making,
-    test_recovery_goes_on_with_a_destruction,
+    test_recovery_frees_what_the_dead_held, test_recovery_ends_sessions_that_begin_or_end,
+    test_recovery_again_and_again_changes_nothing, test_recovery_keeps_what_a_pool_is,
+    test_recovery_removes_a_pool_in_the_making, test_recovery_goes_on_with_a_destruction,
     test_recovery_goes_on_with_a_destruction_of_which_only_files_are_left,
     test_recovery_keeps_grown_pools_and_takes_back_what_was_not_published,
     test_recovery_knows_what_memory_was_given_back, test_recovery_counts_on,
