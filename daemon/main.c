@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +61,16 @@ static void set_signals(void)
     signal(SIGIO, SIG_IGN);
     signal(SIGABRT, on_abort);
     sigbus_install();
+}
+
+/* As many as the machine lets us have: to take over pools takes some as well. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Without them it can't be known when a client is gone. */
@@ -277,6 +288,7 @@ int main(int argc, char *argv[])
     }
     log_set_level(options.log_level);
     set_signals();
+    raise_descriptor_limit();
     if (options.check) {
         if (instance_locate(&instance, &options, text))
             return (int)checking_run(&instance);

@@ -424,6 +424,35 @@ START_TEST(test_want_of_descriptors_passes_while_a_client_stays)
 }
 END_TEST
 
+/* Each pool that overwrites what is freed keeps a descriptor, from the moment on when it is taken over. */
+START_TEST(test_start_takes_over_more_pools_than_it_may_have_descriptors_at_first)
+{
+    fastalloc_open_options_t options = FASTALLOC_OPEN_OPTIONS_INIT;
+    static fastalloc_pool_t *pools[40];
+    struct rlimit limit;
+    options.create = true;
+    options.object_size = 8;
+    options.capacity = 1;
+    options.zero = FASTALLOC_ZERO_ON_FREE;
+    start();
+    fastalloc_connection_t *connection = connect_to(socket_path);
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "pool%d", i);
+        ck_assert_int_eq(fastalloc_open(connection, name, &options, &pools[i], NULL), 0);
+    }
+    fastalloc_disconnect(connection);
+    ck_assert_int_eq(program_end(&daemon_program, SIGKILL), -SIGKILL);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit few = {32, limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    start();
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_ptr_nonnull(strstr(daemon_program.text, "pools=40"));
+    stop();
+}
+END_TEST
+
 /* As with leases-enable = 0, or on a file system that knows no leases. */
 static void refuse_leases(void)
 {
@@ -722,6 +751,7 @@ int main(void)
         test_purge_refuses_while_a_daemon_runs,
         test_start_takes_over_a_socket_that_nobody_listens_at,
         test_want_of_descriptors_passes,
+        test_start_takes_over_more_pools_than_it_may_have_descriptors_at_first,
         test_want_of_descriptors_passes_while_a_client_stays,
         test_start_where_leases_do_not_work_is_refused,
         test_start_without_standard_descriptors_gives_them_to_nobody,
