@@ -131,7 +131,6 @@ struct pool {
     int64_t glanced_at;   /* when it was last; not so soon again for whoever asks for its numbers */
     int64_t trimmed_at;   /* when it last was, for being quiet */
     bool exhausted;       /* it was said, and nothing fitted since */
-    bool damaged;         /* so was this, for ever */
     bool destroyed;       /* it is gone, but for the growth that is under way */
 };
 
@@ -169,6 +168,9 @@ void pool_destroy(struct pool *pool);
 
 /* Unmaps the pool and forgets it; its objects stay. NULL is fine. */
 void pool_free(struct pool *pool);
+
+/* Members broke what they may write: it stands in the pool from then on. */
+bool pool_is_damaged(const struct pool *pool);
 
 /* ---- Capacity */
 

@@ -84,6 +84,9 @@ void pool_end_threads(struct pool *pool, uint32_t member);
 
 /* ---- Of all */
 
+/* Members broke what they may write; to be noted before it is put right. */
+void pool_note_damage(struct pool *pool);
+
 /* How long the slot was held; the counter of those held for too long follows. */
 int64_t pool_end_age(struct pool *pool, uint32_t index, int64_t now);
 /*

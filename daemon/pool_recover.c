@@ -246,8 +246,10 @@ static bool is_granted(const struct pool *pool, uint32_t index)
 /* What has no room now had some: a member gave it back, and harms this pool alone. */
 static int forgive(struct pool *pool, int status)
 {
-    pool->lease.damage += status == -ENOSPC;
-    return status == -ENOSPC ? 0 : status;
+    if (status != -ENOSPC)
+        return status;
+    pool_note_damage(pool);
+    return 0;
 }
 
 /*
@@ -292,7 +294,7 @@ static int take_step(struct pool *pool, uint32_t index, uint64_t word, enum verd
             field_store(&pool->store.ledger[index], 0);
         return 0;
     case VERDICT_RETIRE:
-        pool->lease.damage++;
+        pool_note_damage(pool);
         return give_back(pool, index, retired_word(word));
     default:
         return 0;
@@ -458,7 +460,7 @@ int pool_recover(struct pool *pool, int64_t now)
     bool cut;
     int status = store_restore(&pool->store, &cut);
     if (status == 0 && cut)
-        pool->lease.damage++;
+        pool_note_damage(pool);
     drop_nobodys(pool);
     drop_threads(pool);
     pool_revoke_all(pool);

@@ -249,6 +249,7 @@ static bool recover_pool(struct broker *broker, const struct sessions *sessions,
     leave_strangers(broker, pool);
     broker_add_pool(broker, pool, candidate->entry);
     notice_usage(broker, pool);
+    notice_damage(broker, pool);
     candidate->pool = NULL;
     return true;
 }

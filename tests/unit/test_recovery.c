@@ -226,7 +226,7 @@ START_TEST(test_recovery_keeps_grown_pools_and_takes_back_what_was_not_published
     ck_assert_uint_eq(pool_size(other), size);
     ck_assert(store_is_whole(&other->store));
     ck_assert_uint_eq(pool_usage(other), 9);
-    ck_assert(!other->damaged && other->lease.damage == 0);
+    ck_assert(!pool_is_damaged(other) && other->lease.damage == 0);
     take(alice, other, 1000);
     ck_assert_uint_eq(pool_capacity(other), 2008);
 }
@@ -478,6 +478,24 @@ START_TEST(test_recovery_of_objects_that_members_cut_or_inflated)
     other = broker_find_pool(&broker, "other");
     ck_assert_uint_eq(pool_usage(other), 0);
     ck_assert_uint_eq(other->lease.damage, 1 + 8);
+}
+END_TEST
+
+/* It is said once, by the daemon that it couldn't be said by too; and stays so. */
+START_TEST(test_recovery_keeps_that_a_pool_is_damaged)
+{
+    resize(STORE_DATA, 0);
+    crash();
+    ck_assert(pool_is_damaged(pool));
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 1);
+    crash();
+    ck_assert(pool_is_damaged(pool));
+    ck_assert_uint_eq(pool->lease.damage, 0);
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 0);
+    pool->ctl->damage = LAYOUT_DAMAGE_SEEN;
+    crash();
+    ck_assert(pool_is_damaged(pool));
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 1);
 }
 END_TEST
 
@@ -768,7 +786,8 @@ SUITE_MAIN_WITH(
     test_recovery_keeps_what_may_be_evicted, test_recovery_of_intents_that_say_nothing,
     test_recovery_of_a_share_without_room_for_holders, test_recovery_drops_holds_that_mean_nothing,
     test_recovery_of_a_table_of_holders_that_was_being_made,
-    test_recovery_of_objects_that_members_cut_or_inflated, test_recovery_lets_strangers_leave,
+    test_recovery_of_objects_that_members_cut_or_inflated,
+    test_recovery_keeps_that_a_pool_is_damaged, test_recovery_lets_strangers_leave,
     test_recovery_of_threads_without_a_member, test_recovery_of_a_change_that_says_nothing,
     test_recovery_marks_what_was_done_when_it_died, test_recovery_begins_anew_after_a_reboot,
     test_recovery_removes_objects_of_nothing_that_it_has,
