@@ -181,14 +181,21 @@ enum verdict {
     VERDICT_RETIRE,  /* nobody could have brought it to this who keeps the rules */
 };
 
+/* After its last life; or it was broken, and that was noted before. */
+static bool may_be_retired(const struct pool *pool, uint64_t word)
+{
+    return slot_generation(word) == SLOT_GENERATION_LAST || pool_is_damaged(pool);
+}
+
 static enum verdict judge_granted(const struct pool *pool, uint32_t index, uint32_t holder,
                                   uint64_t word)
 {
     bool own = pool_member_of(pool, slot_member(word)) == holder;
     switch (slot_state(word)) {
     case SLOT_IDLE:
-    case SLOT_RETIRED:
         return VERDICT_DROP;
+    case SLOT_RETIRED:
+        return may_be_retired(pool, word) ? VERDICT_DROP : VERDICT_RETIRE;
     case SLOT_LIVE:
         return own ? VERDICT_KEEP : VERDICT_RETIRE;
     case SLOT_SHARED:
@@ -219,7 +226,7 @@ static enum verdict judge(const struct pool *pool, uint32_t index, uint64_t word
 {
     uint64_t entry = field_load(&pool->store.ledger[index]);
     enum slot_state state = slot_state(word);
-    bool unused = state == SLOT_IDLE || state == SLOT_RETIRED;
+    bool unused = state == SLOT_IDLE || (state == SLOT_RETIRED && may_be_retired(pool, word));
     if (slot_generation(word) < SLOT_GENERATION_FIRST)
         return VERDICT_RETIRE;
     if (entry == 0)

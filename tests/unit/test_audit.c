@@ -750,7 +750,13 @@ START_TEST(test_audit_looks_at_the_words_of_leased_pools)
     VIOLATES(leased->store.ledger[other], leased->store.ledger[other] | LAYOUT_EVICTABLE,
              "is evictable, which those of leased pools aren't");
     IS_NOTED(of[index], slot_word(1, SLOT_MEMBER_NONE, SLOT_IDLE), "was being granted or taken");
+    VIOLATES(of[index], slot_word(1, SLOT_MEMBER_NONE, SLOT_RETIRED),
+             "can't be at this generation");
+    VIOLATES(of[spare], slot_word(1, SLOT_MEMBER_NONE, SLOT_RETIRED),
+             "can't be at this generation");
+    leased->ctl->damage = LAYOUT_DAMAGE_SEEN; /* first, and then it is put out of use */
     IS_NOTED(of[index], slot_word(1, SLOT_MEMBER_NONE, SLOT_RETIRED), "was being granted or taken");
+    leased->ctl->damage = LAYOUT_DAMAGE_NONE;
 
     of[index] = slot_word(SLOT_GENERATION_LAST, a, SLOT_RETIRED);
     finds_nothing();

@@ -306,7 +306,13 @@ START_TEST(test_recovery_of_every_state)
     enum what cached = leased ? FREE : RETIRED;
     uint32_t wrong = leased ? 0 : 1;
 
-    check_slot(0, word_of(0, SLOT_RETIRED), RETIRED, 0);
+    check_slot(0, slot_word(SLOT_GENERATION_LAST, 0, SLOT_RETIRED), RETIRED, 0);
+    check_slot(mine, slot_word(SLOT_GENERATION_LAST, me, SLOT_RETIRED), RETIRED, 0);
+    ck_assert(!pool_is_damaged(pool));
+    check_slot(0, word_of(0, SLOT_RETIRED), RETIRED, 1); /* early */
+    pool->ctl->damage = LAYOUT_DAMAGE_NONE;
+    check_slot(mine, word_of(me, SLOT_RETIRED), RETIRED, 1);
+    check_slot(0, word_of(0, SLOT_RETIRED), RETIRED, 0); /* since it was broken */
     check_slot(0, word_of(me, SLOT_LIVE), RETIRED, 1);
     check_slot(0, word_of(me, SLOT_CACHED), RETIRED, 1);
     check_slot(0, slot_word(0, 0, SLOT_IDLE), RETIRED, 1);
