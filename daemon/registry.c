@@ -12,6 +12,22 @@
 
 #include "shm/order.h"
 
+/* The kernel's random bytes: 0, or a negated errno where it gives none at all. */
+static int fill_random(void *bytes, size_t size)
+{
+    uint8_t *next = bytes;
+    while (size > 0) {
+        ssize_t got = getrandom(next, size, 0);
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        if (got > 0) {
+            next += got;
+            size -= (size_t)got;
+        }
+    }
+    return 0;
+}
+
 static int reserve(int fd)
 {
     int result;
@@ -137,13 +153,6 @@ void registry_begin_boot(struct registry *registry)
 
 /* ---- A new one ------------------------------------------------------------------------------- */
 
-/* The kernel's random bytes; at most 256, which getrandom gives whole once the pool is up. */
-static void fill_random(void *bytes, size_t size)
-{
-    while (getrandom(bytes, size, 0) != (ssize_t)size)
-        ;
-}
-
 int registry_create(struct registry *registry, const char *path)
 {
     int result = map_file(registry, path, O_CREAT | O_EXCL);
@@ -154,9 +163,15 @@ int registry_create(struct registry *registry, const char *path)
     }
     struct registry_file *file = registry->file;
     do
-        fill_random(&file->nonce, sizeof(uint16_t));
-    while (file->nonce == 0);
-    fill_random(&file->prefix, sizeof(file->prefix));
+        result = fill_random(&file->nonce, sizeof(uint16_t));
+    while (result == 0 && file->nonce == 0);
+    if (result == 0)
+        result = fill_random(&file->prefix, sizeof(file->prefix));
+    if (result < 0) {
+        unlink(path);
+        registry_close(registry);
+        return result;
+    }
     read_boot(file->boot);
     file->magic = REGISTRY_MAGIC;
     field32_store(&file->version, REGISTRY_VERSION);
@@ -178,11 +193,11 @@ void registry_set_state(uint32_t *state, enum registry_state value)
     field32_store(state, value);
 }
 
-static void make_key(const struct registry *registry, uint8_t key[SEGMENT_KEY_SIZE])
+static bool make_key(const struct registry *registry, uint8_t key[SEGMENT_KEY_SIZE])
 {
     const size_t prefix = sizeof(registry->file->prefix);
     memcpy(key, &registry->file->prefix, prefix);
-    fill_random(key + prefix, SEGMENT_KEY_SIZE - prefix);
+    return fill_random(key + prefix, SEGMENT_KEY_SIZE - prefix) == 0;
 }
 
 struct registry_pool *registry_add_pool(struct registry *registry)
@@ -193,7 +208,8 @@ struct registry_pool *registry_add_pool(struct registry *registry)
         struct registry_pool *entry = &registry->file->pools[i];
         if (entry->state != REGISTRY_FREE)
             continue;
-        make_key(registry, entry->key);
+        if (!make_key(registry, entry->key))
+            return NULL;
         entry->id = ++registry->file->last_pool;
         registry_set_state(&entry->state, REGISTRY_MAKING);
         return entry;
@@ -207,8 +223,9 @@ struct registry_session *registry_add_session(struct registry *registry, uint32_
         struct registry_session *entry = &registry->file->sessions[i];
         if (entry->state != REGISTRY_FREE)
             continue;
-        fill_random(entry->token, sizeof(entry->token));
-        make_key(registry, entry->witness);
+        if (fill_random(entry->token, sizeof(entry->token)) < 0 ||
+            !make_key(registry, entry->witness))
+            return NULL;
         entry->uid = uid;
         entry->changes = 0;
         entry->pid = 0;

@@ -100,7 +100,7 @@ struct registry {
  */
 int registry_open(struct registry *registry, const char *path);
 
-/* Makes a new one, with a new nonce. 0 or a negated errno. */
+/* Makes a new one, with a new nonce. 0 or a negated errno; then nothing is left behind. */
 int registry_create(struct registry *registry, const char *path);
 void registry_close(struct registry *registry);
 
@@ -119,7 +119,7 @@ bool registry_has_numbers(const struct registry *registry);
 
 /*
  * A new entry with a new id and random key, in the state MAKING; NULL when there is no more room,
- * or no number left.
+ * or no number left. (Nor without random bytes, which a kernel that gave some once always has.)
  */
 struct registry_pool *registry_add_pool(struct registry *registry);
 /* A new entry with a new id and random token and key, READY; NULL when there is no more room. */

@@ -30,6 +30,25 @@ static void tear_down(void)
     test_remove_folder(folder);
 }
 
+/* The kernel's next answer, if it isn't to be its own. */
+static ssize_t random_answer;
+static int random_error;
+
+ssize_t __real_getrandom(void *bytes, size_t size, unsigned flags);
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags);
+
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags)
+{
+    ssize_t answer = random_answer;
+    if (answer == 0)
+        return __real_getrandom(bytes, size, flags);
+    if (answer > 0)
+        memset(bytes, 0x5a, (size_t)answer);
+    errno = random_error;
+    random_answer = random_error == ENOSYS ? answer : 0; /* for ever */
+    return answer;
+}
+
 static void create(void)
 {
     ck_assert_int_eq(registry_create(&registry, path), 0);
@@ -104,6 +123,38 @@ START_TEST(test_registry_nonce_is_never_zero_and_seldom_the_same)
         ck_assert_int_eq(unlink(path), 0);
     }
     ck_assert_uint_lt(same, 5);
+}
+END_TEST
+
+/* A signal came between, after some bytes or none: the rest is asked for. */
+START_TEST(test_registry_keys_are_whole_whatever_comes_between)
+{
+    create();
+    for (random_error = 0; random_error <= EINTR; random_error += EINTR) {
+        uint8_t blank[SEGMENT_KEY_SIZE] = {0};
+        random_answer = random_error ? -1 : 3;
+        struct registry_session *entry = registry_add_session(&registry, 7);
+        ck_assert_ptr_nonnull(entry);
+        ck_assert_int_eq(random_answer, 0);
+        ck_assert_mem_ne(entry->token + 3, blank, PROTOCOL_TOKEN_SIZE - 3);
+    }
+}
+END_TEST
+
+START_TEST(test_registry_create_without_random_bytes_leaves_nothing)
+{
+    random_answer = -1;
+    random_error = ENOSYS;
+    ck_assert_int_eq(registry_create(&registry, path), -ENOSYS);
+    ck_assert_int_eq(file_size(), -1);
+    random_answer = 0;
+    create();
+    random_answer = -1;
+    ck_assert_ptr_null(registry_add_pool(&registry));
+    ck_assert_ptr_null(registry_add_session(&registry, 7));
+    random_answer = 0;
+    ck_assert_uint_eq(registry_add_pool(&registry)->id, 1);
+    ck_assert_uint_eq(registry_add_session(&registry, 7)->id, 1);
 }
 END_TEST
 
@@ -367,6 +418,8 @@ SUITE_MAIN_WITH(
     test_registry_create_leaves_a_file_that_is_there, test_registry_create_names_what_is_wrong,
     test_registry_create_without_room_leaves_nothing,
     test_registry_nonce_is_never_zero_and_seldom_the_same,
+    test_registry_keys_are_whole_whatever_comes_between,
+    test_registry_create_without_random_bytes_leaves_nothing,
     test_registry_pool_entry_is_new_and_in_the_making, test_registry_session_entry_is_new_and_ready,
     test_registry_never_gives_an_id_again, test_registry_never_comes_round_to_an_id_again,
     test_registry_takes_its_limit_of_pools_and_no_more,
