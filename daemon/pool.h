@@ -261,8 +261,11 @@ enum pool_operation {
 bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error);
 
-/* Carries out the rest of the operation that the journal tells of: a dead daemon's, in this pool. */
-void pool_finish_change(struct pool *pool, int64_t now);
+/*
+ * Carries out the rest of the operation that the journal tells of: a dead daemon's, in this pool. 0 or
+ * -ENOMEM; then the rest is still to be carried out.
+ */
+int pool_finish_change(struct pool *pool, int64_t now);
 
 /*
  * Frees the objects that the member was allocated by these requests, and that are still its own.

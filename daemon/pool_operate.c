@@ -462,21 +462,37 @@ static bool was_taken(const struct pool *pool, enum pool_operation operation, ui
            holds != JOURNAL_HOLDS_NONE && holders_count_of(&pool->holders, index, member) != holds;
 }
 
-/* As far as it can still be done: members of leased pools went on meanwhile. Whether it was. */
-static bool finish_one(struct pool *pool, enum pool_operation operation, uint32_t member,
-                       const uint8_t *wire, int64_t now)
+/* There is no memory for it, or the system fails; not that it can't be done. */
+static int lack_of(const struct error *error)
 {
+    bool lack = error->code == ERROR_OUT_OF_MEMORY || error->code == ERROR_SHARED_MEMORY_FULL ||
+                error->code == ERROR_SYSTEM;
+    return lack ? -ENOMEM : 0;
+}
+
+/*
+ * As far as it can still be done: members of leased pools went on meanwhile. Sets whether it was. 0, or
+ * -ENOMEM: it isn't begun.
+ */
+static int finish_one(struct pool *pool, enum pool_operation operation, uint32_t position,
+                      int64_t now, bool *done)
+{
+    const struct registry_change *record = pool->journal->record;
+    const uint8_t *wire = record->handles + (size_t)position * HANDLE_WIRE_SIZE;
     fastalloc_handle_t handle = handle_from_wire(wire);
     struct slots_charge charge = {.session = CHARGE_NONE};
     struct error error;
-    bool done = prepare(pool, operation, member, wire, 1, &charge, now, &error);
-    if (done) {
+    uint32_t member = record->member;
+    *done = prepare(pool, operation, member, wire, 1, &charge, now, &error);
+    int status = *done ? 0 : lack_of(&error);
+    if (*done) {
         pool_charge_holder(pool, member, &charge);
-        done =
+        note_step(pool, position, handle.index, member);
+        *done =
             operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
     }
     slots_charge_deinit(&charge);
-    return done;
+    return status;
 }
 
 /*
@@ -490,21 +506,23 @@ static bool was_begun(const struct journal *journal, enum pool_operation operati
            journal_holds(journal) != JOURNAL_HOLDS_NONE;
 }
 
-void pool_finish_change(struct pool *pool, int64_t now)
+int pool_finish_change(struct pool *pool, int64_t now)
 {
     const struct registry_change *record = pool->journal->record;
     enum pool_operation operation = (enum pool_operation)(record->kind - JOURNAL_OPERATE);
-    bool done = true;
+    bool all = true;
     for (uint32_t i = journal_next(pool->journal); i < record->count; i++) {
-        const uint8_t *wire = record->handles + (size_t)i * HANDLE_WIRE_SIZE;
-        uint32_t index = handle_from_wire(wire).index, member = record->member;
-        bool begun = was_begun(pool->journal, operation, i);
-        if (was_taken(pool, operation, i, index, member))
+        uint32_t index = index_at(record->handles, i);
+        bool done, begun = was_begun(pool->journal, operation, i);
+        if (was_taken(pool, operation, i, index, record->member))
             continue;
-        note_step(pool, i, index, member);
-        done &= finish_one(pool, operation, member, wire, now) || begun;
+        int status = finish_one(pool, operation, i, now, &done);
+        if (status < 0)
+            return status;
+        all &= done || begun;
     }
-    journal_end(pool->journal, done);
+    journal_end(pool->journal, all);
+    return 0;
 }
 
 /* ---- Objects that nobody knows of ------------------------------------------------------------ */

@@ -288,21 +288,23 @@ static bool is_operation(const struct registry_change *record, const struct pool
            pool->accounts[record->member];
 }
 
-static void finish_change(struct broker *broker)
+static bool finish_change(struct broker *broker, struct error *error)
 {
     struct journal *journal = &broker->journal;
     const struct registry_change *record = journal->record;
     const struct session *session = broker_find_session(broker, record->session);
     struct pool *pool = find_pool(broker, record->pool);
+    int status = 0;
     if (record->kind == JOURNAL_NONE)
-        return;
+        return true;
     journal_announce(journal, session ? session->entry : NULL, record->number);
     if (is_operation(record, pool))
-        pool_finish_change(pool, broker->now);
+        status = pool_finish_change(pool, broker->now);
     else
         journal_end(journal, (record->kind == JOURNAL_CREATE && pool) ||
                                  (record->kind == JOURNAL_DESTROY && !pool));
     journal_announce(journal, NULL, 0);
+    return status == 0 || refuse(status, "what was under way can't be carried out", error);
 }
 
 /* ---- All of it ------------------------------------------------------------------------------- */
@@ -325,12 +327,12 @@ static bool recover(struct broker *broker, struct recovery *recovery, struct err
     bool done = list_pools(broker, &candidates, error) &&
                 take_over_all(broker, &candidates, error) &&
                 recover_sessions(broker, &sessions, recovery, error) &&
-                recover_pools(broker, &sessions, &candidates, recovery, error);
+                recover_pools(broker, &sessions, &candidates, recovery, error) &&
+                finish_change(broker, error);
     if (!done) {
         let_go(&candidates);
         return false;
     }
-    finish_change(broker);
     recovery->ended += end_sessions(broker);
     recovery->pools = broker->pool_count;
     recovery->sessions = broker->session_count;
