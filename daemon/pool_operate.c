@@ -87,8 +87,8 @@ static bool share_live(struct pool *pool, uint32_t index, uint32_t with, uint64_
 /* ---- Operations on handles ------------------------------------------------------------------- */
 
 /*
- * One operation, on one slot whose handle is good: whether the member may, and how it is done; which
- * is false if a member of a leased pool has just freed the object.
+ * One operation, on one slot whose handle is good: whether the member may, and how it is done;
+ * which is false if a member of a leased pool has just freed the object.
  */
 struct operation {
     enum error_code (*problem)(const struct pool *pool, uint32_t index, uint32_t member);
@@ -355,7 +355,9 @@ static bool reserve_holds(struct pool *pool, const uint8_t *handles, uint32_t co
            pool_refuse_memory(pool, " for holders of shared objects", memory, status, error);
 }
 
-/* The objects are charged to the member instead of to their holders, who may be of the same user. */
+/*
+ * The objects are charged to the member instead of to their holders, who may be of the same user.
+ */
 static bool charge_instead(struct pool *pool, uint32_t member, const uint8_t *handles,
                            uint32_t count, struct slots_charge *charge, struct error *error)
 {
@@ -399,7 +401,9 @@ static bool prepare(struct pool *pool, enum pool_operation operation, uint32_t m
            take_means(pool, operation, member, handles, count, charge, error);
 }
 
-/* The holds of the member, by which the step can be told that was taken from the one that wasn't. */
+/*
+ * The holds of the member, by which the step can be told that was taken from the one that wasn't.
+ */
 static void note_step(struct pool *pool, uint32_t position, uint32_t index, uint32_t member)
 {
     if (pool->journal)
@@ -451,8 +455,9 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
 /* ---- What a dead daemon had begun ------------------------------------------------------------ */
 
 /*
- * Whether the step that was under way had been taken. A change of holds is told by their number. All
- * else can be done twice: what was freed is stale by now, and what is the member's can be made so.
+ * Whether the step that was under way had been taken. A change of holds is told by their number.
+ * All else can be done twice: what was freed is stale by now, and what is the member's can be made
+ * so.
  */
 static bool was_taken(const struct pool *pool, enum pool_operation operation, uint32_t position,
                       uint32_t index, uint32_t member)
@@ -471,8 +476,8 @@ static int lack_of(const struct error *error)
 }
 
 /*
- * As far as it can still be done: members of leased pools went on meanwhile. Sets whether it was. 0, or
- * -ENOMEM: it isn't begun.
+ * As far as it can still be done: members of leased pools went on meanwhile. Sets whether it was.
+ * 0, or -ENOMEM: it isn't begun.
  */
 static int finish_one(struct pool *pool, enum pool_operation operation, uint32_t position,
                       int64_t now, bool *done)

@@ -79,7 +79,10 @@ static uint32_t member_with(const struct pool *pool, uint64_t entry)
     return member <= POOL_MEMBER_MAX ? member : SLOT_MEMBER_NONE;
 }
 
-/* Whoever has a number that isn't free may store plainly, until all are revoked. */
+/*
+ * Whoever has a number that isn't free may store plainly, until all are revoked. Entries that are
+ * nobody's are still there, but are no session's, so that none is found for them.
+ */
 static void take_threads(struct pool *pool)
 {
     for (uint32_t number = LAYOUT_THREAD_FIRST; number < SLOT_MEMBER_POOL; number++) {

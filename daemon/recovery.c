@@ -68,8 +68,8 @@ static bool list_pools(struct broker *broker, struct candidates *candidates, str
 }
 
 /*
- * Of a pool whose destruction is under way some objects may be gone; of one whose making is, none may
- * be there yet.
+ * Of a pool whose destruction is under way some objects may be gone; of one whose making is, none
+ * may be there yet.
  */
 static bool take_over(const struct broker *broker, struct candidate *candidate, struct error *error)
 {

@@ -6,8 +6,8 @@
  * First everything is looked at; what isn't understood is refused then, untouched. Then pools whose
  * making or destruction was under way are removed, the others brought into order, the change that
  * was under way is carried out, and sessions whose process is gone are ended. The others have no
- * connection until they are resumed. In the end objects are removed that are the instance's and that
- * nothing stands for any more.
+ * connection until they are resumed. In the end objects are removed that are the instance's and
+ * that nothing stands for any more.
  *
  * If the machine was started since, nothing of it is there: then the registry is emptied first.
  */
@@ -37,8 +37,9 @@ bool recovery_run(struct broker *broker, bool retry, struct recovery *recovery,
                   struct error *error);
 
 /*
- * Removes all that the registry lists, of which nothing was taken over yet: every handle is stale, in
- * running members too, as far as the objects are understood. The registry stays, with nothing in it.
+ * Removes all that the registry lists, of which nothing was taken over yet: every handle is stale,
+ * in running members too, as far as the objects are understood. The registry stays, with nothing in
+ * it.
  */
 void recovery_purge(struct broker *broker, struct recovery *recovery);
 

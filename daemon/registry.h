@@ -61,8 +61,7 @@ struct registry_change {
     uint32_t member;
     uint32_t count; /* of handles */
     uint32_t pad;
-    uint64_t
-        progress; /* number of the handle that is next : 32 | holds that the member had on it : 32 */
+    uint64_t progress; /* which handle is next : 32 | holds that the member had on it : 32 */
     uint8_t handles[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE];
 };
 
@@ -94,9 +93,9 @@ struct registry {
 };
 
 /*
- * Takes over the one that is there. -ENOENT if there is none, -ENODATA if it wasn't finished, so that
- * nothing is in it: then it is removed; -EPROTO if it is no registry of this version; or another
- * negated errno.
+ * Takes over the one that is there. -ENOENT if there is none, -ENODATA if it wasn't finished, so
+ * that nothing is in it: then it is removed; -EPROTO if it is no registry of this version; or
+ * another negated errno.
  */
 int registry_open(struct registry *registry, const char *path);
 
@@ -105,8 +104,8 @@ int registry_create(struct registry *registry, const char *path);
 void registry_close(struct registry *registry);
 
 /*
- * Whether the machine was started since, with which all that is listed was gone: the file may lie on a
- * disk, shared memory doesn't. False as well if that can't be told.
+ * Whether the machine was started since, with which all that is listed was gone: the file may lie
+ * on a disk, shared memory doesn't. False as well if that can't be told.
  */
 bool registry_is_of_another_boot(const struct registry_file *file);
 /* Lists nothing any more, and is of this boot; the last step. The numbers go on. */

@@ -373,8 +373,9 @@ static int make_marks(struct store *store)
 }
 
 /*
- * Those that the file system tells of. A member may have inflated the file, so not beyond our end; and may
- * fill holes and punch others while they are looked for, so each step goes on by a page at least.
+ * Those that the file system tells of. A member may have inflated the file, so not beyond our end;
+ * and may fill holes and punch others while they are looked for, so each step goes on by a page at
+ * least.
  */
 static void mark_holes(struct store *store)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Strays: objects in /dev/shm that are an instance's by their name, and of nothing that its registry
- * lists any more. There are some where an object couldn't be removed.
+ * Strays: objects in /dev/shm that are an instance's by their name, and of nothing that its
+ * registry lists any more. There are some where an object couldn't be removed.
  */
 #ifndef DAEMON_STRAYS_H
 #define DAEMON_STRAYS_H

@@ -22,7 +22,10 @@
 void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
                   char name[SEGMENT_NAME_SIZE]);
 
-/* The part, and the key, of a name as segment_name() makes them, without its slash; NULL if it is none. */
+/*
+ * The part, and the key, of a name as segment_name() makes them, without its slash; NULL if it is
+ * none.
+ */
 const char *segment_read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE]);
 
 /*
