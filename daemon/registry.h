@@ -70,20 +70,19 @@ struct registry_file {
     uint32_t version; /* stored last */
     uint32_t nonce;
     uint32_t last_pool; /* ids are never used again */
-    uint32_t pad;
+    uint32_t failures;  /* of recoveries, one after the other */
     uint64_t last_session;
     uint64_t prefix; /* what the keys of all its objects begin with, so that a stray one is known */
-    uint32_t failures;                /* of recoveries, one after the other */
+    uint64_t last_event;
     uint8_t boot[REGISTRY_BOOT_SIZE]; /* the machine's when it was written; zero: not known */
-    uint8_t reserved[4];
     struct registry_pool pools[REGISTRY_POOLS];
     struct registry_session sessions[REGISTRY_SESSIONS];
     struct registry_change change;
 };
 
 _Static_assert(offsetof(struct registry_file, pools) == 64, "registry layout");
-_Static_assert(offsetof(struct registry_file, failures) == 40, "registry layout");
-_Static_assert(offsetof(struct registry_file, boot) == 44, "registry layout");
+_Static_assert(offsetof(struct registry_file, failures) == 20, "registry layout");
+_Static_assert(offsetof(struct registry_file, boot) == 48, "registry layout");
 _Static_assert(sizeof(struct registry_pool) == 24, "registry layout");
 _Static_assert(sizeof(struct registry_session) == 128, "registry layout");
 _Static_assert(offsetof(struct registry_change, progress) == 32, "registry layout");

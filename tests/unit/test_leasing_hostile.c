@@ -55,7 +55,7 @@ static void check_despite(void)
 static unsigned times_damaged(uint64_t after)
 {
     unsigned times = 0;
-    while (after < broker.events.last) {
+    while (after < *broker.events.last) {
         const struct event *event = events_after(&broker.events, after);
         times += event->kind == EVENT_DAMAGED;
         after = event->number;
@@ -365,7 +365,7 @@ static void spoil(enum kind kind, uint64_t word, enum act what)
     begin_spoiling();
     uint32_t index = bring_about(kind);
     uint64_t was = member_word(leased, index);
-    uint64_t before = broker.events.last;
+    uint64_t before = *broker.events.last;
     snprintf(described, sizeof(described), "%s at %" PRIx64 " was made %" PRIx64 " before %d",
              kind_names[kind], was, word, what);
     hold(0, index);
@@ -685,13 +685,13 @@ START_TEST(test_hostile_words_at_random_spoil_nothing_else)
     seed = state = number_from("FASTALLOC_SEED", 1);
     printf("FASTALLOC_SEED=%" PRIu64 "\n", seed);
     fflush(stdout);
-    uint64_t before = broker.events.last;
+    uint64_t before = *broker.events.last;
     for (uint64_t step = 0; step < steps; step++) {
         snprintf(described, sizeof(described), "seed %" PRIu64 ", step %" PRIu64, seed, step);
         if (step % LIFETIME == 0) {
             begin_spoiling();
             leased->mapped = true;
-            before = broker.events.last;
+            before = *broker.events.last;
         }
         answer_count = 0;
         act_at_random();

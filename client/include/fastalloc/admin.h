@@ -215,8 +215,8 @@ typedef struct fastalloc_event {
  *
  * *after is moved behind what was visited, also when the visitor ends the walk or a call fails in
  * the middle of it: give it to the next call. *lost, if not NULL, is how many events there were
- * after it that the daemon keeps no longer; it is set before the first visit. Where some were lost
- * and none is left, it doesn't wait either.
+ * after it that the daemon keeps no longer, as all of a daemon that was restarted since; it is set
+ * before the first visit. Where some were lost and none is left, it doesn't wait either.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_LIMIT_EXCEEDED and
  * FASTALLOC_ERR_QUOTA_EXCEEDED (too many requests wait), FASTALLOC_ERR_UNREACHABLE and
