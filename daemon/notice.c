@@ -101,7 +101,7 @@ void notice_damage(struct broker *broker, struct pool *pool)
     if (field32_load(&pool->ctl->damage) == LAYOUT_DAMAGE_SAID || (whole && !pool_is_damaged(pool)))
         return;
     field32_store(&pool->ctl->damage, LAYOUT_DAMAGE_SAID);
-    notice_event(broker, pool, EVENT_DAMAGED, 0, 0);
+    notice_event(broker, pool, EVENT_DAMAGED, pool->lease.damage, 0);
 }
 
 void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count)

@@ -773,7 +773,7 @@ START_TEST(test_audit_notes_what_was_put_right)
     ck_assert_uint_eq(found_count, 0);
     struct audit audit = audit_alive();
     ck_assert(audit.notes == 1 && audit.violations == 0);
-    ck_assert(has_found(AUDIT_NOTE, "members broke 1 of its words"));
+    ck_assert(has_found(AUDIT_NOTE, "damaged in 1 place"));
 }
 END_TEST
 

@@ -177,7 +177,8 @@ typedef struct fastalloc_holder_info {
     uid_t uid;
     bool connected;
     uint64_t slots;  /* it holds, alone or with others */
-    uint64_t oldest; /* ns that what it holds longest is held, be it with others */
+    uint64_t oldest; /* ns that what it holds longest is held, be it with others; a daemon that is
+                        started counts anew */
     char name[FASTALLOC_NAME_MAX + 1];
 } fastalloc_holder_info_t;
 
@@ -193,11 +194,11 @@ fastalloc_holder_list(fastalloc_connection_t *connection, const char *name,
 /*
  * `kind` is one of watermark-reached, watermark-fallen, exhausted, grown, growth-failed, evicted,
  * held-long, reclaimed, damaged, destroyed; later daemons may have more. `count` is how many slots
- * it concerns: asked for, grown by, evicted, ...
+ * it concerns: asked for, grown by, evicted, ...; of damaged, in how many places that was seen.
  */
 typedef struct fastalloc_event {
     size_t size;
-    uint64_t number; /* 1, 2, ... in the life of the daemon */
+    uint64_t number; /* 1, 2, ... of the instance */
     uint64_t time;   /* ns of CLOCK_MONOTONIC */
     uint32_t pool;
     uint64_t capacity;
