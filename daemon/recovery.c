@@ -180,8 +180,8 @@ static int compare_to_session(const void *key, const void *element)
 /* Each member of each pool is looked for. */
 static struct session *find_session(const struct sessions *sessions, uint64_t id)
 {
-    struct session *const *found = bsearch(&id, sessions->list, sessions->count,
-                                           sizeof(sessions->list[0]), compare_to_session);
+    struct session *const *found =
+        bsearch(&id, sessions->list, sessions->count, sizeof(struct session *), compare_to_session);
     return found ? *found : NULL;
 }
 

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -113,19 +113,17 @@ int registry_open(struct registry *registry, const char *path)
 /* Zero if that can't be told. */
 static void read_boot(uint8_t boot[REGISTRY_BOOT_SIZE])
 {
-    char text[64] = "", *next = text;
+    char text[64] = "";
+    const char *next = text;
     memset(boot, 0, REGISTRY_BOOT_SIZE);
     int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
     ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
     if (fd >= 0)
         close(fd);
-    for (size_t i = 0; size > 0 && i < REGISTRY_BOOT_SIZE; i++) {
-        unsigned byte = 0;
-        int length = 0;
+    for (size_t i = 0; size > 0 && i < REGISTRY_BOOT_SIZE; i++, next += 2) {
         next += *next == '-';
-        if (sscanf(next, "%2x%n", &byte, &length) == 1)
-            boot[i] = (uint8_t)byte;
-        next += length;
+        const char digits[] = {next[0], next[1], '\0'};
+        boot[i] = (uint8_t)strtoul(digits, NULL, 16);
     }
 }
 
