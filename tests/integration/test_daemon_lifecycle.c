@@ -291,8 +291,9 @@ START_TEST(test_registry_of_another_version_is_refused_and_untouched)
 
     leave_registry(offset, REGISTRY_VERSION + 1);
     read_registry(&before);
-    refuses(1, registry_path, DAEMON("--socket", socket_path));
-    refuses(1, "no registry of this version", DAEMON("--socket", socket_path));
+    refuses(4, registry_path, DAEMON("--socket", socket_path));
+    refuses(4, "no registry of this version", DAEMON("--socket", socket_path));
+    refuses(4, "the same 16 digits", DAEMON("--socket", socket_path, "--purge"));
     read_registry(&after);
     ck_assert_mem_eq(&before, &after, sizeof(after));
     ck_assert_uint_eq(test_shm_files(), SESSION_OBJECTS);

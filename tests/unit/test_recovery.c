@@ -487,6 +487,16 @@ START_TEST(test_recovery_of_objects_that_members_cut_or_inflated)
 }
 END_TEST
 
+START_TEST(test_recovery_says_of_slots_that_members_spoilt_that_they_are_out_of_use)
+{
+    resize(STORE_SLOTS, 0);
+    crash();
+    ck_assert_uint_eq(last_event(EVENT_DAMAGED)->count, pool->lease.damage);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, pool, 1, .count = 1);
+    ck_assert_msg(strstr(error.message, "out of use") != NULL, "%s", error.message);
+}
+END_TEST
+
 /* It is said once, by the daemon that it couldn't be said by too; and stays so. */
 START_TEST(test_recovery_keeps_that_a_pool_is_damaged)
 {
@@ -793,6 +803,7 @@ SUITE_MAIN_WITH(
     test_recovery_of_a_share_without_room_for_holders, test_recovery_drops_holds_that_mean_nothing,
     test_recovery_of_a_table_of_holders_that_was_being_made,
     test_recovery_of_objects_that_members_cut_or_inflated,
+    test_recovery_says_of_slots_that_members_spoilt_that_they_are_out_of_use,
     test_recovery_keeps_that_a_pool_is_damaged, test_recovery_lets_strangers_leave,
     test_recovery_of_threads_without_a_member, test_recovery_of_a_change_that_says_nothing,
     test_recovery_marks_what_was_done_when_it_died, test_recovery_begins_anew_after_a_reboot,
