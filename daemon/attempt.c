@@ -17,11 +17,13 @@ static void count_failure(void)
     field32_store(counted, field32_load(counted) + 1);
 }
 
-/* What the signal does without us, it does as soon as this returns. */
+/* What the signal does without us, be it to say a last line, it does as soon as this returns. */
 static void on_fault(int number)
 {
     count_failure();
-    signal(number, SIG_DFL);
+    for (size_t i = 0; i < FAULTS; i++)
+        if (faults[i] == number)
+            sigaction(number, &before[i], NULL);
     raise(number);
 }
 

@@ -99,6 +99,11 @@ static bool judge_head(struct audit *audit, const struct registry_file *file, ui
                      REGISTRY_VERSION);
         return false;
     }
+    if (registry_is_of_another_boot(file)) {
+        audit_under_way(audit, "registry: the machine was started since, so that nothing that it "
+                               "lists is there");
+        return false;
+    }
     if (file->nonce == 0 || file->nonce > UINT16_MAX)
         audit_report(audit, AUDIT_VIOLATION, "registry: its nonce %" PRIu32 " can't be one",
                      file->nonce);
@@ -199,30 +204,6 @@ bool audit_registry(struct audit *audit, const struct registry_file *file, uint6
 
 /* ---- Names ----------------------------------------------------------------------------------- */
 
-#define NAME_BEGIN "fastalloc."
-
-static int digit(char c)
-{
-    static const char digits[] = "0123456789abcdef";
-    const char *found = c ? strchr(digits, c) : NULL;
-    return found ? (int)(found - digits) : -1;
-}
-
-/* Of a name as segment_name() makes them, without its slash; NULL if it is none. */
-static const char *read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE])
-{
-    if (strncmp(name, NAME_BEGIN, strlen(NAME_BEGIN)) != 0)
-        return NULL;
-    name += strlen(NAME_BEGIN);
-    for (size_t i = 0; i < SEGMENT_KEY_SIZE; i++, name += 2) {
-        int high = digit(name[0]), low = high < 0 ? -1 : digit(name[1]);
-        if (low < 0)
-            return NULL;
-        key[i] = (uint8_t)(high << 4 | low);
-    }
-    return *name == '.' ? name + 1 : NULL;
-}
-
 static bool is_of_pool(const struct registry_file *file, const uint8_t key[SEGMENT_KEY_SIZE])
 {
     for (uint32_t i = 0; i < REGISTRY_POOLS; i++)
@@ -253,7 +234,7 @@ void audit_name(struct audit *audit, const struct registry_file *file, const cha
 {
     static const char shown[] = "abcdefghijklmnopqrstuvwxyz0123456789.";
     uint8_t key[SEGMENT_KEY_SIZE];
-    const char *part = read_name(name, key);
+    const char *part = segment_read_name(name, key);
     if (!part || memcmp(key, &file->prefix, sizeof(file->prefix)) != 0)
         return;
     if (is_pools(part) ? !is_of_pool(file, key)

@@ -180,9 +180,9 @@ static void judge_seen(const struct recount *recount)
     must_be(recount, "no slot that went back to a generation", 0, back);
     if (pool->lease.damage > 0)
         audit_report(recount->audit, AUDIT_NOTE,
-                     "pool %" PRIu32 ": members broke %" PRIu32
-                     " of its words since the daemon started; slots were put right, or out of use",
-                     pool->id, pool->lease.damage);
+                     "pool %" PRIu32 ": its words or its size were damaged in %" PRIu32
+                     " place%s since the daemon started; slots were put right, or out of use",
+                     pool->id, pool->lease.damage, pool->lease.damage == 1 ? "" : "s");
 }
 
 static void judge_rest(const struct recount *recount)

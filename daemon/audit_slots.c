@@ -141,11 +141,11 @@ static bool is_nobodys(uint64_t word)
            (slot_state(word) == SLOT_IDLE || slot_state(word) == SLOT_RETIRED);
 }
 
-/* Only in leased pools one is retired early: since a member broke its word. */
+/* One is retired early only since it was broken, which stands in the pool before. */
 static bool is_early(const struct audit_view *view, uint64_t word)
 {
     return slot_state(word) == SLOT_RETIRED && slot_generation(word) != SLOT_GENERATION_LAST &&
-           !(audit_is_leased(view) && slot_member(word) == SLOT_MEMBER_NONE);
+           !(view->head.damage != LAYOUT_DAMAGE_NONE && slot_member(word) == SLOT_MEMBER_NONE);
 }
 
 static void judge_entry(struct audit_view *view, uint32_t index, uint64_t entry)

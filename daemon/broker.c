@@ -469,12 +469,13 @@ int broker_init(struct broker *broker, const char *registry, const struct broker
     TAILQ_INIT(&broker->sessions);
     TAILQ_INIT(&broker->listeners);
     users_init(&broker->users);
-    events_init(&broker->events);
     int status = registry_open(&broker->registry, registry);
     if (status == -ENOENT || status == -ENODATA)
         status = registry_create(&broker->registry, registry);
     if (status == 0)
         journal_init(&broker->journal, &broker->registry);
+    if (status == 0)
+        events_init(&broker->events, &broker->registry.file->last_event);
     return status;
 }
 

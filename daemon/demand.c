@@ -121,7 +121,10 @@ static const char *advise(const struct pool *pool, const struct demand *demand)
     if (!can_ever_fit(pool, demand))
         return "it never has that many to give; ask for fewer, or have its maximum raised";
     if (idle >= demand->count && pool_room(pool, demand->priority) < demand->count)
-        return "what is left is reserved for more important requests";
+        return pool_is_damaged(pool) && pool_reserved(pool, demand->priority) == 0
+                   ? "what is left is out of use, since members damaged it; have it enlarged, or "
+                     "made anew"
+                   : "what is left is reserved for more important requests";
     return pool->waiters.count > 0 ? "others wait for what is left; free objects or wait"
                                    : "free objects, wait with a timeout, or have it enlarged";
 }

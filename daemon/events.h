@@ -3,7 +3,8 @@
  * The events of an instance: what happened to its pools that somebody may want to know. The last
  * EVENTS_KEPT stand in a ring, numbered from 1; who asks for those after a number gets them in
  * order, and learns from the numbers how many it came too late for. So nobody who listens, or
- * doesn't, costs the daemon anything.
+ * doesn't, costs the daemon anything. The next daemon counts on: those of the one before are gone,
+ * which their numbers tell.
  *
  * It knows no pool, no session and no clock.
  */
@@ -57,10 +58,12 @@ struct event {
 
 struct events {
     struct event ring[EVENTS_KEPT];
-    uint64_t last; /* number of the newest; 0 = none yet */
+    uint64_t *last;  /* number of the newest, which outlives the daemon; 0 = none yet */
+    uint64_t before; /* the newest one's when this daemon began: up to it none is kept */
 };
 
-void events_init(struct events *events);
+/* `last` is stored to with each event. */
+void events_init(struct events *events, uint64_t *last);
 
 /* Keeps a copy, with the next number; the oldest one goes if there are EVENTS_KEPT. */
 void events_add(struct events *events, const struct event *event);

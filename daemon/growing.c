@@ -98,19 +98,25 @@ static bool may_grow(struct pool *pool, uint32_t capacity, struct error *error)
     return refuse_memory(pool, error);
 }
 
+/* Whether so much is taken beside the loop. */
+static bool takes_long(const struct broker *broker, const struct pool *pool, uint32_t capacity)
+{
+    const struct geometry *geometry = &pool->store.geometry;
+    uint64_t bytes = store_size(geometry, capacity) - store_size(geometry, pool_capacity(pool));
+    return bytes > GROWING_AT_ONCE_MAX && broker->rim.offload;
+}
+
 enum growing_outcome growing_start(struct broker *broker, struct pool *pool, uint32_t capacity,
                                    struct error *error)
 {
     struct pool_growing *growing = &pool->growing;
-    const struct geometry *geometry = &pool->store.geometry;
-    uint64_t bytes = store_size(geometry, capacity) - store_size(geometry, pool_capacity(pool));
     if (!may_grow(pool, capacity, error))
         return fail(broker, pool, capacity);
     notice_damage(broker, pool);
     growing->pool = pool;
     growing->capacity = capacity;
     growing->job = (struct job){run, on_done};
-    if (bytes > GROWING_AT_ONCE_MAX && broker->rim.offload &&
+    if (takes_long(broker, pool, capacity) &&
         broker->rim.offload(broker->rim.context, &growing->job) == 0) {
         growing->active = true;
         broker->job_count++;
@@ -177,18 +183,19 @@ static void fill_reply(const struct pool *pool, struct pool_grow_reply *reply)
     };
 }
 
-static enum broker_outcome wait_for_growth(struct broker *broker, struct session *session,
-                                           struct pool *pool, uint32_t capacity, uint32_t msgid,
-                                           struct error *error)
+/* Nobody's yet, and charged. NULL if the session may not wait, or there is no memory. */
+static struct grower *make_grower(const struct broker *broker, struct session *session,
+                                  struct pool *pool, uint32_t capacity, uint32_t msgid,
+                                  struct error *error)
 {
     struct charge waiting = CHARGE_NONE;
     if (!broker_may_wait(broker, session, &waiting, error))
-        return BROKER_REFUSED;
+        return NULL;
     struct grower *grower = malloc(sizeof(*grower));
     if (!grower) {
         charge_deinit(&waiting);
         refuse_memory(pool, error);
-        return BROKER_REFUSED;
+        return NULL;
     }
     *grower = (struct grower){
         .pool = pool,
@@ -197,11 +204,36 @@ static enum broker_outcome wait_for_growth(struct broker *broker, struct session
         .capacity = capacity,
     };
     charge_move(&waiting, &grower->waiting);
-    TAILQ_INSERT_TAIL(&pool->growing.growers, grower, in_pool);
-    LIST_INSERT_HEAD(&session->growers, grower, in_session);
-    session->waiter_count++;
+    return grower;
+}
+
+static void add_grower(struct broker *broker, struct grower *grower)
+{
+    TAILQ_INSERT_TAIL(&grower->pool->growing.growers, grower, in_pool);
+    LIST_INSERT_HEAD(&grower->session->growers, grower, in_session);
+    grower->session->waiter_count++;
     broker->waiter_count++;
-    return BROKER_WAITS;
+}
+
+/* What nobody could wait for isn't begun. */
+static enum growing_outcome start_for(struct broker *broker, struct session *session,
+                                      struct pool *pool, uint32_t capacity, uint32_t msgid,
+                                      struct error *error)
+{
+    bool active = pool->growing.active, long_one = active || takes_long(broker, pool, capacity);
+    struct grower *grower =
+        long_one ? make_grower(broker, session, pool, capacity, msgid, error) : NULL;
+    if (long_one && !grower)
+        return GROWING_FAILED;
+    enum growing_outcome outcome =
+        active ? GROWING_UNDER_WAY : growing_start(broker, pool, capacity, error);
+    if (outcome == GROWING_UNDER_WAY) {
+        add_grower(broker, grower);
+    } else if (grower) {
+        charge_deinit(&grower->waiting);
+        free(grower);
+    }
+    return outcome;
 }
 
 static void remove_grower(struct broker *broker, struct grower *grower)
@@ -226,14 +258,13 @@ enum broker_outcome growing_request(struct broker *broker, struct session *sessi
     }
     uint32_t capacity = (uint32_t)request->capacity;
     if (capacity > pool_capacity(pool)) {
-        enum growing_outcome outcome =
-            pool->growing.active ? GROWING_UNDER_WAY : growing_start(broker, pool, capacity, error);
+        enum growing_outcome outcome = start_for(broker, session, pool, capacity, msgid, error);
         if (outcome == GROWING_FAILED) {
             demand_serve(broker, pool); /* by less, if the maximum was raised */
             return BROKER_REFUSED;
         }
         if (outcome == GROWING_UNDER_WAY)
-            return wait_for_growth(broker, session, pool, capacity, msgid, error);
+            return BROKER_WAITS;
     }
     demand_serve(broker, pool);
     fill_reply(pool, reply);

@@ -207,7 +207,7 @@ static void fill_pool_info(const struct pool *pool, struct pool_info *info)
         .uid = ctl->uid,
         .gid = ctl->gid,
         .mode = ctl->mode,
-        .damaged = pool->damaged,
+        .damaged = pool_is_damaged(pool),
         .memory = pool_memory(pool),
     };
     memcpy(info->growth, policy->growth, sizeof(info->growth));

@@ -58,20 +58,23 @@ bool on_cancel(const struct call *call, const struct cancel_request *request,
     return true;
 }
 
-/* Returns how many; 0 if it is refused. */
+/*
+ * Returns how many; 0 if it is refused. What was carried out already is answered before anything is
+ * asked of the pool, which the session may have closed since, or somebody destroyed.
+ */
 static uint32_t operate(const struct call *call, enum pool_operation operation, uint32_t pool,
                         const struct bytes *handles, uint32_t change)
 {
-    const struct membership *membership = call_find_writer(call, pool);
     uint32_t count = (uint32_t)(handles->size / HANDLE_WIRE_SIZE);
-    if (!membership)
-        return 0;
     if (handles->size == 0 || handles->size % HANDLE_WIRE_SIZE != 0) {
         call_refuse_argument(call, "handles", "must be one or more handles of 16 bytes each");
         return 0;
     }
     if (call_is_repeated(call, change))
         return count;
+    const struct membership *membership = call_find_writer(call, pool);
+    if (!membership)
+        return 0;
     bool done = pool_operate(membership->pool, operation, membership->member, handles->data, count,
                              call->broker->now, &call->answer->error);
     if (done)

@@ -19,7 +19,7 @@
 void leasing_tell(struct broker *broker, struct pool *pool)
 {
     notice_usage(broker, pool);
-    if (pool->lease.damage > 0 && !pool->damaged)
+    if (field32_load(&pool->ctl->damage) == LAYOUT_DAMAGE_SEEN)
         notice_damage(broker, pool);
 }
 

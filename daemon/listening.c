@@ -34,12 +34,13 @@ static void fill_info(const struct event *event, struct event_info *info)
 static void collect(struct broker *broker, struct listener *listener, struct events_reply *reply)
 {
     const struct event *event = events_after(&broker->events, listener->after);
-    uint64_t first = event ? event->number : broker->events.last + 1;
+    uint64_t last = *broker->events.last, first = event ? event->number : last + 1;
     uint32_t count = 0;
 
-    if (listener->after > broker->events.last)
+    if (listener->after > last)
         listener->after = 0;
     *reply = (struct events_reply){.lost = first - listener->after - 1};
+    listener->after = first - 1;
     for (; event && count < PROTOCOL_LIST_MAX;
          event = events_after(&broker->events, listener->after)) {
         listener->after = event->number;

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +61,16 @@ static void set_signals(void)
     signal(SIGIO, SIG_IGN);
     signal(SIGABRT, on_abort);
     sigbus_install();
+}
+
+/* As many as the machine lets us have: to take over pools takes some as well. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Without them it can't be known when a client is gone. */
@@ -128,14 +139,18 @@ static void log_kept(const struct options *options, const struct instance *insta
 
 /* ---- What a dead instance left --------------------------------------------------------------- */
 
-static void log_registry(const struct instance *instance, int status)
+/* The exit status for it. */
+static int refuse_registry(const struct instance *instance, int status)
 {
-    if (status == -EPROTO)
-        log_error("%s is no registry of this version of fastallocd; nothing was touched. Run the "
-                  "version that wrote it, or remove it and what it owns in /dev/shm by hand",
-                  instance->registry);
-    else
+    if (status != -EPROTO) {
         log_error("cannot open %s: %s", instance->registry, strerror(-status));
+        return EXIT_FAILURE;
+    }
+    log_error("%s is no registry of this version of fastallocd; nothing was touched. Run the "
+              "version that wrote it, or remove it by hand, and what it owns: of the files "
+              "/dev/shm/fastalloc.*, those of an instance begin with the same 16 digits",
+              instance->registry);
+    return EXIT_STOPPED;
 }
 
 static void log_refused(const struct options *options, const struct instance *instance,
@@ -143,9 +158,26 @@ static void log_refused(const struct options *options, const struct instance *in
 {
     char naming[NAMING_SIZE];
     name_instance(options, instance, naming);
-    log_error("cannot take over what a dead instance left: %s; all of it is kept. To look at it: "
+    log_error("cannot take over what the last daemon left: %s; all of it is kept. To look at it: "
               "fastallocd --check%s; to try once more: --retry instead, to remove it: --purge",
               error->message, naming);
+}
+
+static void log_recovered(const struct instance *instance, const struct recovery *recovery)
+{
+    if (recovery->rebooted)
+        log_warning("began anew, since the machine was started after the last daemon had left "
+                    "something in its shared memory instance=%s",
+                    instance->name);
+    if (recovery->strays < 0)
+        log_warning("not all that is nobody's any more in /dev/shm could be removed: %s; the next "
+                    "start tries again instance=%s",
+                    strerror(-recovery->strays), instance->name);
+    if (recovery->pools + recovery->ended + recovery->removed > 0)
+        log_warning("went on with what the last daemon left instance=%s pools=%" PRIu32
+                    " sessions=%" PRIu32 " ended=%" PRIu32 " removed=%" PRIu32,
+                    instance->name, recovery->pools, recovery->sessions, recovery->ended,
+                    recovery->removed);
 }
 
 /* Of this broker, whose registry is open. 0 or an exit status. */
@@ -160,11 +192,7 @@ static int recover(const struct options *options, const struct instance *instanc
         broker_forget(broker);
         return stopped ? EXIT_STOPPED : EXIT_FAILURE;
     }
-    if (recovery.pools + recovery.ended + recovery.removed > 0)
-        log_warning("went on with what a dead instance left instance=%s pools=%" PRIu32
-                    " sessions=%" PRIu32 " ended=%" PRIu32 " removed=%" PRIu32,
-                    instance->name, recovery.pools, recovery.sessions, recovery.ended,
-                    recovery.removed);
+    log_recovered(instance, &recovery);
     return EXIT_SUCCESS;
 }
 
@@ -176,16 +204,19 @@ static int purge(struct instance *instance)
     const struct broker_rim rim = {0};
     int status = broker_init(&broker, instance->registry, &rim, 0);
     if (status < 0) {
-        log_registry(instance, status);
         instance_unlock(instance, false);
-        return EXIT_FAILURE;
+        return refuse_registry(instance, status);
     }
     recovery_purge(&broker, &recovery);
     broker_forget(&broker);
-    log_info("purged instance=%s pools=%" PRIu32 " sessions=%" PRIu32, instance->name,
-             recovery.pools, recovery.sessions);
-    instance_unlock(instance, true);
-    return EXIT_SUCCESS;
+    if (recovery.strays < 0)
+        log_error("not all objects in /dev/shm could be removed: %s; purge once more",
+                  strerror(-recovery.strays));
+    else
+        log_info("purged instance=%s pools=%" PRIu32 " sessions=%" PRIu32, instance->name,
+                 recovery.pools, recovery.sessions);
+    instance_unlock(instance, recovery.strays == 0);
+    return recovery.strays == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* ---- Serving --------------------------------------------------------------------------------- */
@@ -200,10 +231,8 @@ static int serve(const struct options *options, const struct instance *instance,
 
     const struct broker_rim rim = {connection_answer, connection_let_go, server_offload, &server};
     int status = broker_init(&broker, instance->registry, &rim, (int64_t)uv_hrtime());
-    if (status < 0) {
-        log_registry(instance, status);
-        return EXIT_FAILURE;
-    }
+    if (status < 0)
+        return refuse_registry(instance, status);
     *empty = false;
     broker.create = options->create;
     memcpy(broker.users.max, options->user_max, sizeof(broker.users.max));
@@ -260,6 +289,7 @@ int main(int argc, char *argv[])
     }
     log_set_level(options.log_level);
     set_signals();
+    raise_descriptor_limit();
     if (options.check) {
         if (instance_locate(&instance, &options, text))
             return (int)checking_run(&instance);

@@ -210,6 +210,20 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
     return true;
 }
 
+/* ---- Damage ---------------------------------------------------------------------------------- */
+
+bool pool_is_damaged(const struct pool *pool)
+{
+    return field32_load(&pool->ctl->damage) != LAYOUT_DAMAGE_NONE;
+}
+
+void pool_note_damage(struct pool *pool)
+{
+    pool->lease.damage++;
+    if (!pool_is_damaged(pool))
+        field32_store(&pool->ctl->damage, LAYOUT_DAMAGE_SEEN);
+}
+
 /* ---- End ------------------------------------------------------------------------------------- */
 
 void pool_destroy(struct pool *pool)

@@ -35,7 +35,10 @@
 #include "proto/error.h"
 #include "shm/handle.h"
 
-/* The highest member number that a session can get: above are those of threads, and the pool itself. */
+/*
+ * The highest member number that a session can get: above are those of threads, and the pool
+ * itself.
+ */
 #define POOL_MEMBER_MAX (LAYOUT_THREAD_FIRST - 1)
 
 struct registry_pool;
@@ -131,7 +134,6 @@ struct pool {
     int64_t glanced_at;   /* when it was last; not so soon again for whoever asks for its numbers */
     int64_t trimmed_at;   /* when it last was, for being quiet */
     bool exhausted;       /* it was said, and nothing fitted since */
-    bool damaged;         /* so was this, for ever */
     bool destroyed;       /* it is gone, but for the growth that is under way */
 };
 
@@ -145,8 +147,9 @@ bool pool_create(const struct pool_config *config, uint32_t id, uint16_t nonce,
                  struct error *error);
 
 /*
- * Takes over the pool that a dead daemon left under that key, untouched yet. False with what is wrong
- * with it. If it was being destroyed, pool_destroy() is all to be done with it; else pool_rejoin() each member that there is, and pool_recover().
+ * Takes over the pool that a dead daemon left under that key, untouched yet. False with what is
+ * wrong with it. If it was being destroyed, pool_destroy() is all to be done with it; else
+ * pool_rejoin() each member that there is, and pool_recover().
  */
 bool pool_take_over(uint32_t id, uint16_t nonce, const uint8_t key[SEGMENT_KEY_SIZE],
                     bool destroyed, struct pool **pool, struct error *error);
@@ -170,12 +173,18 @@ void pool_destroy(struct pool *pool);
 /* Unmaps the pool and forgets it; its objects stay. NULL is fine. */
 void pool_free(struct pool *pool);
 
+/* Members broke what they may write: it stands in the pool from then on. */
+bool pool_is_damaged(const struct pool *pool);
+
 /* ---- Capacity */
 
 uint32_t pool_capacity(const struct pool *pool);
 uint32_t pool_capacity_max(const struct pool *pool);
 uint32_t pool_usage(const struct pool *pool);
-/* Bytes of shared memory in all its objects: as it will be made; as it is; without those given back. */
+/*
+ * Bytes of shared memory in all its objects: as it will be made; as it is; without those given
+ * back.
+ */
 uint64_t pool_planned_size(const struct pool_config *config, const struct pool_plan *plan);
 uint64_t pool_size(const struct pool *pool);
 uint64_t pool_memory(const struct pool *pool);
@@ -224,9 +233,9 @@ uint32_t pool_room(const struct pool *pool, enum priority priority);
 uint32_t pool_reserved(const struct pool *pool, enum priority priority);
 
 /*
- * Makes the `count` slots that are granted next ready: with memory if theirs was given back; filled,
- * if they are to be objects at once, with zeroes and the template if the pool says so. False with
- * SHARED_MEMORY_FULL or SYSTEM.
+ * Makes the `count` slots that are granted next ready: with memory if theirs was given back;
+ * filled, if they are to be objects at once, with zeroes and the template if the pool says so.
+ * False with SHARED_MEMORY_FULL or SYSTEM.
  */
 bool pool_prepare(struct pool *pool, uint32_t count, bool fill, struct error *error);
 
@@ -246,7 +255,8 @@ bool pool_evict(struct pool *pool, uint32_t count, int64_t now);
 /*
  * What a member does with handles (wire form), with all of them or with none. False with
  * WRONG_POOL, STALE_HANDLE or DUPLICATE_HANDLE and the position of the first that is wrong, or with
- * what stands there.
+ * what stands there. In a leased pool a member may free an object amid it: STALE_HANDLE too, but then
+ * it is done with the others.
  */
 enum pool_operation {
     POOL_FREE,    /* for all: OBJECT_SHARED if others hold it, NOT_HOLDER if only they may */
@@ -259,8 +269,11 @@ enum pool_operation {
 bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t member,
                   const uint8_t *handles, uint32_t count, int64_t now, struct error *error);
 
-/* Carries out the rest of the operation that the journal tells of: a dead daemon's, in this pool. */
-void pool_finish_change(struct pool *pool, int64_t now);
+/*
+ * Carries out the rest of the operation that the journal tells of: a dead daemon's, in this pool. 0
+ * or -ENOMEM; then the rest is still to be carried out.
+ */
+int pool_finish_change(struct pool *pool, int64_t now);
 
 /*
  * Frees the objects that the member was allocated by these requests, and that are still its own.
@@ -274,9 +287,9 @@ uint32_t pool_settle(struct pool *pool, uint32_t member, const struct numbers *r
 bool pool_is_leased(const struct pool *pool);
 
 /*
- * Grants `count` slots, at least one, for which there is room and memory, to the member's cache, and
- * writes their numbers, 32 bits each, in wire form. If `thread` isn't 0 they are that thread's of the
- * member, which may be biased then.
+ * Grants `count` slots, at least one, for which there is room and memory, to the member's cache,
+ * and writes their numbers, 32 bits each, in wire form. If `thread` isn't 0 they are that thread's
+ * of the member, which may be biased then.
  */
 void pool_lease(struct pool *pool, uint32_t member, uint32_t thread, uint32_t count,
                 struct slots_charge *charge, uint8_t *slots);
@@ -290,8 +303,8 @@ uint32_t pool_cached(const struct pool *pool);
  */
 void pool_tighten(struct pool *pool, bool waiting, int64_t now);
 /*
- * It was asked for something: it is roomy again, if it was tight, nobody waits any more, and it has had
- * room for as long as becoming tight was worth.
+ * It was asked for something: it is roomy again, if it was tight, nobody waits any more, and it has
+ * had room for as long as becoming tight was worth.
  */
 void pool_relax(struct pool *pool);
 bool pool_is_tight(const struct pool *pool);
@@ -300,7 +313,9 @@ bool pool_is_tight(const struct pool *pool);
 void pool_harvest(struct pool *pool, int64_t now);
 /* Takes back all that members returned, and all that they have cached. */
 void pool_harvest_all(struct pool *pool, int64_t now);
-/* Looks at the words of those that are about to be counted as held for too long, each of them once. */
+/*
+ * Looks at the words of those that are about to be counted as held for too long, each of them once.
+ */
 void pool_check_held(struct pool *pool, int64_t now);
 /* Looks at all words, and counts what happened since. Returns whether anything did. */
 bool pool_sweep(struct pool *pool, int64_t now);

@@ -113,7 +113,7 @@ static bool is_possible(const struct pool *pool, uint32_t index, uint32_t holder
 static struct seen repair(struct pool *pool, uint32_t index, uint32_t holder, int64_t now)
 {
     uint64_t *word = &pool->words[index], seen = pool->lease.seen[index];
-    pool->lease.damage++;
+    pool_note_damage(pool);
     if (slot_state(seen) == SLOT_SHARED) {
         word_replace(word, seen);
         return (struct seen){0};
@@ -131,7 +131,7 @@ void pool_change_own(struct pool *pool, uint32_t index, uint64_t word)
 {
     if (word_exchange(&pool->words[index], pool->lease.seen[index], word))
         return;
-    pool->lease.damage++;
+    pool_note_damage(pool);
     word_replace(&pool->words[index], word);
 }
 
@@ -210,7 +210,7 @@ static void check_idle(struct pool *pool, uint32_t index)
     uint64_t seen = pool->lease.seen[index];
     if (slot_state(seen) != SLOT_IDLE || word_load(&pool->words[index]) == seen)
         return;
-    pool->lease.damage++;
+    pool_note_damage(pool);
     word_replace(&pool->words[index], seen);
 }
 

@@ -87,8 +87,8 @@ static bool share_live(struct pool *pool, uint32_t index, uint32_t with, uint64_
 /* ---- Operations on handles ------------------------------------------------------------------- */
 
 /*
- * One operation, on one slot whose handle is good: whether the member may, and how it is done; which
- * is false if a member of a leased pool has just freed the object.
+ * One operation, on one slot whose handle is good: whether the member may, and how it is done;
+ * which is false if a member of a leased pool has just freed the object.
  */
 struct operation {
     enum error_code (*problem)(const struct pool *pool, uint32_t index, uint32_t member);
@@ -355,7 +355,9 @@ static bool reserve_holds(struct pool *pool, const uint8_t *handles, uint32_t co
            pool_refuse_memory(pool, " for holders of shared objects", memory, status, error);
 }
 
-/* The objects are charged to the member instead of to their holders, who may be of the same user. */
+/*
+ * The objects are charged to the member instead of to their holders, who may be of the same user.
+ */
 static bool charge_instead(struct pool *pool, uint32_t member, const uint8_t *handles,
                            uint32_t count, struct slots_charge *charge, struct error *error)
 {
@@ -399,7 +401,9 @@ static bool prepare(struct pool *pool, enum pool_operation operation, uint32_t m
            take_means(pool, operation, member, handles, count, charge, error);
 }
 
-/* The holds of the member, by which the step can be told that was taken from the one that wasn't. */
+/*
+ * The holds of the member, by which the step can be told that was taken from the one that wasn't.
+ */
 static void note_step(struct pool *pool, uint32_t position, uint32_t index, uint32_t member)
 {
     if (pool->journal)
@@ -451,8 +455,9 @@ bool pool_operate(struct pool *pool, enum pool_operation operation, uint32_t mem
 /* ---- What a dead daemon had begun ------------------------------------------------------------ */
 
 /*
- * Whether the step that was under way had been taken. A change of holds is told by their number. All
- * else can be done twice: what was freed is stale by now, and what is the member's can be made so.
+ * Whether the step that was under way had been taken. A change of holds is told by their number.
+ * All else can be done twice: what was freed is stale by now, and what is the member's can be made
+ * so.
  */
 static bool was_taken(const struct pool *pool, enum pool_operation operation, uint32_t position,
                       uint32_t index, uint32_t member)
@@ -462,21 +467,37 @@ static bool was_taken(const struct pool *pool, enum pool_operation operation, ui
            holds != JOURNAL_HOLDS_NONE && holders_count_of(&pool->holders, index, member) != holds;
 }
 
-/* As far as it can still be done: members of leased pools went on meanwhile. Whether it was. */
-static bool finish_one(struct pool *pool, enum pool_operation operation, uint32_t member,
-                       const uint8_t *wire, int64_t now)
+/* There is no memory for it, or the system fails; not that it can't be done. */
+static int lack_of(const struct error *error)
 {
+    bool lack = error->code == ERROR_OUT_OF_MEMORY || error->code == ERROR_SHARED_MEMORY_FULL ||
+                error->code == ERROR_SYSTEM;
+    return lack ? -ENOMEM : 0;
+}
+
+/*
+ * As far as it can still be done: members of leased pools went on meanwhile. Sets whether it was.
+ * 0, or -ENOMEM: it isn't begun.
+ */
+static int finish_one(struct pool *pool, enum pool_operation operation, uint32_t position,
+                      int64_t now, bool *done)
+{
+    const struct registry_change *record = pool->journal->record;
+    const uint8_t *wire = record->handles + (size_t)position * HANDLE_WIRE_SIZE;
     fastalloc_handle_t handle = handle_from_wire(wire);
     struct slots_charge charge = {.session = CHARGE_NONE};
     struct error error;
-    bool done = prepare(pool, operation, member, wire, 1, &charge, now, &error);
-    if (done) {
+    uint32_t member = record->member;
+    *done = prepare(pool, operation, member, wire, 1, &charge, now, &error);
+    int status = *done ? 0 : lack_of(&error);
+    if (*done) {
         pool_charge_holder(pool, member, &charge);
-        done =
+        note_step(pool, position, handle.index, member);
+        *done =
             operations[operation].apply(pool, handle.index, member, handle_generation(handle), now);
     }
     slots_charge_deinit(&charge);
-    return done;
+    return status;
 }
 
 /*
@@ -490,21 +511,23 @@ static bool was_begun(const struct journal *journal, enum pool_operation operati
            journal_holds(journal) != JOURNAL_HOLDS_NONE;
 }
 
-void pool_finish_change(struct pool *pool, int64_t now)
+int pool_finish_change(struct pool *pool, int64_t now)
 {
     const struct registry_change *record = pool->journal->record;
     enum pool_operation operation = (enum pool_operation)(record->kind - JOURNAL_OPERATE);
-    bool done = true;
+    bool all = true;
     for (uint32_t i = journal_next(pool->journal); i < record->count; i++) {
-        const uint8_t *wire = record->handles + (size_t)i * HANDLE_WIRE_SIZE;
-        uint32_t index = handle_from_wire(wire).index, member = record->member;
-        bool begun = was_begun(pool->journal, operation, i);
-        if (was_taken(pool, operation, i, index, member))
+        uint32_t index = index_at(record->handles, i);
+        bool done, begun = was_begun(pool->journal, operation, i);
+        if (was_taken(pool, operation, i, index, record->member))
             continue;
-        note_step(pool, i, index, member);
-        done &= finish_one(pool, operation, member, wire, now) || begun;
+        int status = finish_one(pool, operation, i, now, &done);
+        if (status < 0)
+            return status;
+        all &= done || begun;
     }
-    journal_end(pool->journal, done);
+    journal_end(pool->journal, all);
+    return 0;
 }
 
 /* ---- Objects that nobody knows of ------------------------------------------------------------ */

@@ -66,23 +66,26 @@ void pool_recover_epoch(struct pool *pool);
 void pool_take_thread(struct pool *pool, uint32_t member, uint32_t number);
 
 /*
- * The thread doesn't store plainly any more, but for what pool_is_amid() tells; nothing, if the number is
- * no thread's or the thread wasn't biased. False: the system lets nobody revoke it now. Of all
- * threads, at the price of one.
+ * The thread doesn't store plainly any more, but for what pool_is_amid() tells; nothing, if the
+ * number is no thread's or the thread wasn't biased. False: the system lets nobody revoke it now.
+ * Of all threads, at the price of one.
  */
 bool pool_revoke(struct pool *pool, uint32_t number);
 void pool_revoke_all(struct pool *pool);
 /* The thread may be biased again. */
 void pool_restore(struct pool *pool, uint32_t number);
 /*
- * Whether this word, CACHED or LIVE, is one that a thread which was revoked is in the middle of changing: to
- * LIVE, or by a free.
+ * Whether this word, CACHED or LIVE, is one that a thread which was revoked is in the middle of
+ * changing: to LIVE, or by a free.
  */
 bool pool_is_amid(const struct pool *pool, uint32_t index, uint64_t word);
 /* The member's numbers are free again. None of them stands in a word any more. */
 void pool_end_threads(struct pool *pool, uint32_t member);
 
 /* ---- Of all */
+
+/* Members broke what they may write; to be noted before it is put right. */
+void pool_note_damage(struct pool *pool);
 
 /* How long the slot was held; the counter of those held for too long follows. */
 int64_t pool_end_age(struct pool *pool, uint32_t index, int64_t now);

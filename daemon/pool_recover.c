@@ -79,7 +79,10 @@ static uint32_t member_with(const struct pool *pool, uint64_t entry)
     return member <= POOL_MEMBER_MAX ? member : SLOT_MEMBER_NONE;
 }
 
-/* Whoever has a number that isn't free may store plainly, until all are revoked. */
+/*
+ * Whoever has a number that isn't free may store plainly, until all are revoked. Entries that are
+ * nobody's are still there, but are no session's, so that none is found for them.
+ */
 static void take_threads(struct pool *pool)
 {
     for (uint32_t number = LAYOUT_THREAD_FIRST; number < SLOT_MEMBER_POOL; number++) {
@@ -181,14 +184,21 @@ enum verdict {
     VERDICT_RETIRE,  /* nobody could have brought it to this who keeps the rules */
 };
 
+/* After its last life; or it was broken, and that was noted before. */
+static bool may_be_retired(const struct pool *pool, uint64_t word)
+{
+    return slot_generation(word) == SLOT_GENERATION_LAST || pool_is_damaged(pool);
+}
+
 static enum verdict judge_granted(const struct pool *pool, uint32_t index, uint32_t holder,
                                   uint64_t word)
 {
     bool own = pool_member_of(pool, slot_member(word)) == holder;
     switch (slot_state(word)) {
     case SLOT_IDLE:
-    case SLOT_RETIRED:
         return VERDICT_DROP;
+    case SLOT_RETIRED:
+        return may_be_retired(pool, word) ? VERDICT_DROP : VERDICT_RETIRE;
     case SLOT_LIVE:
         return own ? VERDICT_KEEP : VERDICT_RETIRE;
     case SLOT_SHARED:
@@ -219,7 +229,7 @@ static enum verdict judge(const struct pool *pool, uint32_t index, uint64_t word
 {
     uint64_t entry = field_load(&pool->store.ledger[index]);
     enum slot_state state = slot_state(word);
-    bool unused = state == SLOT_IDLE || state == SLOT_RETIRED;
+    bool unused = state == SLOT_IDLE || (state == SLOT_RETIRED && may_be_retired(pool, word));
     if (slot_generation(word) < SLOT_GENERATION_FIRST)
         return VERDICT_RETIRE;
     if (entry == 0)
@@ -246,8 +256,10 @@ static bool is_granted(const struct pool *pool, uint32_t index)
 /* What has no room now had some: a member gave it back, and harms this pool alone. */
 static int forgive(struct pool *pool, int status)
 {
-    pool->lease.damage += status == -ENOSPC;
-    return status == -ENOSPC ? 0 : status;
+    if (status != -ENOSPC)
+        return status;
+    pool_note_damage(pool);
+    return 0;
 }
 
 /*
@@ -292,7 +304,7 @@ static int take_step(struct pool *pool, uint32_t index, uint64_t word, enum verd
             field_store(&pool->store.ledger[index], 0);
         return 0;
     case VERDICT_RETIRE:
-        pool->lease.damage++;
+        pool_note_damage(pool);
         return give_back(pool, index, retired_word(word));
     default:
         return 0;
@@ -458,7 +470,7 @@ int pool_recover(struct pool *pool, int64_t now)
     bool cut;
     int status = store_restore(&pool->store, &cut);
     if (status == 0 && cut)
-        pool->lease.damage++;
+        pool_note_damage(pool);
     drop_nobodys(pool);
     drop_threads(pool);
     pool_revoke_all(pool);

@@ -7,6 +7,7 @@
 
 #include "daemon/attempt.h"
 #include "daemon/notice.h"
+#include "daemon/strays.h"
 
 /* A pool of the registry's, while it is being taken over. */
 struct candidate {
@@ -16,6 +17,12 @@ struct candidate {
 
 struct candidates {
     struct candidate list[REGISTRY_POOLS];
+    uint32_t count;
+};
+
+/* The sessions that were taken over, by their ids, which rise. */
+struct sessions {
+    struct session *list[REGISTRY_SESSIONS];
     uint32_t count;
 };
 
@@ -61,8 +68,8 @@ static bool list_pools(struct broker *broker, struct candidates *candidates, str
 }
 
 /*
- * Of a pool whose destruction is under way some objects may be gone; of one whose making is, none may
- * be there yet.
+ * Of a pool whose destruction is under way some objects may be gone; of one whose making is, none
+ * may be there yet.
  */
 static bool take_over(const struct broker *broker, struct candidate *candidate, struct error *error)
 {
@@ -120,7 +127,8 @@ static uint32_t list_sessions(struct registry_file *file,
     return count;
 }
 
-static int recover_session(struct broker *broker, struct registry_session *entry)
+static int recover_session(struct broker *broker, struct registry_session *entry,
+                           struct sessions *sessions)
 {
     struct user *user = broker_get_session_user(broker, entry->uid);
     struct session *session;
@@ -130,28 +138,51 @@ static int recover_session(struct broker *broker, struct registry_session *entry
     }
     charge_put(&session->counted, &user->quotas[USER_SESSIONS], 1);
     broker_add_session(broker, session, user);
+    sessions->list[sessions->count++] = session;
     return 0;
 }
 
-static bool recover_sessions(struct broker *broker, struct error *error)
+/* Nobody was told of it yet, or nobody is any more whose it was; its members leave as strangers. */
+static void remove_session(struct registry_session *entry)
 {
-    static struct registry_session *sessions[REGISTRY_SESSIONS];
-    uint32_t count = list_sessions(broker->registry.file, sessions);
+    char name[SEGMENT_NAME_SIZE];
+    registry_witness_name(entry, name);
+    segment_unlink(name);
+    registry_set_state(&entry->state, REGISTRY_FREE);
+}
+
+static bool recover_sessions(struct broker *broker, struct sessions *sessions,
+                             struct recovery *recovery, struct error *error)
+{
+    static struct registry_session *entries[REGISTRY_SESSIONS];
+    uint32_t count = list_sessions(broker->registry.file, entries);
+    sessions->count = 0;
     if (count == UINT32_MAX)
         return refuse_registry(error);
-    for (uint32_t i = 0; i < count; i++)
-        if (recover_session(broker, sessions[i]) < 0)
+    for (uint32_t i = 0; i < count; i++) {
+        if (entries[i]->state != REGISTRY_READY) {
+            remove_session(entries[i]);
+            recovery->ended++;
+        } else if (recover_session(broker, entries[i], sessions) < 0) {
             return refuse(-ENOMEM, "sessions can't be taken over", error);
+        }
+    }
     return true;
 }
 
-static struct session *find_session(const struct broker *broker, uint64_t id)
+static int compare_to_session(const void *key, const void *element)
 {
-    struct session *session;
-    TAILQ_FOREACH (session, &broker->sessions, in_broker)
-        if (session->id == id)
-            return session;
-    return NULL;
+    const uint64_t *id = key;
+    const struct session *const *session = element;
+    return (*id > (*session)->id) - (*id < (*session)->id);
+}
+
+/* Each member of each pool is looked for. */
+static struct session *find_session(const struct sessions *sessions, uint64_t id)
+{
+    struct session *const *found =
+        bsearch(&id, sessions->list, sessions->count, sizeof(struct session *), compare_to_session);
+    return found ? *found : NULL;
 }
 
 /* ---- Pools ----------------------------------------------------------------------------------- */
@@ -169,19 +200,20 @@ static void remove_pool(struct candidate *candidate)
 }
 
 /* A member that no session is any more leaves as soon as its slots are known. */
-static int rejoin(const struct broker *broker, struct pool *pool, uint32_t member)
+static int rejoin(const struct sessions *sessions, struct pool *pool, uint32_t member)
 {
-    struct session *session = find_session(broker, pool_session(pool, member));
-    bool first = session && !session_membership(session, pool->id);
+    struct session *session = find_session(sessions, pool_session(pool, member));
+    const struct membership *last = session ? LIST_FIRST(&session->memberships) : NULL;
+    bool first = session && !(last && last->pool == pool); /* one pool comes after the other */
     return first ? session_rejoin(session, pool, member) : pool_rejoin(pool, member, 0);
 }
 
-static int rejoin_all(const struct broker *broker, struct pool *pool)
+static int rejoin_all(const struct sessions *sessions, struct pool *pool)
 {
     int status = 0;
     for (uint32_t member = 1; status == 0 && member <= POOL_MEMBER_MAX; member++)
         if (pool_session(pool, member) != 0)
-            status = rejoin(broker, pool, member);
+            status = rejoin(sessions, pool, member);
     return status;
 }
 
@@ -202,10 +234,11 @@ static int charge_pool(struct broker *broker, struct pool *pool)
     return 0;
 }
 
-static bool recover_pool(struct broker *broker, struct candidate *candidate, struct error *error)
+static bool recover_pool(struct broker *broker, const struct sessions *sessions,
+                         struct candidate *candidate, struct error *error)
 {
     struct pool *pool = candidate->pool;
-    int status = rejoin_all(broker, pool);
+    int status = rejoin_all(sessions, pool);
     if (status == 0)
         status = pool_recover(pool, broker->now);
     if (status == 0)
@@ -216,19 +249,21 @@ static bool recover_pool(struct broker *broker, struct candidate *candidate, str
     leave_strangers(broker, pool);
     broker_add_pool(broker, pool, candidate->entry);
     notice_usage(broker, pool);
+    notice_damage(broker, pool);
     candidate->pool = NULL;
     return true;
 }
 
-static bool recover_pools(struct broker *broker, struct candidates *candidates,
-                          struct recovery *recovery, struct error *error)
+static bool recover_pools(struct broker *broker, const struct sessions *sessions,
+                          struct candidates *candidates, struct recovery *recovery,
+                          struct error *error)
 {
     for (uint32_t i = 0; i < candidates->count; i++) {
         struct candidate *candidate = &candidates->list[i];
         if (candidate->entry->state != REGISTRY_READY) {
             remove_pool(candidate);
             recovery->removed++;
-        } else if (!recover_pool(broker, candidate, error)) {
+        } else if (!recover_pool(broker, sessions, candidate, error)) {
             return false;
         }
     }
@@ -253,21 +288,23 @@ static bool is_operation(const struct registry_change *record, const struct pool
            pool->accounts[record->member];
 }
 
-static void finish_change(struct broker *broker)
+static bool finish_change(struct broker *broker, struct error *error)
 {
     struct journal *journal = &broker->journal;
     const struct registry_change *record = journal->record;
-    struct session *session = find_session(broker, record->session);
+    const struct session *session = broker_find_session(broker, record->session);
     struct pool *pool = find_pool(broker, record->pool);
+    int status = 0;
     if (record->kind == JOURNAL_NONE)
-        return;
+        return true;
     journal_announce(journal, session ? session->entry : NULL, record->number);
     if (is_operation(record, pool))
-        pool_finish_change(pool, broker->now);
+        status = pool_finish_change(pool, broker->now);
     else
         journal_end(journal, (record->kind == JOURNAL_CREATE && pool) ||
                                  (record->kind == JOURNAL_DESTROY && !pool));
     journal_announce(journal, NULL, 0);
+    return status == 0 || refuse(status, "what was under way can't be carried out", error);
 }
 
 /* ---- All of it ------------------------------------------------------------------------------- */
@@ -286,24 +323,29 @@ static uint32_t end_sessions(struct broker *broker)
 static bool recover(struct broker *broker, struct recovery *recovery, struct error *error)
 {
     static struct candidates candidates;
+    static struct sessions sessions;
     bool done = list_pools(broker, &candidates, error) &&
-                take_over_all(broker, &candidates, error) && recover_sessions(broker, error) &&
-                recover_pools(broker, &candidates, recovery, error);
+                take_over_all(broker, &candidates, error) &&
+                recover_sessions(broker, &sessions, recovery, error) &&
+                recover_pools(broker, &sessions, &candidates, recovery, error) &&
+                finish_change(broker, error);
     if (!done) {
         let_go(&candidates);
         return false;
     }
-    finish_change(broker);
-    recovery->ended = end_sessions(broker);
+    recovery->ended += end_sessions(broker);
     recovery->pools = broker->pool_count;
     recovery->sessions = broker->session_count;
+    recovery->strays = strays_remove(broker->registry.file);
     return true;
 }
 
 bool recovery_run(struct broker *broker, bool retry, struct recovery *recovery, struct error *error)
 {
     uint32_t *failures = &broker->registry.file->failures;
-    *recovery = (struct recovery){0};
+    *recovery = (struct recovery){.rebooted = registry_is_of_another_boot(broker->registry.file)};
+    if (recovery->rebooted)
+        registry_begin_boot(&broker->registry);
     if (!retry && *failures >= RECOVERY_FAILURES_MAX) {
         error_set(error, ERROR_SYSTEM, "it failed %u times, one after the other", *failures);
         return false;
@@ -335,12 +377,10 @@ void recovery_purge(struct broker *broker, struct recovery *recovery)
     }
     for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
         struct registry_session *entry = &file->sessions[i];
-        char name[SEGMENT_NAME_SIZE];
         if (entry->state == REGISTRY_FREE)
             continue;
-        registry_witness_name(entry, name);
-        segment_unlink(name);
-        registry_set_state(&entry->state, REGISTRY_FREE);
+        remove_session(entry);
         recovery->sessions++;
     }
+    recovery->strays = strays_remove(file);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -10,6 +11,22 @@
 #include <unistd.h>
 
 #include "shm/order.h"
+
+/* The kernel's random bytes: 0, or a negated errno where it gives none at all. */
+static int fill_random(void *bytes, size_t size)
+{
+    uint8_t *next = bytes;
+    while (size > 0) {
+        ssize_t got = getrandom(next, size, 0);
+        if (got < 0 && errno != EINTR)
+            return -errno;
+        if (got > 0) {
+            next += got;
+            size -= (size_t)got;
+        }
+    }
+    return 0;
+}
 
 static int reserve(int fd)
 {
@@ -89,14 +106,50 @@ int registry_open(struct registry *registry, const char *path)
     return result;
 }
 
-/* ---- A new one ------------------------------------------------------------------------------- */
+/* ---- Boots of the machine -------------------------------------------------------------------- */
 
-/* The kernel's random bytes; at most 256, which getrandom gives whole once the pool is up. */
-static void fill_random(void *bytes, size_t size)
+#define BOOT_ID "/proc/sys/kernel/random/boot_id" /* hexadecimal digits, in groups */
+
+/* Zero if that can't be told. */
+static void read_boot(uint8_t boot[REGISTRY_BOOT_SIZE])
 {
-    while (getrandom(bytes, size, 0) != (ssize_t)size)
-        ;
+    char text[64] = "";
+    const char *next = text;
+    memset(boot, 0, REGISTRY_BOOT_SIZE);
+    int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    for (size_t i = 0; size > 0 && i < REGISTRY_BOOT_SIZE; i++, next += 2) {
+        next += *next == '-';
+        const char digits[] = {next[0], next[1], '\0'};
+        boot[i] = (uint8_t)strtoul(digits, NULL, 16);
+    }
 }
+
+bool registry_is_of_another_boot(const struct registry_file *file)
+{
+    static const uint8_t unknown[REGISTRY_BOOT_SIZE];
+    uint8_t boot[REGISTRY_BOOT_SIZE];
+    read_boot(boot);
+    return memcmp(boot, unknown, sizeof(boot)) != 0 &&
+           memcmp(file->boot, unknown, sizeof(boot)) != 0 &&
+           memcmp(file->boot, boot, sizeof(boot)) != 0;
+}
+
+void registry_begin_boot(struct registry *registry)
+{
+    struct registry_file *file = registry->file;
+    field32_store(&file->change.kind, 0);
+    for (uint32_t i = 0; i < REGISTRY_POOLS; i++)
+        registry_set_state(&file->pools[i].state, REGISTRY_FREE);
+    for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++)
+        registry_set_state(&file->sessions[i].state, REGISTRY_FREE);
+    field32_store(&file->failures, 0);
+    read_boot(file->boot);
+}
+
+/* ---- A new one ------------------------------------------------------------------------------- */
 
 int registry_create(struct registry *registry, const char *path)
 {
@@ -108,9 +161,16 @@ int registry_create(struct registry *registry, const char *path)
     }
     struct registry_file *file = registry->file;
     do
-        fill_random(&file->nonce, sizeof(uint16_t));
-    while (file->nonce == 0);
-    fill_random(&file->prefix, sizeof(file->prefix));
+        result = fill_random(&file->nonce, sizeof(uint16_t));
+    while (result == 0 && file->nonce == 0);
+    if (result == 0)
+        result = fill_random(&file->prefix, sizeof(file->prefix));
+    if (result < 0) {
+        unlink(path);
+        registry_close(registry);
+        return result;
+    }
+    read_boot(file->boot);
     file->magic = REGISTRY_MAGIC;
     field32_store(&file->version, REGISTRY_VERSION);
     return 0;
@@ -131,11 +191,11 @@ void registry_set_state(uint32_t *state, enum registry_state value)
     field32_store(state, value);
 }
 
-static void make_key(const struct registry *registry, uint8_t key[SEGMENT_KEY_SIZE])
+static bool make_key(const struct registry *registry, uint8_t key[SEGMENT_KEY_SIZE])
 {
     const size_t prefix = sizeof(registry->file->prefix);
     memcpy(key, &registry->file->prefix, prefix);
-    fill_random(key + prefix, SEGMENT_KEY_SIZE - prefix);
+    return fill_random(key + prefix, SEGMENT_KEY_SIZE - prefix) == 0;
 }
 
 struct registry_pool *registry_add_pool(struct registry *registry)
@@ -146,7 +206,8 @@ struct registry_pool *registry_add_pool(struct registry *registry)
         struct registry_pool *entry = &registry->file->pools[i];
         if (entry->state != REGISTRY_FREE)
             continue;
-        make_key(registry, entry->key);
+        if (!make_key(registry, entry->key))
+            return NULL;
         entry->id = ++registry->file->last_pool;
         registry_set_state(&entry->state, REGISTRY_MAKING);
         return entry;
@@ -160,8 +221,9 @@ struct registry_session *registry_add_session(struct registry *registry, uint32_
         struct registry_session *entry = &registry->file->sessions[i];
         if (entry->state != REGISTRY_FREE)
             continue;
-        fill_random(entry->token, sizeof(entry->token));
-        make_key(registry, entry->witness);
+        if (fill_random(entry->token, sizeof(entry->token)) < 0 ||
+            !make_key(registry, entry->witness))
+            return NULL;
         entry->uid = uid;
         entry->changes = 0;
         entry->pid = 0;

@@ -21,6 +21,7 @@
 #define REGISTRY_VERSION 2u
 #define REGISTRY_POOLS 1024u
 #define REGISTRY_SESSIONS 4096u
+#define REGISTRY_BOOT_SIZE 16u
 #define REGISTRY_WITNESS "witness" /* the part that a session has of its key */
 
 enum registry_state {
@@ -60,8 +61,7 @@ struct registry_change {
     uint32_t member;
     uint32_t count; /* of handles */
     uint32_t pad;
-    uint64_t
-        progress; /* number of the handle that is next : 32 | holds that the member had on it : 32 */
+    uint64_t progress; /* which handle is next : 32 | holds that the member had on it : 32 */
     uint8_t handles[PROTOCOL_BATCH_MAX * HANDLE_WIRE_SIZE];
 };
 
@@ -70,18 +70,19 @@ struct registry_file {
     uint32_t version; /* stored last */
     uint32_t nonce;
     uint32_t last_pool; /* ids are never used again */
-    uint32_t pad;
+    uint32_t failures;  /* of recoveries, one after the other */
     uint64_t last_session;
     uint64_t prefix; /* what the keys of all its objects begin with, so that a stray one is known */
-    uint32_t failures; /* of recoveries, one after the other */
-    uint8_t reserved[20];
+    uint64_t last_event;
+    uint8_t boot[REGISTRY_BOOT_SIZE]; /* the machine's when it was written; zero: not known */
     struct registry_pool pools[REGISTRY_POOLS];
     struct registry_session sessions[REGISTRY_SESSIONS];
     struct registry_change change;
 };
 
 _Static_assert(offsetof(struct registry_file, pools) == 64, "registry layout");
-_Static_assert(offsetof(struct registry_file, failures) == 40, "registry layout");
+_Static_assert(offsetof(struct registry_file, failures) == 20, "registry layout");
+_Static_assert(offsetof(struct registry_file, boot) == 48, "registry layout");
 _Static_assert(sizeof(struct registry_pool) == 24, "registry layout");
 _Static_assert(sizeof(struct registry_session) == 128, "registry layout");
 _Static_assert(offsetof(struct registry_change, progress) == 32, "registry layout");
@@ -91,15 +92,23 @@ struct registry {
 };
 
 /*
- * Takes over the one that is there. -ENOENT if there is none, -ENODATA if it wasn't finished, so that
- * nothing is in it: then it is removed; -EPROTO if it is no registry of this version; or another
- * negated errno.
+ * Takes over the one that is there. -ENOENT if there is none, -ENODATA if it wasn't finished, so
+ * that nothing is in it: then it is removed; -EPROTO if it is no registry of this version; or
+ * another negated errno.
  */
 int registry_open(struct registry *registry, const char *path);
 
-/* Makes a new one, with a new nonce. 0 or a negated errno. */
+/* Makes a new one, with a new nonce. 0 or a negated errno; then nothing is left behind. */
 int registry_create(struct registry *registry, const char *path);
 void registry_close(struct registry *registry);
+
+/*
+ * Whether the machine was started since, with which all that is listed was gone: the file may lie
+ * on a disk, shared memory doesn't. False as well if that can't be told.
+ */
+bool registry_is_of_another_boot(const struct registry_file *file);
+/* Lists nothing any more, and is of this boot; the last step. The numbers go on. */
+void registry_begin_boot(struct registry *registry);
 
 uint16_t registry_nonce(const struct registry *registry);
 
@@ -108,7 +117,7 @@ bool registry_has_numbers(const struct registry *registry);
 
 /*
  * A new entry with a new id and random key, in the state MAKING; NULL when there is no more room,
- * or no number left.
+ * or no number left. (Nor without random bytes, which a kernel that gave some once always has.)
  */
 struct registry_pool *registry_add_pool(struct registry *registry);
 /* A new entry with a new id and random token and key, READY; NULL when there is no more room. */

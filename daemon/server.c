@@ -352,15 +352,13 @@ static void stop(struct server *server, const char *why)
     wind_up(server);
 }
 
-/* As many descriptors as the machine lets us have; half of them may be on their way to clients. */
-static void raise_descriptor_limit(struct server *server)
+/* Half of the descriptors that we may have may be on their way to clients. */
+static unsigned half_of_descriptors(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        limit.rlim_max = 1024;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    server->uncollected_max = limit.rlim_max / 2 < 65536 ? (unsigned)(limit.rlim_max / 2) : 65536;
+        limit.rlim_cur = 1024;
+    return limit.rlim_cur / 2 < 65536 ? (unsigned)(limit.rlim_cur / 2) : 65536;
 }
 
 static int init_handles(struct server *server)
@@ -413,10 +411,10 @@ static int init(struct server *server, struct broker *broker, const char *instan
         .recheck_ms = RECHECK_FIRST_MS,
         .exit_idle = exit_idle,
         .broker = broker,
+        .uncollected_max = half_of_descriptors(),
         .dispatch = {.broker = broker, .instance = instance},
     };
     TAILQ_INIT(&server->connections);
-    raise_descriptor_limit(server);
 
     int status = decoder_init(&server->decoder);
     if (status < 0)

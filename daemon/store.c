@@ -372,13 +372,19 @@ static int make_marks(struct store *store)
     return store->trimmed ? 0 : -ENOMEM;
 }
 
-/* Those that the file system tells of: a member may have inflated the file, so not beyond our end. */
+/*
+ * Those that the file system tells of. A member may have inflated the file, so not beyond our end;
+ * and may fill holes and punch others while they are looked for, so each step goes on by a page at
+ * least.
+ */
 static void mark_holes(struct store *store)
 {
     off_t size = (off_t)geometry_data_size(&store->geometry, store->capacity);
     off_t hole = lseek(store->data_fd, 0, SEEK_HOLE);
     while (hole >= 0 && hole < size) {
         off_t end = lseek(store->data_fd, hole, SEEK_DATA);
+        if (end == hole)
+            end += (off_t)PAGE;
         if (end < 0 || end > size)
             end = size;
         struct pages pages = {(uint64_t)hole / PAGE, (uint64_t)end / PAGE};

@@ -54,6 +54,13 @@ enum layout_flag {
     LAYOUT_HUGE = 1 << 5,          /* and ask for huge pages */
 };
 
+/* Whether members broke what they may write; for ever. */
+enum layout_damage {
+    LAYOUT_DAMAGE_NONE = 0,
+    LAYOUT_DAMAGE_SEEN = 1,
+    LAYOUT_DAMAGE_SAID = 2, /* to whoever listens */
+};
+
 /* How the pool was made and what may be changed of it; the growth and watermark as their text. */
 struct layout_policy {
     char growth[LAYOUT_GROWTH_SIZE];
@@ -140,8 +147,8 @@ struct layout_ctl {
     uint32_t alignment;
     uint32_t capacity_max; /* growth ends here; an administrator may raise it up to the reserve */
     uint32_t reserve;      /* clients map this many slots */
-    uint32_t pad0;
-    uint32_t uid; /* the owner's */
+    uint32_t damage;       /* enum layout_damage */
+    uint32_t uid;          /* the owner's */
     uint32_t gid;
     uint32_t mode;  /* permission bits as of a file: read = get, write = allocate and free */
     uint32_t flags; /* enum layout_flag */
@@ -174,6 +181,7 @@ _Static_assert(offsetof(struct layout_ctl, stride) == 32, "layout");
 _Static_assert(offsetof(struct layout_ctl, alignment) == 40, "layout");
 _Static_assert(offsetof(struct layout_ctl, capacity_max) == 44, "layout");
 _Static_assert(offsetof(struct layout_ctl, reserve) == 48, "layout");
+_Static_assert(offsetof(struct layout_ctl, damage) == 52, "layout");
 _Static_assert(offsetof(struct layout_ctl, uid) == 56, "layout");
 _Static_assert(offsetof(struct layout_ctl, gid) == 60, "layout");
 _Static_assert(offsetof(struct layout_ctl, mode) == 64, "layout");

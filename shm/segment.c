@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#define NAME_BEGIN "fastalloc."
 
 void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
                   char name[SEGMENT_NAME_SIZE])
@@ -16,7 +19,28 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
     char digits[2 * SEGMENT_KEY_SIZE + 1];
     for (size_t i = 0; i < SEGMENT_KEY_SIZE; i++)
         snprintf(digits + 2 * i, 3, "%02x", key[i]);
-    snprintf(name, SEGMENT_NAME_SIZE, "/fastalloc.%s.%s", digits, part);
+    snprintf(name, SEGMENT_NAME_SIZE, "/" NAME_BEGIN "%s.%s", digits, part);
+}
+
+static int digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *found = c ? strchr(digits, c) : NULL;
+    return found ? (int)(found - digits) : -1;
+}
+
+const char *segment_read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE])
+{
+    if (strncmp(name, NAME_BEGIN, strlen(NAME_BEGIN)) != 0)
+        return NULL;
+    name += strlen(NAME_BEGIN);
+    for (size_t i = 0; i < SEGMENT_KEY_SIZE; i++, name += 2) {
+        int high = digit(name[0]), low = high < 0 ? -1 : digit(name[1]);
+        if (low < 0)
+            return NULL;
+        key[i] = (uint8_t)(high << 4 | low);
+    }
+    return *name == '.' ? name + 1 : NULL;
 }
 
 static size_t smaller(size_t a, size_t b)

@@ -23,6 +23,12 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
                   char name[SEGMENT_NAME_SIZE]);
 
 /*
+ * The part, and the key, of a name as segment_name() makes them, without its slash; NULL if it is
+ * none.
+ */
+const char *segment_read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE]);
+
+/*
  * Creates the object, mode 0600, with all its memory reserved, and returns a descriptor open for
  * reading and writing. -ENOSPC when /dev/shm has no room, -EEXIST when the name is taken; then
  * nothing is left behind.

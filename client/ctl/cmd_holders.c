@@ -42,7 +42,7 @@ static void add_to_table(const struct walk *walk, const fastalloc_holder_info_t 
     if (info->session == 0)
         table_add(table, "-");
     else
-        table_add(table, "%s", info->connected ? "connected" : "lost");
+        table_add(table, "%s", info->connected ? "connected" : "away");
 }
 
 static int add(const fastalloc_holder_info_t *info, void *context)

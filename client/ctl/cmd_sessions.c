@@ -17,7 +17,7 @@ static void add_to_table(struct table *table, const fastalloc_session_info_t *in
     table_add_number(table, info->pools);
     table_add_number(table, info->allocated);
     table_add_number(table, info->waiting);
-    table_add(table, "%s", info->connected ? "connected" : "lost");
+    table_add(table, "%s", info->connected ? "connected" : "away");
 }
 
 static int add(const fastalloc_session_info_t *info, void *context)

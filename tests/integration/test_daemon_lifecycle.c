@@ -291,8 +291,9 @@ START_TEST(test_registry_of_another_version_is_refused_and_untouched)
 
     leave_registry(offset, REGISTRY_VERSION + 1);
     read_registry(&before);
-    refuses(1, registry_path, DAEMON("--socket", socket_path));
-    refuses(1, "no registry of this version", DAEMON("--socket", socket_path));
+    refuses(4, registry_path, DAEMON("--socket", socket_path));
+    refuses(4, "no registry of this version", DAEMON("--socket", socket_path));
+    refuses(4, "the same 16 digits", DAEMON("--socket", socket_path, "--purge"));
     read_registry(&after);
     ck_assert_mem_eq(&before, &after, sizeof(after));
     ck_assert_uint_eq(test_shm_files(), SESSION_OBJECTS);
@@ -354,6 +355,21 @@ START_TEST(test_what_is_not_understood_can_be_purged)
 }
 END_TEST
 
+/* As where the folder is on a disk: the registry is still there, and shared memory is empty. */
+START_TEST(test_start_after_a_reboot_begins_anew)
+{
+    leave_registry(offsetof(struct registry_file, boot), 0x12345678);
+    test_private_shm(16 << 20);
+    refuses(0, "the machine was started since", DAEMON("--socket", socket_path, "--check"));
+    start();
+    ck_assert_ptr_nonnull(strstr(daemon_program.text, "began anew, since the machine was started"));
+    ck_assert_int_eq(program_end(&daemon_program, SIGKILL), -SIGKILL);
+    start();
+    ck_assert_ptr_null(strstr(daemon_program.text, "began anew"));
+    stop();
+}
+END_TEST
+
 START_TEST(test_purge_refuses_while_a_daemon_runs)
 {
     start();
@@ -406,6 +422,35 @@ END_TEST
 START_TEST(test_want_of_descriptors_passes_while_a_client_stays)
 {
     want_descriptors(true);
+}
+END_TEST
+
+/* Each pool that overwrites what is freed keeps a descriptor, from the moment on when it is taken over. */
+START_TEST(test_start_takes_over_more_pools_than_it_may_have_descriptors_at_first)
+{
+    fastalloc_open_options_t options = FASTALLOC_OPEN_OPTIONS_INIT;
+    static fastalloc_pool_t *pools[40];
+    struct rlimit limit;
+    options.create = true;
+    options.object_size = 8;
+    options.capacity = 1;
+    options.zero = FASTALLOC_ZERO_ON_FREE;
+    start();
+    fastalloc_connection_t *connection = connect_to(socket_path);
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "pool%d", i);
+        ck_assert_int_eq(fastalloc_open(connection, name, &options, &pools[i], NULL), 0);
+    }
+    fastalloc_disconnect(connection);
+    ck_assert_int_eq(program_end(&daemon_program, SIGKILL), -SIGKILL);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit few = {32, limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+    start();
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_ptr_nonnull(strstr(daemon_program.text, "pools=40"));
+    stop();
 }
 END_TEST
 
@@ -703,9 +748,11 @@ int main(void)
         test_registry_of_another_version_is_refused_and_untouched,
         test_what_is_not_understood_is_kept_and_after_three_times_left_alone,
         test_what_is_not_understood_can_be_purged,
+        test_start_after_a_reboot_begins_anew,
         test_purge_refuses_while_a_daemon_runs,
         test_start_takes_over_a_socket_that_nobody_listens_at,
         test_want_of_descriptors_passes,
+        test_start_takes_over_more_pools_than_it_may_have_descriptors_at_first,
         test_want_of_descriptors_passes_while_a_client_stays,
         test_start_where_leases_do_not_work_is_refused,
         test_start_without_standard_descriptors_gives_them_to_nobody,

@@ -261,6 +261,18 @@ class TestEvents(EventsCase):
         self.assertEqual(self.one.events(name="frames", after=reply["next"]),
                          {"events": [], "next": 2 * KEPT, "lost": 0})
 
+    def test_those_of_a_daemon_that_died_are_lost_and_counted(self):
+        for capacity in (9, 10, 11):
+            self.one.call("pool.grow", name="frames", capacity=capacity, capacity_max=capacity)
+        self.daemon.die_and_start()
+        late = self.client(name="late")
+        self.assertEqual(late.events(after=1), {"events": [], "next": 3, "lost": 2})
+        self.assertEqual(late.events(after=3), {"events": [], "next": 3, "lost": 0})
+        late.call("pool.grow", name="frames", capacity=12, capacity_max=12)
+        reply = late.events(after=1)
+        self.assertEqual([event["number"] for event in reply["events"]], [4])
+        self.assertEqual((reply["next"], reply["lost"]), (4, 2))
+
     def test_pages_pass_over_other_pools(self):
         pool = self.make("p", capacity=1, watermark="100%")
         for _ in range(PAGE):

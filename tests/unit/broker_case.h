@@ -332,7 +332,7 @@ static inline const struct event *last_event(enum event_kind kind)
     for (; event; event = events_after(&broker.events, event->number)) {
         if (event->kind == kind)
             found = event;
-        if (event->number == broker.events.last)
+        if (event->number == *broker.events.last)
             break;
     }
     return found;
@@ -344,7 +344,7 @@ static inline unsigned count_events(enum event_kind kind)
     const struct event *event = events_after(&broker.events, 0);
     for (; event; event = events_after(&broker.events, event->number)) {
         count += event->kind == kind;
-        if (event->number == broker.events.last)
+        if (event->number == *broker.events.last)
             break;
     }
     return count;

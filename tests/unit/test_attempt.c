@@ -61,6 +61,30 @@ START_TEST(test_attempt_counts_faults_of_its_own)
 }
 END_TEST
 
+static void say_last_words(int number)
+{
+    failures[1]++; /* beside the count, in what is shared */
+    signal(number, SIG_DFL);
+}
+
+/* What there was for it before still is: the daemon says that it ends. */
+START_TEST(test_attempt_counts_and_lets_last_words_be_said)
+{
+    int status;
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        signal(SIGABRT, say_last_words);
+        attempt_begin(failures);
+        abort();
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT, "%d", status);
+    ck_assert_uint_eq(failures[0], 1);
+    ck_assert_uint_eq(failures[1], 1);
+}
+END_TEST
+
 START_TEST(test_attempt_counts_nothing_that_others_do)
 {
     attempt_and_end(SIGKILL);
@@ -82,5 +106,7 @@ START_TEST(test_attempt_leaves_signals_as_they_were)
 END_TEST
 
 SUITE_MAIN_WITH("attempt", set_up, tear_down, test_attempt_counts_what_fails,
-                test_attempt_counts_faults_of_its_own, test_attempt_counts_nothing_that_others_do,
+                test_attempt_counts_faults_of_its_own,
+                test_attempt_counts_and_lets_last_words_be_said,
+                test_attempt_counts_nothing_that_others_do,
                 test_attempt_leaves_signals_as_they_were)

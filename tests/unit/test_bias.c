@@ -157,7 +157,7 @@ static void check_totals(uint64_t allocations, uint64_t deallocations)
     broker_check(&broker);
     ck_assert_uint_eq(leased->ctl->counters.total_allocations, allocations);
     ck_assert_uint_eq(leased->ctl->counters.total_deallocations, deallocations);
-    ck_assert(!leased->damaged);
+    ck_assert(!pool_is_damaged(leased));
 }
 
 /* ---- Numbers --------------------------------------------------------------------------------- */
@@ -696,7 +696,7 @@ START_TEST(test_bias_word_under_a_number_of_somebody_elses_is_damaged)
         leased->words[slots[0]] = slot_word(1, numbers[i], SLOT_LIVE);
         leasing_look(&broker, leased);
         broker_check(&broker);
-        ck_assert(leased->damaged);
+        ck_assert(pool_is_damaged(leased));
         ck_assert_uint_eq(barriers, 1);
         ck_assert_uint_eq(pool_held(leased, a), 1);
     }
@@ -712,7 +712,7 @@ START_TEST(test_bias_lies_about_its_own_words_harm_nobody)
     leasing_look(&broker, leased);
     leased->words[index] = slot_word(1, a, SLOT_LIVE);
     leasing_look(&broker, leased);
-    ck_assert(!leased->damaged);
+    ck_assert(!pool_is_damaged(leased));
     hold(0, index);
     ck_assert(request(POOL_FREE, 1));
     ck_assert_uint_eq(take_all(), SLOTS);

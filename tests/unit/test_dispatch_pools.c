@@ -461,6 +461,69 @@ START_TEST(test_pool_destroy_answers_who_waits_there)
 }
 END_TEST
 
+/* ---- Changes that are asked for again -------------------------------------------------------- */
+
+/* All that can be done to one object, one after the other, as changes 1 to 5 of bob's. */
+static void change_one_object(const struct bytes *handle)
+{
+    struct retain_request request = {.pool = pool, .handles = *handle};
+    static const enum method methods[] = {METHOD_RETAIN, METHOD_RELEASE, METHOD_DETACH,
+                                          METHOD_ADOPT, METHOD_FREE};
+    for (uint32_t i = 0; i < 5; i++) {
+        request.change = i + 1;
+        check_reply(call(&bob, methods[i], &request));
+        ck_assert_uint_eq(answer.reply.retain.retained, 1);
+    }
+}
+
+START_TEST(test_changes_are_answered_again_whatever_became_of_the_pool)
+{
+    uint8_t wire[HANDLE_WIRE_SIZE];
+    const struct bytes handle = {wire, sizeof(wire)};
+    open_to_write(&bob);
+    check_reply(CALL(&bob, ALLOCATE, allocate, .pool = pool, .request = 1));
+    memcpy(wire, answer.reply.allocate.handles.data, sizeof(wire));
+    change_one_object(&handle);
+    check_error(CALL(&bob, FREE, free, .pool = pool, .handles = handle, .change = 6),
+                ERROR_STALE_HANDLE);
+    change_one_object(&handle);
+    check_reply(CALL(&bob, POOL_CLOSE, pool_close, .pool = pool));
+    change_one_object(&handle);
+    check_error(CALL(&bob, FREE, free, .pool = pool, .handles = {wire, 3}, .change = 5),
+                ERROR_INVALID_ARGUMENT);
+    check_reply(CALL(&bob, POOL_DESTROY, pool_destroy, .name = "frames", .change = 7));
+    change_one_object(&handle);
+    check_error(CALL(&bob, FREE, free, .pool = pool, .handles = handle, .change = 6),
+                ERROR_NOT_A_MEMBER);
+}
+END_TEST
+
+START_TEST(test_pools_are_made_and_destroyed_once_by_a_change)
+{
+    const struct pool_create_request made = {
+        .name = "made", .object_size = 8, .capacity = 1, .change = 1};
+    const struct pool_destroy_request gone = {.name = "made", .change = 2, .force = true};
+    check_reply(call(&bob, METHOD_POOL_CREATE, &made));
+    uint32_t number = answer.reply.pool_create.pool;
+    check_reply(call(&bob, METHOD_POOL_CREATE, &made));
+    ck_assert_uint_eq(answer.reply.pool_create.pool, number);
+    check_reply(CALL(&bob, POOL_OPEN, pool_open, .name = "made", .write = true));
+    check_reply(CALL(&bob, ALLOCATE, allocate, .pool = number, .request = 1));
+    check_reply(call(&bob, METHOD_POOL_DESTROY, &gone));
+    ck_assert_uint_eq(answer.reply.pool_destroy.freed, 1);
+    check_reply(call(&bob, METHOD_POOL_CREATE, &made));
+    ck_assert_uint_eq(answer.reply.pool_create.pool, 0);
+    number = create(&alice, "made");
+    check_reply(call(&bob, METHOD_POOL_DESTROY, &gone));
+    ck_assert_uint_eq(answer.reply.pool_destroy.freed, 0);
+    check_reply(call(&bob, METHOD_POOL_CREATE, &made));
+    ck_assert_uint_eq(answer.reply.pool_create.pool, number);
+    ck_assert_ptr_nonnull(broker_find_pool(&broker, "made"));
+}
+END_TEST
+
+/* ---- Handles --------------------------------------------------------------------------------- */
+
 START_TEST(test_free_wants_whole_handles)
 {
     static const uint8_t bytes[2 * HANDLE_WIRE_SIZE];
@@ -525,5 +588,7 @@ SUITE_MAIN_WITH(
     test_pool_destroy_refuses_while_slots_are_allocated,
     test_allocate_needs_a_pool_that_is_open_to_write, test_allocate_limits_count_and_request,
     test_allocate_gives_the_biggest_batch_whole, test_allocate_is_answered_later_when_it_waits,
-    test_pool_destroy_answers_who_waits_there, test_free_wants_whole_handles,
+    test_pool_destroy_answers_who_waits_there,
+    test_changes_are_answered_again_whatever_became_of_the_pool,
+    test_pools_are_made_and_destroyed_once_by_a_change, test_free_wants_whole_handles,
     test_free_limits_the_handles, test_free_says_which_handle_is_wrong)

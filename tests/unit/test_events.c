@@ -6,11 +6,19 @@
 #include "tests/unit/suite.h"
 
 static struct events events;
+static uint64_t last;
+
+/* A daemon begins that counts on from there. */
+static void begin(uint64_t number)
+{
+    memset(&events, 0xa5, sizeof(events)); /* nothing may depend on what stood there */
+    last = number;
+    events_init(&events, &last);
+}
 
 static void set_up(void)
 {
-    memset(&events, 0xa5, sizeof(events)); /* nothing may depend on what stood there */
-    events_init(&events);
+    begin(0);
 }
 
 /* Each has another pool, so that it is known again. */
@@ -40,7 +48,7 @@ static uint64_t number_after(uint64_t after)
 
 START_TEST(test_events_begin_with_none)
 {
-    ck_assert_uint_eq(events.last, 0);
+    ck_assert_uint_eq(last, 0);
     ck_assert_ptr_null(events_after(&events, 0));
     ck_assert_ptr_null(events_after(&events, 1));
     ck_assert_ptr_null(events_after(&events, EVENTS_KEPT));
@@ -51,7 +59,7 @@ END_TEST
 START_TEST(test_events_are_numbered_from_1)
 {
     add_many(3);
-    ck_assert_uint_eq(events.last, 3);
+    ck_assert_uint_eq(last, 3);
     ck_assert_uint_eq(number_after(0), 1);
     ck_assert_uint_eq(number_after(1), 2);
     ck_assert_uint_eq(number_after(2), 3);
@@ -141,6 +149,22 @@ START_TEST(test_events_after_a_number_of_another_life_begin_with_the_oldest)
 }
 END_TEST
 
+START_TEST(test_events_of_the_daemon_before_are_gone_and_counted)
+{
+    begin(7);
+    ck_assert_ptr_null(events_after(&events, 0));
+    ck_assert_ptr_null(events_after(&events, 7));
+    for (uint32_t pool = 8; pool <= 10; pool++)
+        add(pool);
+    ck_assert_uint_eq(last, 10);
+    ck_assert_uint_eq(number_after(0), 8);
+    ck_assert_uint_eq(number_after(6), 8);
+    ck_assert_uint_eq(number_after(8), 9);
+    ck_assert_uint_eq(number_after(10), 0);
+    ck_assert_uint_eq(number_after(11), 8);
+}
+END_TEST
+
 /* ---- Names ----------------------------------------------------------------------------------- */
 
 /* They travel, and are never changed. */
@@ -189,6 +213,7 @@ SUITE_MAIN_WITH("events", set_up, NULL, test_events_begin_with_none,
                 test_events_keep_the_first_while_there_is_a_place,
                 test_events_lose_the_oldest_to_one_too_many,
                 test_events_come_in_order_and_none_twice, test_events_reach_who_asks_after_each,
+                test_events_of_the_daemon_before_are_gone_and_counted,
                 test_events_after_a_number_of_another_life_begin_with_the_oldest,
                 test_event_kinds_have_their_numbers_and_names,
                 test_event_kinds_are_those_and_no_others)

@@ -570,6 +570,23 @@ START_TEST(test_growing_counts_among_the_waiting_requests)
 }
 END_TEST
 
+START_TEST(test_growing_that_nobody_may_wait_for_is_not_begun)
+{
+    struct pool *big = make_big(1, 40, "none");
+    bob->user->quotas[USER_WAITERS].max = 0;
+    ck_assert_int_eq(grow_checked(big, bob, 1, 30, 0), BROKER_REFUSED);
+    ck_assert_int_eq(error.code, ERROR_QUOTA_EXCEEDED);
+    ck_assert_uint_eq(job_count, 0);
+    ck_assert_uint_eq(pool_capacity(big), 1);
+    ck_assert_int_eq(grow_checked(big, bob, 2, 3, 0), BROKER_DONE); /* nobody needs to */
+    bob->user->quotas[USER_WAITERS].max = 1;
+    offload_status = -ENOMEM;
+    ck_assert_int_eq(grow_checked(big, bob, 3, 20, 0), BROKER_DONE); /* nor here, as it turns out */
+    offload_status = 0;
+    ck_assert_uint_eq(bob->user->quotas[USER_WAITERS].used, 0);
+}
+END_TEST
+
 /* ---- What isn't there ------------------------------------------------------------------------ */
 
 /* All that a growth changes. */
@@ -813,7 +830,8 @@ SUITE_MAIN_WITH(
     test_growing_serves_by_a_raised_maximum_though_it_failed,
     test_growing_by_several_requests_one_after_the_other,
     test_growing_that_fails_refuses_only_who_wanted_as_much,
-    test_growing_counts_among_the_waiting_requests, test_growing_without_memory_changes_nothing,
+    test_growing_counts_among_the_waiting_requests,
+    test_growing_that_nobody_may_wait_for_is_not_begun, test_growing_without_memory_changes_nothing,
     test_growing_obeys_the_users_quota_of_bytes,
     test_growing_that_fails_is_not_begun_again_by_itself,
     test_growing_that_failed_is_begun_again_by_the_next_request, test_growing_updates_the_watermark,

@@ -62,6 +62,7 @@ static void fill_head(struct table *table)
     HEAD(alignment);
     HEAD(capacity_max);
     HEAD(reserve);
+    HEAD(damage);
     HEAD(uid);
     HEAD(gid);
     HEAD(mode);
@@ -377,9 +378,8 @@ static size_t sum_of_sizes(void (*fill)(struct table *table))
 /* Every field has its row: with the gaps they are all of it. */
 START_TEST(test_layout_doc_leaves_out_no_field)
 {
-    ck_assert_uint_eq(sum_of_sizes(fill_head) + PAD(layout_ctl, pad0) + PAD(layout_ctl, pad1) +
-                          PAD(layout_ctl, pad2) + PAD(layout_ctl, pad3) + PAD(layout_ctl, pad4) +
-                          PAD(layout_ctl, pad5),
+    ck_assert_uint_eq(sum_of_sizes(fill_head) + PAD(layout_ctl, pad1) + PAD(layout_ctl, pad2) +
+                          PAD(layout_ctl, pad3) + PAD(layout_ctl, pad4) + PAD(layout_ctl, pad5),
                       sizeof(struct layout_ctl));
     ck_assert_uint_eq(sum_of_sizes(fill_counters) + PAD(layout_counters, pad),
                       sizeof(struct layout_counters));

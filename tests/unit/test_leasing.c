@@ -589,7 +589,7 @@ START_TEST(test_leasing_slot_that_its_member_recovered_is_not_damaged)
     ck_assert(lease_allocate(word, lease_state(b, SLOT_CACHED), &live));
     leasing_look(&broker, leased);
     broker_check(&broker);
-    ck_assert(!leased->damaged && leased->lease.damage == 0);
+    ck_assert(!pool_is_damaged(leased) && leased->lease.damage == 0);
     ck_assert_uint_eq(pool_usage(leased), 1);
 }
 END_TEST
@@ -1249,7 +1249,7 @@ static void check_used_up(uint32_t index)
     ck_assert_uint_eq(member_word(leased, index),
                       slot_word(SLOT_GENERATION_LAST, SLOT_MEMBER_NONE, SLOT_RETIRED));
     ck_assert_uint_eq(holder_of(index), SLOT_MEMBER_NONE);
-    ck_assert(!leased->damaged);
+    ck_assert(!pool_is_damaged(leased));
 }
 
 /* Members that allocate and free by themselves are as little quiet as those that ask. */
@@ -1487,7 +1487,7 @@ START_TEST(test_leasing_word_of_what_is_held_for_too_long_may_be_damaged)
     word_replace(&leased->words[slots[0]], slot_word(1, b, SLOT_LIVE));
     pass_to(10 * SECOND);
     check_held_long(0, 0);
-    ck_assert(leased->damaged);
+    ck_assert(pool_is_damaged(leased));
 }
 END_TEST
 

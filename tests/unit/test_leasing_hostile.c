@@ -48,14 +48,14 @@ static void check_despite(void)
     broker_check(&broker);
     memcpy(leased->words, spoilt, size);
     check_honest();
-    must(leased->damaged == (leased->lease.damage > 0));
+    must(pool_is_damaged(leased) == (leased->lease.damage > 0));
 }
 
 /* Since that event. */
 static unsigned times_damaged(uint64_t after)
 {
     unsigned times = 0;
-    while (after < broker.events.last) {
+    while (after < *broker.events.last) {
         const struct event *event = events_after(&broker.events, after);
         times += event->kind == EVENT_DAMAGED;
         after = event->number;
@@ -82,7 +82,7 @@ static void check_clean(void)
 {
     must(memcmp(copy_of_clean, clean->ctl, clean_size(0)) == 0);
     must(memcmp(copy_of_clean + clean_size(0), clean->store.slots, clean_size(1)) == 0);
-    must(!clean->damaged && !pool->damaged);
+    must(!pool_is_damaged(clean) && !pool_is_damaged(pool));
 }
 
 /*
@@ -356,8 +356,8 @@ static void find_damage(enum kind kind, uint32_t index, uint64_t was, uint64_t w
     leasing_look(&broker, leased);
     check_despite();
     bool had = check_what_is_left(1, index);
-    must(leased->damaged == !is_possible(kind, was, word));
-    must(!(had && granted && leased->damaged));
+    must(pool_is_damaged(leased) == !is_possible(kind, was, word));
+    must(!(had && granted && pool_is_damaged(leased)));
 }
 
 static void spoil(enum kind kind, uint64_t word, enum act what)
@@ -365,7 +365,7 @@ static void spoil(enum kind kind, uint64_t word, enum act what)
     begin_spoiling();
     uint32_t index = bring_about(kind);
     uint64_t was = member_word(leased, index);
-    uint64_t before = broker.events.last;
+    uint64_t before = *broker.events.last;
     snprintf(described, sizeof(described), "%s at %" PRIx64 " was made %" PRIx64 " before %d",
              kind_names[kind], was, word, what);
     hold(0, index);
@@ -380,13 +380,13 @@ static void spoil(enum kind kind, uint64_t word, enum act what)
         return;
     check_despite();
     find_damage(kind, index, was, word);
-    must(times_damaged(before) == leased->damaged);
+    must(times_damaged(before) == pool_is_damaged(leased));
     leave(carol);
     if (what != ALICE_LEAVES)
         leave(alice);
     if (what != BOB_LEAVES)
         leave(bob);
-    must(leased->member_count == 0 && leased->damaged == (leased->lease.damage > 0));
+    must(leased->member_count == 0 && pool_is_damaged(leased) == (leased->lease.damage > 0));
 }
 
 static void spoil_with_each(enum kind kind)
@@ -412,7 +412,7 @@ START_TEST(test_hostile_word_of_a_free_slot_is_noticed_by_a_look)
     leased->words[index] = slot_word(7, b, SLOT_LIVE);
     leasing_look(&broker, leased);
     check_despite();
-    ck_assert(leased->damaged);
+    ck_assert(pool_is_damaged(leased));
     ck_assert_uint_eq(leased->words[index], idle);
 }
 END_TEST
@@ -428,7 +428,7 @@ START_TEST(test_hostile_slot_that_is_used_up_is_not_returned)
     leased->words[index] = slot_word(SLOT_GENERATION_LAST, b, SLOT_RETURNED);
     leasing_look(&broker, leased);
     check_despite();
-    ck_assert(leased->damaged);
+    ck_assert(pool_is_damaged(leased));
     ck_assert(!check_what_is_left(1, index));
 }
 END_TEST
@@ -685,21 +685,21 @@ START_TEST(test_hostile_words_at_random_spoil_nothing_else)
     seed = state = number_from("FASTALLOC_SEED", 1);
     printf("FASTALLOC_SEED=%" PRIu64 "\n", seed);
     fflush(stdout);
-    uint64_t before = broker.events.last;
+    uint64_t before = *broker.events.last;
     for (uint64_t step = 0; step < steps; step++) {
         snprintf(described, sizeof(described), "seed %" PRIu64 ", step %" PRIu64, seed, step);
         if (step % LIFETIME == 0) {
             begin_spoiling();
             leased->mapped = true;
-            before = broker.events.last;
+            before = *broker.events.last;
         }
         answer_count = 0;
         act_at_random();
         check_despite();
         check_clean();
         if (step % LIFETIME == LIFETIME - 1)
-            must(times_damaged(before) == leased->damaged);
-        damaged += step % LIFETIME == LIFETIME - 1 && leased->damaged;
+            must(times_damaged(before) == pool_is_damaged(leased));
+        damaged += step % LIFETIME == LIFETIME - 1 && pool_is_damaged(leased);
     }
     must(2 * damaged > steps / LIFETIME || steps < LIFETIME);
 }

@@ -48,7 +48,7 @@ START_TEST(test_notice_says_nothing_without_a_watermark)
     struct pool *watched = make(4, "off");
     take(alice, watched, 4);
     ck_assert(give_back(watched, 0, 4));
-    ck_assert_uint_eq(broker.events.last, 0);
+    ck_assert_uint_eq(*broker.events.last, 0);
 }
 END_TEST
 

@@ -25,6 +25,14 @@ static void set_up(void)
     bob_id = bob->id;
 }
 
+static void set_up_alice(void)
+{
+    alice = begin(alice_name, true);
+    alice_id = alice->id;
+    witness = session_witness(alice);
+    join(alice, pool);
+}
+
 static void begin_anew(void)
 {
     ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
@@ -94,6 +102,26 @@ START_TEST(test_recovery_frees_what_the_dead_held)
     ck_assert_uint_eq(pool_usage(pool), 0);
     ck_assert_uint_eq(pool->ctl->counters.reclaimed, 3);
     ck_assert_uint_eq(pool->member_count, 0);
+}
+END_TEST
+
+/* Nobody was told of it, or its end had begun: whatever it is that maps its witness. */
+START_TEST(test_recovery_ends_sessions_that_begin_or_end)
+{
+    static const enum registry_state states[] = {REGISTRY_MAKING, REGISTRY_ENDING};
+    for (size_t i = 0; i < 2; i++) {
+        take(alice, pool, 2);
+        registry_set_state(&alice->entry->state, states[i]);
+        crash();
+        ck_assert_ptr_null(alice);
+        ck_assert_uint_eq(found.sessions, 0);
+        ck_assert_uint_eq(found.ended, i == 0 ? 2 : 1); /* bob too */
+        ck_assert_uint_eq(pool_usage(pool), 0);
+        ck_assert_uint_eq(pool->member_count, 0);
+        ck_assert_uint_eq(test_shm_files(), STORE_FOR_CLIENTS);
+        close(witness);
+        set_up_alice();
+    }
 }
 END_TEST
 
@@ -198,7 +226,7 @@ START_TEST(test_recovery_keeps_grown_pools_and_takes_back_what_was_not_published
     ck_assert_uint_eq(pool_size(other), size);
     ck_assert(store_is_whole(&other->store));
     ck_assert_uint_eq(pool_usage(other), 9);
-    ck_assert(!other->damaged && other->lease.damage == 0);
+    ck_assert(!pool_is_damaged(other) && other->lease.damage == 0);
     take(alice, other, 1000);
     ck_assert_uint_eq(pool_capacity(other), 2008);
 }
@@ -278,7 +306,13 @@ START_TEST(test_recovery_of_every_state)
     enum what cached = leased ? FREE : RETIRED;
     uint32_t wrong = leased ? 0 : 1;
 
-    check_slot(0, word_of(0, SLOT_RETIRED), RETIRED, 0);
+    check_slot(0, slot_word(SLOT_GENERATION_LAST, 0, SLOT_RETIRED), RETIRED, 0);
+    check_slot(mine, slot_word(SLOT_GENERATION_LAST, me, SLOT_RETIRED), RETIRED, 0);
+    ck_assert(!pool_is_damaged(pool));
+    check_slot(0, word_of(0, SLOT_RETIRED), RETIRED, 1); /* early */
+    pool->ctl->damage = LAYOUT_DAMAGE_NONE;
+    check_slot(mine, word_of(me, SLOT_RETIRED), RETIRED, 1);
+    check_slot(0, word_of(0, SLOT_RETIRED), RETIRED, 0); /* since it was broken */
     check_slot(0, word_of(me, SLOT_LIVE), RETIRED, 1);
     check_slot(0, word_of(me, SLOT_CACHED), RETIRED, 1);
     check_slot(0, slot_word(0, 0, SLOT_IDLE), RETIRED, 1);
@@ -453,6 +487,34 @@ START_TEST(test_recovery_of_objects_that_members_cut_or_inflated)
 }
 END_TEST
 
+START_TEST(test_recovery_says_of_slots_that_members_spoilt_that_they_are_out_of_use)
+{
+    resize(STORE_SLOTS, 0);
+    crash();
+    ck_assert_uint_eq(last_event(EVENT_DAMAGED)->count, pool->lease.damage);
+    REFUSES(ERROR_POOL_EXHAUSTED, alice, pool, 1, .count = 1);
+    ck_assert_msg(strstr(error.message, "out of use") != NULL, "%s", error.message);
+}
+END_TEST
+
+/* It is said once, by the daemon that it couldn't be said by too; and stays so. */
+START_TEST(test_recovery_keeps_that_a_pool_is_damaged)
+{
+    resize(STORE_DATA, 0);
+    crash();
+    ck_assert(pool_is_damaged(pool));
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 1);
+    crash();
+    ck_assert(pool_is_damaged(pool));
+    ck_assert_uint_eq(pool->lease.damage, 0);
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 0);
+    pool->ctl->damage = LAYOUT_DAMAGE_SEEN;
+    crash();
+    ck_assert(pool_is_damaged(pool));
+    ck_assert_uint_eq(count_events(EVENT_DAMAGED), 1);
+}
+END_TEST
+
 /* Those of a member that no session is, or that one is twice. */
 START_TEST(test_recovery_lets_strangers_leave)
 {
@@ -530,6 +592,62 @@ START_TEST(test_recovery_marks_what_was_done_when_it_died)
         .kind = JOURNAL_DESTROY, .pool = 77, .session = alice->id, .number = 6};
     crash();
     ck_assert(journal_is_done(alice->entry, 6));
+}
+END_TEST
+
+/* ---- What is nobody's ------------------------------------------------------------------------ */
+
+/* The machine was started: shared memory is empty, and the registry stood on a disk. */
+static void reboot(bool with_strays)
+{
+    broker.registry.file->boot[3] ^= 1;
+    broker.registry.file->failures = RECOVERY_FAILURES_MAX;
+    broker_forget(&broker);
+    if (!with_strays)
+        test_private_shm(SHM_SIZE);
+    recover();
+}
+
+START_TEST(test_recovery_begins_anew_after_a_reboot)
+{
+    for (int strays = 0; strays <= 1; strays++) {
+        take(alice, pool, 2);
+        uint64_t last = alice->id;
+        broker.journal.record->kind = JOURNAL_OPERATE + POOL_FREE;
+        reboot(strays);
+        ck_assert(found.rebooted);
+        ck_assert_uint_eq(found.pools + found.sessions + found.ended + found.removed, 0);
+        ck_assert_uint_eq(test_shm_files(), 0);
+        ck_assert_uint_eq(broker.journal.record->kind, JOURNAL_NONE);
+        crash();
+        ck_assert(!found.rebooted);
+        pool = MAKE(.name = "frames", .type = "frame", .object_size = 16, .capacity = CAPACITY);
+        alice = begin(alice_name, true);
+        ck_assert_uint_gt(alice->id, last);
+        join(alice, pool);
+    }
+}
+END_TEST
+
+/* An object that couldn't be removed when its pool was; and what only looks like one. */
+START_TEST(test_recovery_removes_objects_of_nothing_that_it_has)
+{
+    uint8_t key[SEGMENT_KEY_SIZE];
+    char stray[SEGMENT_NAME_SIZE], others[SEGMENT_NAME_SIZE];
+    memcpy(key, pool->entry->key, sizeof(key));
+    key[SEGMENT_KEY_SIZE - 1] ^= 1;
+    segment_name(key, "data", stray);
+    key[0] ^= 1;
+    segment_name(key, "data", others);
+    unsigned files = test_shm_files();
+    close(segment_create(stray, 4096));
+    close(segment_create(others, 4096));
+    take(alice, pool, 1);
+    crash();
+    ck_assert_int_eq(found.strays, 0);
+    ck_assert_uint_eq(test_shm_files(), files + 1);
+    ck_assert_int_eq(segment_unlink(others), 0);
+    ck_assert(give_back(pool, 0, 1));
 }
 END_TEST
 
@@ -674,9 +792,9 @@ END_TEST
 
 SUITE_MAIN_WITH(
     "recovery", set_up, tear_down, test_recovery_keeps_what_the_living_hold,
-    test_recovery_frees_what_the_dead_held, test_recovery_again_and_again_changes_nothing,
-    test_recovery_keeps_what_a_pool_is, test_recovery_removes_a_pool_in_the_making,
-    test_recovery_goes_on_with_a_destruction,
+    test_recovery_frees_what_the_dead_held, test_recovery_ends_sessions_that_begin_or_end,
+    test_recovery_again_and_again_changes_nothing, test_recovery_keeps_what_a_pool_is,
+    test_recovery_removes_a_pool_in_the_making, test_recovery_goes_on_with_a_destruction,
     test_recovery_goes_on_with_a_destruction_of_which_only_files_are_left,
     test_recovery_keeps_grown_pools_and_takes_back_what_was_not_published,
     test_recovery_knows_what_memory_was_given_back, test_recovery_counts_on,
@@ -684,9 +802,12 @@ SUITE_MAIN_WITH(
     test_recovery_keeps_what_may_be_evicted, test_recovery_of_intents_that_say_nothing,
     test_recovery_of_a_share_without_room_for_holders, test_recovery_drops_holds_that_mean_nothing,
     test_recovery_of_a_table_of_holders_that_was_being_made,
-    test_recovery_of_objects_that_members_cut_or_inflated, test_recovery_lets_strangers_leave,
+    test_recovery_of_objects_that_members_cut_or_inflated,
+    test_recovery_says_of_slots_that_members_spoilt_that_they_are_out_of_use,
+    test_recovery_keeps_that_a_pool_is_damaged, test_recovery_lets_strangers_leave,
     test_recovery_of_threads_without_a_member, test_recovery_of_a_change_that_says_nothing,
-    test_recovery_marks_what_was_done_when_it_died,
+    test_recovery_marks_what_was_done_when_it_died, test_recovery_begins_anew_after_a_reboot,
+    test_recovery_removes_objects_of_nothing_that_it_has,
     test_recovery_refuses_what_it_does_not_understand,
     test_recovery_refuses_a_registry_that_can_not_be,
     test_recovery_refuses_a_pool_without_its_objects, test_recovery_refuses_a_ctl_that_is_too_short,

@@ -234,6 +234,48 @@ START_TEST(test_of_more_pools_than_descriptors)
 }
 END_TEST
 
+static int no_memory_for_holds; /* so often there is none */
+
+int __real_holders_reserve(struct holders *holders, uint32_t more, uint32_t capacity,
+                           uint32_t members);
+int __wrap_holders_reserve(struct holders *holders, uint32_t more, uint32_t capacity,
+                           uint32_t members);
+
+int __wrap_holders_reserve(struct holders *holders, uint32_t more, uint32_t capacity,
+                           uint32_t members)
+{
+    if (no_memory_for_holds > 0 && --no_memory_for_holds == 0)
+        return -ENOMEM;
+    return __real_holders_reserve(holders, more, capacity, members);
+}
+
+/* Then all of a change that was begun is carried out by the next that has some. */
+START_TEST(test_of_a_change_for_which_there_is_no_memory)
+{
+    take(alice, pool, 2);
+    for (int failing = 1; failing <= 2; failing++) {
+        struct registry_change *record = broker.journal.record;
+        *record = (struct registry_change){.kind = JOURNAL_OPERATE + POOL_RETAIN,
+                                           .pool = pool->id,
+                                           .session = alice->id,
+                                           .member = member_of(alice, pool),
+                                           .number = (uint32_t)failing,
+                                           .count = 2,
+                                           .progress = JOURNAL_HOLDS_NONE};
+        memcpy(record->handles, held, sizeof(record->handles[0]) * 2 * HANDLE_WIRE_SIZE);
+        broker_forget(&broker);
+        begin_anew();
+        no_memory_for_holds = failing;
+        ck_assert(!recovery_run(&broker, false, &found, &error));
+        ck_assert_ptr_nonnull(strstr(error.message, "what was under way can't be carried out"));
+        ck_assert_uint_eq(broker.registry.file->failures, 1);
+        crash();
+        ck_assert(journal_is_done(alice->entry, (uint32_t)failing));
+        ck_assert_uint_eq(pool_held(pool, member_of(alice, pool)), 2 + 2 * (uint32_t)failing);
+    }
+}
+END_TEST
+
 /* Nothing is said to be done that wasn't: somebody freed the object before it came to that. */
 START_TEST(test_marks_only_what_it_did)
 {
@@ -291,12 +333,10 @@ START_TEST(test_counts_a_bus_error)
 }
 END_TEST
 
-/* Members of pools in proportion to their number, not to that of the sessions too. */
-
 SUITE_MAIN_WITH("recovery_harm", set_up, tear_down, test_counts_what_was_freed_once,
                 test_gives_no_jobs_away, test_finds_no_holes_beyond_the_end,
                 test_of_words_that_a_member_makes_cached, test_of_words_that_a_member_makes_live,
                 test_of_data_that_was_cut_where_there_is_no_room,
                 test_of_holes_where_there_is_no_room, test_of_more_pools_than_descriptors,
-                test_marks_only_what_it_did, test_of_a_registry_that_lost_its_version,
-                test_counts_a_bus_error)
+                test_of_a_change_for_which_there_is_no_memory, test_marks_only_what_it_did,
+                test_of_a_registry_that_lost_its_version, test_counts_a_bus_error)

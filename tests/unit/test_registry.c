@@ -30,6 +30,25 @@ static void tear_down(void)
     test_remove_folder(folder);
 }
 
+/* The kernel's next answer, if it isn't to be its own. */
+static ssize_t random_answer;
+static int random_error;
+
+ssize_t __real_getrandom(void *bytes, size_t size, unsigned flags);
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags);
+
+ssize_t __wrap_getrandom(void *bytes, size_t size, unsigned flags)
+{
+    ssize_t answer = random_answer;
+    if (answer == 0)
+        return __real_getrandom(bytes, size, flags);
+    if (answer > 0)
+        memset(bytes, 0x5a, (size_t)answer);
+    errno = random_error;
+    random_answer = random_error == ENOSYS ? answer : 0; /* for ever */
+    return answer;
+}
+
 static void create(void)
 {
     ck_assert_int_eq(registry_create(&registry, path), 0);
@@ -104,6 +123,38 @@ START_TEST(test_registry_nonce_is_never_zero_and_seldom_the_same)
         ck_assert_int_eq(unlink(path), 0);
     }
     ck_assert_uint_lt(same, 5);
+}
+END_TEST
+
+/* A signal came between, after some bytes or none: the rest is asked for. */
+START_TEST(test_registry_keys_are_whole_whatever_comes_between)
+{
+    create();
+    for (random_error = 0; random_error <= EINTR; random_error += EINTR) {
+        uint8_t blank[SEGMENT_KEY_SIZE] = {0};
+        random_answer = random_error ? -1 : 3;
+        struct registry_session *entry = registry_add_session(&registry, 7);
+        ck_assert_ptr_nonnull(entry);
+        ck_assert_int_eq(random_answer, 0);
+        ck_assert_mem_ne(entry->token + 3, blank, PROTOCOL_TOKEN_SIZE - 3);
+    }
+}
+END_TEST
+
+START_TEST(test_registry_create_without_random_bytes_leaves_nothing)
+{
+    random_answer = -1;
+    random_error = ENOSYS;
+    ck_assert_int_eq(registry_create(&registry, path), -ENOSYS);
+    ck_assert_int_eq(file_size(), -1);
+    random_answer = 0;
+    create();
+    random_answer = -1;
+    ck_assert_ptr_null(registry_add_pool(&registry));
+    ck_assert_ptr_null(registry_add_session(&registry, 7));
+    random_answer = 0;
+    ck_assert_uint_eq(registry_add_pool(&registry)->id, 1);
+    ck_assert_uint_eq(registry_add_session(&registry, 7)->id, 1);
 }
 END_TEST
 
@@ -307,11 +358,68 @@ START_TEST(test_registry_open_follows_no_link)
 }
 END_TEST
 
+/* ---- Boots of the machine -------------------------------------------------------------------- */
+
+START_TEST(test_registry_is_of_the_boot_that_it_was_made_in)
+{
+    create();
+    uint8_t *boot = registry.file->boot;
+    ck_assert(!registry_is_of_another_boot(registry.file));
+    boot[REGISTRY_BOOT_SIZE - 1] ^= 1;
+    ck_assert(registry_is_of_another_boot(registry.file));
+    memset(boot, 0, REGISTRY_BOOT_SIZE); /* it couldn't be told */
+    ck_assert(!registry_is_of_another_boot(registry.file));
+}
+END_TEST
+
+/* As the kernel writes it: 32 digits in five groups. */
+START_TEST(test_registry_knows_a_boot_by_the_kernels_number)
+{
+    char expected[64] = "", actual[64] = "";
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "r");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_ptr_nonnull(fgets(expected, sizeof(expected), file));
+    fclose(file);
+    create();
+    size_t at = 0;
+    for (size_t i = 0; i < REGISTRY_BOOT_SIZE; i++)
+        at += (size_t)snprintf(actual + at, sizeof(actual) - at, "%s%02x",
+                               i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "",
+                               registry.file->boot[i]);
+    ck_assert_str_eq(strtok(expected, "\n"), actual);
+}
+END_TEST
+
+START_TEST(test_registry_of_a_new_boot_lists_nothing_and_counts_on)
+{
+    create();
+    registry_add_pool(&registry);
+    registry_set_state(&registry_add_pool(&registry)->state, REGISTRY_READY);
+    registry_add_session(&registry, 7);
+    registry.file->change.kind = 1;
+    registry.file->failures = 3;
+    registry.file->boot[0] ^= 1;
+    registry_begin_boot(&registry);
+
+    ck_assert(!registry_is_of_another_boot(registry.file));
+    ck_assert_uint_eq(registry.file->change.kind, 0);
+    ck_assert_uint_eq(registry.file->failures, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_uint_eq(registry.file->pools[i].state, REGISTRY_FREE);
+        ck_assert_uint_eq(registry.file->sessions[i].state, REGISTRY_FREE);
+    }
+    ck_assert_uint_eq(registry_add_pool(&registry)->id, 3);
+    ck_assert_uint_eq(registry_add_session(&registry, 7)->id, 2);
+}
+END_TEST
+
 SUITE_MAIN_WITH(
     "registry", set_up, tear_down, test_registry_create_makes_a_private_file_of_this_version,
     test_registry_create_leaves_a_file_that_is_there, test_registry_create_names_what_is_wrong,
     test_registry_create_without_room_leaves_nothing,
     test_registry_nonce_is_never_zero_and_seldom_the_same,
+    test_registry_keys_are_whole_whatever_comes_between,
+    test_registry_create_without_random_bytes_leaves_nothing,
     test_registry_pool_entry_is_new_and_in_the_making, test_registry_session_entry_is_new_and_ready,
     test_registry_never_gives_an_id_again, test_registry_never_comes_round_to_an_id_again,
     test_registry_takes_its_limit_of_pools_and_no_more,
@@ -320,4 +428,7 @@ SUITE_MAIN_WITH(
     test_registry_open_finds_what_stood_there, test_registry_keys_begin_with_its_prefix,
     test_registry_open_removes_a_file_that_was_never_finished,
     test_registry_open_refuses_another_version, test_registry_open_refuses_another_magic,
-    test_registry_open_refuses_a_file_of_another_size, test_registry_open_follows_no_link)
+    test_registry_open_refuses_a_file_of_another_size, test_registry_open_follows_no_link,
+    test_registry_is_of_the_boot_that_it_was_made_in,
+    test_registry_knows_a_boot_by_the_kernels_number,
+    test_registry_of_a_new_boot_lists_nothing_and_counts_on)

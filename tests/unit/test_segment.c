@@ -557,6 +557,30 @@ START_TEST(test_segment_is_in_use_says_what_is_missing)
 }
 END_TEST
 
+/* ---- Names ----------------------------------------------------------------------------------- */
+
+START_TEST(test_segment_names_are_read_as_they_were_made)
+{
+    static const uint8_t key[SEGMENT_KEY_SIZE] = {0, 1, 0x9a, 0xff, [15] = 0x10};
+    uint8_t read[SEGMENT_KEY_SIZE];
+    char made[SEGMENT_NAME_SIZE];
+    segment_name(key, "data", made);
+    ck_assert_str_eq(segment_read_name(made + 1, read), "data");
+    ck_assert_mem_eq(read, key, sizeof(key));
+    ck_assert_ptr_null(segment_read_name(made, read));
+    for (size_t length = 0; length < strlen(made) - strlen("data"); length++) {
+        char cut[SEGMENT_NAME_SIZE];
+        snprintf(cut, sizeof(cut), "%.*s", (int)length, made + 1);
+        if (length < strlen(made) - strlen("data") - 1)
+            ck_assert_ptr_null(segment_read_name(cut, read));
+        else
+            ck_assert_str_eq(segment_read_name(cut, read), "");
+    }
+    made[strlen("/fastalloc.") + 3] = 'A';
+    ck_assert_ptr_null(segment_read_name(made + 1, read));
+}
+END_TEST
+
 SUITE_MAIN_WITH(
     "segment", choose_name, remove_name, test_segment_name_is_the_key_and_the_part,
     test_segment_create_reserves_all_its_memory,
@@ -582,4 +606,5 @@ SUITE_MAIN_WITH(
     test_segment_is_in_use_while_mapped, test_segment_is_in_use_is_no_change_by_itself,
     test_segment_is_in_use_until_the_process_is_killed,
     test_segment_is_not_kept_in_use_by_a_forked_child, test_segment_is_in_use_no_longer_after_exec,
-    test_segment_leases_work_here, test_segment_is_in_use_says_what_is_missing)
+    test_segment_leases_work_here, test_segment_is_in_use_says_what_is_missing,
+    test_segment_names_are_read_as_they_were_made)

@@ -24,6 +24,17 @@ static const uint8_t key[SEGMENT_KEY_SIZE] = {1, 2, 3};
 static struct geometry geometry;
 static struct store store;
 
+/* Whether a member fills each hole before its end is looked for, and punches it again. */
+static bool holes_are_filled;
+
+off_t __real_lseek(int fd, off_t offset, int whence);
+off_t __wrap_lseek(int fd, off_t offset, int whence);
+
+off_t __wrap_lseek(int fd, off_t offset, int whence)
+{
+    return holes_are_filled ? offset : __real_lseek(fd, offset, whence);
+}
+
 static void create(uint64_t object_size, uint32_t alignment, uint32_t capacity)
 {
     ck_assert_int_eq(geometry_init(&geometry, LAYOUT_BROKERED, object_size, alignment, RESERVE),
@@ -558,6 +569,22 @@ START_TEST(test_store_takes_offsets_beyond_32_bits)
 }
 END_TEST
 
+START_TEST(test_store_looks_for_holes_to_an_end_whatever_members_do)
+{
+    create(PAGE, 16, CAPACITY);
+    ck_assert_int_eq(store_trim(&store, 2, 5, CAPACITY), 0);
+    store_close(&store);
+    ck_assert_int_eq(store_open(&store, key, &geometry, CAPACITY), 0);
+    holes_are_filled = true;
+    ck_assert_int_eq(store_find_trimmed(&store), 0);
+    holes_are_filled = false;
+    ck_assert_uint_eq(store_trimmed_size(&store), CAPACITY * PAGE); /* which does no harm */
+    for (uint32_t i = 0; i < CAPACITY; i++)
+        ck_assert_int_eq(store_untrim(&store, i), 0);
+    ck_assert_uint_eq(taken(STORE_DATA), CAPACITY * PAGE);
+}
+END_TEST
+
 SUITE_MAIN_WITH(
     "store", set_up, tear_down, test_store_create_makes_three_objects_with_all_their_memory,
     test_store_create_without_room_leaves_nothing, test_store_create_without_files_leaves_nothing,
@@ -576,4 +603,5 @@ SUITE_MAIN_WITH(
     test_store_trims_the_last_page_of_one_that_begins_there,
     test_store_trim_of_less_than_a_page_gives_back_nothing,
     test_store_grows_after_its_last_page_was_trimmed,
-    test_store_untrim_without_room_leaves_it_trimmed, test_store_takes_offsets_beyond_32_bits)
+    test_store_untrim_without_room_leaves_it_trimmed, test_store_takes_offsets_beyond_32_bits,
+    test_store_looks_for_holes_to_an_end_whatever_members_do)

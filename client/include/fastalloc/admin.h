@@ -178,7 +178,8 @@ typedef struct fastalloc_holder_info {
     uid_t uid;
     bool connected;
     uint64_t slots;  /* it holds, alone or with others */
-    uint64_t oldest; /* ns that what it holds longest is held, be it with others */
+    uint64_t oldest; /* ns that what it holds longest is held, be it with others; a daemon that is
+                        started counts anew */
     char name[FASTALLOC_NAME_MAX + 1];
 } fastalloc_holder_info_t;
 
@@ -194,11 +195,11 @@ fastalloc_holder_list(fastalloc_connection_t *connection, const char *name,
 /*
  * `kind` is one of watermark-reached, watermark-fallen, exhausted, grown, growth-failed, evicted,
  * held-long, reclaimed, damaged, destroyed; later daemons may have more. `count` is how many slots
- * it concerns: asked for, grown by, evicted, ...
+ * it concerns: asked for, grown by, evicted, ...; of damaged, in how many places that was seen.
  */
 typedef struct fastalloc_event {
     size_t size;
-    uint64_t number; /* 1, 2, ... in the life of the daemon */
+    uint64_t number; /* 1, 2, ... of the instance */
     uint64_t time;   /* ns of CLOCK_MONOTONIC */
     uint32_t pool;
     uint64_t capacity;
@@ -216,8 +217,8 @@ typedef struct fastalloc_event {
  *
  * *after is moved behind what was visited, also when the visitor ends the walk or a call fails in
  * the middle of it: give it to the next call. *lost, if not NULL, is how many events there were
- * after it that the daemon keeps no longer; it is set before the first visit. Where some were lost
- * and none is left, it doesn't wait either.
+ * after it that the daemon keeps no longer, as all of a daemon that was restarted since; it is set
+ * before the first visit. Where some were lost and none is left, it doesn't wait either.
  *
  * FASTALLOC_ERR_NO_SUCH_POOL, FASTALLOC_ERR_NOT_PERMITTED, FASTALLOC_ERR_LIMIT_EXCEEDED and
  * FASTALLOC_ERR_QUOTA_EXCEEDED (too many requests wait), FASTALLOC_ERR_UNREACHABLE and
