@@ -115,13 +115,13 @@ void reconnect_conclude(struct channel *channel, struct call *reader)
     if (result == 0)
         go_up(channel);
     else if (result == FASTALLOC_ERR_NO_SUCH_SESSION)
-        loss_break(channel, reader, result,
+        loss_break(channel, reader, FASTALLOC_ERR_DISCONNECTED,
                    "the daemon doesn't know this session any more, and its objects are gone");
     else if (is_passing(result))
         loss_of_connection(channel, reader,
                            resume->error.system_error ? resume->error.system_error : ECONNREFUSED,
                            resume->error.message);
     else
-        loss_break(channel, reader, result, "the daemon doesn't resume this session: %s",
-                   resume->error.message);
+        loss_break(channel, reader, FASTALLOC_ERR_DISCONNECTED,
+                   "the daemon doesn't resume this session: %s", resume->error.message);
 }

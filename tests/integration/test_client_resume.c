@@ -356,7 +356,7 @@ START_TEST(test_a_session_that_nobody_knows_any_more_is_over)
     test_daemon_restart(&server, purge);
     ck_assert_int_eq(waitpid(server.pid, NULL, 0), server.pid);
     test_daemon_restart(&server, NULL);
-    ck_assert_int_eq(fastalloc_ping(connection, &info, &error), FASTALLOC_ERR_NO_SUCH_SESSION);
+    ck_assert_int_eq(fastalloc_ping(connection, &info, &error), FASTALLOC_ERR_DISCONNECTED);
     ck_assert_int_eq(fastalloc_ping(connection, &info, &error), FASTALLOC_ERR_DISCONNECTED);
     ck_assert_msg(strstr(error.message, "doesn't know this session"), "%s", error.message);
     fastalloc_disconnect(connection);

@@ -589,25 +589,25 @@ static void serve_refusal(struct peer *peer)
     refuse_resume(peer);
 }
 
-static void expect_end(enum error_code wire, int code, const char *reason)
+static void expect_end(enum error_code wire, const char *reason)
 {
     struct peer_client client;
     refusal = wire;
     peer_client_connect(&client, serve_refusal);
-    ck_assert_int_eq(ping(client.connection, &client.error), code);
-    ck_assert_msg(strstr(client.error.message, reason), "%s", client.error.message);
-    ck_assert_ptr_nonnull(strstr(client.error.message, client.test.socket));
-    ck_assert_int_eq(ping(client.connection, &client.error), FASTALLOC_ERR_DISCONNECTED);
-    ck_assert_msg(strstr(client.error.message, reason), "%s", client.error.message);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(ping(client.connection, &client.error), FASTALLOC_ERR_DISCONNECTED);
+        ck_assert_msg(strstr(client.error.message, reason), "%s", client.error.message);
+        ck_assert_ptr_nonnull(strstr(client.error.message, client.test.socket));
+    }
     ck_assert_uint_eq(fastalloc_resumed(client.connection), 0);
     peer_client_end(&client);
 }
 
 START_TEST(test_a_session_that_the_daemon_does_not_know_is_over)
 {
-    expect_end(ERROR_NO_SUCH_SESSION, FASTALLOC_ERR_NO_SUCH_SESSION, "its objects are gone");
-    expect_end(ERROR_PROTOCOL_MISMATCH, FASTALLOC_ERR_PROTOCOL_MISMATCH, "the resume is refused");
-    expect_end(ERROR_UNKNOWN_METHOD, FASTALLOC_ERR_UNKNOWN_METHOD, "the resume is refused");
+    expect_end(ERROR_NO_SUCH_SESSION, "its objects are gone");
+    expect_end(ERROR_PROTOCOL_MISMATCH, "the resume is refused");
+    expect_end(ERROR_UNKNOWN_METHOD, "the resume is refused");
 }
 END_TEST
 

@@ -131,7 +131,7 @@ enum fastalloc_result {
     FASTALLOC_ERR_OUT_OF_MEMORY = -10008,    /* the daemon's own, not shared memory */
     FASTALLOC_ERR_SYSTEM = -10009,           /* a system call of the daemon failed [system_error] */
     FASTALLOC_ERR_SHUTTING_DOWN = -10010,
-    FASTALLOC_ERR_NO_SUCH_SESSION = -10011, /* another daemon's, all objects of which are gone */
+    FASTALLOC_ERR_NO_SUCH_SESSION = -10011, /* to resume; the library says DISCONNECTED */
 
     FASTALLOC_ERR_NO_SUCH_POOL = -10020,   /* [pool] */
     FASTALLOC_ERR_POOL_EXISTS = -10021,    /* [pool] */
