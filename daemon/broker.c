@@ -17,6 +17,7 @@
 #include "daemon/log.h"
 #include "daemon/name.h"
 #include "daemon/notice.h"
+#include "daemon/strays.h"
 #include "daemon/tally.h"
 #include "shm/order.h"
 
@@ -547,8 +548,10 @@ bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_s
     journal_announce(&broker->journal, NULL, 0);
     end_sessions(broker);
     bool keep = is_in_use(broker);
-    if (!keep)
+    if (!keep) {
         remove_pools(broker);
+        keep = strays_remove(broker->registry.file) < 0;
+    }
     *kept_sessions = broker->session_count;
     *kept_pools = broker->pool_count;
     broker_forget(broker);

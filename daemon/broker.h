@@ -82,7 +82,8 @@ int broker_init(struct broker *broker, const char *registry, const struct broker
 /*
  * The end of the instance; no session is connected any more and no job under way. Sessions whose
  * mappings are gone are ended. If none lives and nothing is allocated, all objects are removed:
- * true. Else everything is kept for the next start: false, and the numbers of what was kept.
+ * true. Else everything is kept for the next start: false, and the numbers of what was kept; of
+ * nothing, if objects that are nobody's are left, since they couldn't be removed.
  */
 bool broker_deinit(struct broker *broker, uint32_t *kept_pools, uint32_t *kept_sessions);
 

@@ -131,6 +131,13 @@ static void log_kept(const struct options *options, const struct instance *insta
                      uint32_t sessions)
 {
     char naming[NAMING_SIZE];
+    if (pools + sessions == 0) {
+        log_warning(
+            "ended, but objects in /dev/shm couldn't be removed, which the next start tries "
+            "again instance=%s",
+            instance->name);
+        return;
+    }
     name_instance(options, instance, naming);
     log_warning("kept what is in use instance=%s pools=%" PRIu32 " sessions=%" PRIu32
                 "; the next daemon goes on with it; to remove it: fastallocd --purge%s",

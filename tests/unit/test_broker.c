@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/broker.h"
 
+#include <sys/resource.h>
+
 #include "daemon/recovery.h"
 #include "tests/unit/broker_case.h"
 
@@ -598,6 +600,23 @@ START_TEST(test_broker_deinit_keeps_everything_for_a_session_that_is_alive)
 }
 END_TEST
 
+/* For the next start, which knows by it which objects are its own. */
+START_TEST(test_broker_deinit_keeps_its_registry_where_it_can_not_tell_that_nothing_is_left)
+{
+    uint32_t pools, sessions;
+    struct rlimit limit, none;
+    end(&alice);
+    end(&bob);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit){0, limit.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ck_assert(!broker_deinit(&broker, &pools, &sessions));
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    ck_assert_uint_eq(pools + sessions, 0);
+    ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0); /* for the teardown */
+}
+END_TEST
+
 START_TEST(test_broker_init_needs_its_registry)
 {
     struct broker other;
@@ -682,6 +701,7 @@ SUITE_MAIN_WITH(
     test_broker_has_a_limit_of_waiting_requests_a_session,
     test_broker_has_a_limit_of_waiting_requests,
     test_broker_deinit_keeps_everything_for_a_session_that_is_alive,
+    test_broker_deinit_keeps_its_registry_where_it_can_not_tell_that_nothing_is_left,
     test_broker_init_needs_its_registry, test_broker_check_notices_wrong_counts,
     test_broker_check_notices_a_waiter_that_could_be_served,
     test_broker_check_notices_a_waiter_of_nobody, test_broker_check_notices_a_wrong_membership,

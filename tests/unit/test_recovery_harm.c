@@ -276,6 +276,98 @@ START_TEST(test_of_a_change_for_which_there_is_no_memory)
 }
 END_TEST
 
+/* ---- What fails ------------------------------------------------------------------------------ */
+
+static int failing_open, failing_memory; /* after so many calls; 0 = none */
+
+static bool fails(int *failing)
+{
+    return *failing > 0 && --*failing == 0;
+}
+
+int __real_segment_open(const char *name, bool writable);
+int __wrap_segment_open(const char *name, bool writable);
+void *__real_calloc(size_t count, size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+int __wrap_segment_open(const char *name, bool writable)
+{
+    return fails(&failing_open) ? -EMFILE : __real_segment_open(name, writable);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return fails(&failing_memory) ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_malloc(size_t size)
+{
+    return fails(&failing_memory) ? NULL : __real_malloc(size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return fails(&failing_memory) ? NULL : __real_realloc(old, size);
+}
+
+/* With something of all that there can be in a pool. */
+static void fill_pools(void)
+{
+    static const uint8_t content[] = "begin";
+    struct pool *other = MAKE(.name = "other", .object_size = 4096, .capacity = 8,
+                              .flags = LAYOUT_ZERO_FREE, .content = {content, sizeof(content)});
+    join(alice, other);
+    join(bob, other);
+    take(bob, other, 1);
+    take(alice, other, 2);
+    ck_assert(operate(other, POOL_DETACH, 0, 1));
+    broker_trim(&broker, other);
+    if (test_kind() == LAYOUT_BROKERED)
+        GETS(alice, pool, 1, .count = 1, .evictable = true);
+    take(alice, pool, 2);
+    ck_assert(operate(pool, POOL_RETAIN, 0, 1));
+}
+
+/* Each call in its turn: it goes on without, or says that it can't, and the next one can. */
+static void fail_each(int *failing)
+{
+    bool over = false;
+    fill_pools();
+    crash(); /* bob is gone */
+    uint32_t usage = pool_usage(pool);
+    for (int at = 1; !over; at++) {
+        broker_forget(&broker);
+        begin_anew();
+        *failing = at;
+        bool done = recovery_run(&broker, true, &found, &error);
+        over = *failing > 0;
+        *failing = 0;
+        ck_assert(done || !over);
+        ck_assert(done || broker.registry.file->failures == 1);
+        broker.registry.file->failures = 0;
+    }
+    crash();
+    ck_assert_uint_eq(pool_usage(pool), usage);
+    ck_assert_uint_eq(pool_held(pool, member_of(alice, pool)), usage + 1);
+    ck_assert_uint_eq(pool_usage(broker_find_pool(&broker, "other")), 2);
+}
+
+START_TEST(test_of_objects_that_can_not_be_opened)
+{
+    fail_each(&failing_open);
+}
+END_TEST
+
+START_TEST(test_of_memory_that_there_is_not)
+{
+    fail_each(&failing_memory);
+}
+END_TEST
+
 /* Nothing is said to be done that wasn't: somebody freed the object before it came to that. */
 START_TEST(test_marks_only_what_it_did)
 {
@@ -338,5 +430,7 @@ SUITE_MAIN_WITH("recovery_harm", set_up, tear_down, test_counts_what_was_freed_o
                 test_of_words_that_a_member_makes_cached, test_of_words_that_a_member_makes_live,
                 test_of_data_that_was_cut_where_there_is_no_room,
                 test_of_holes_where_there_is_no_room, test_of_more_pools_than_descriptors,
-                test_of_a_change_for_which_there_is_no_memory, test_marks_only_what_it_did,
-                test_of_a_registry_that_lost_its_version, test_counts_a_bus_error)
+                test_of_a_change_for_which_there_is_no_memory,
+                test_of_objects_that_can_not_be_opened, test_of_memory_that_there_is_not,
+                test_marks_only_what_it_did, test_of_a_registry_that_lost_its_version,
+                test_counts_a_bus_error)
