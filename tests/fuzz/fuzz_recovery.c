@@ -18,7 +18,7 @@
 #define SHM_SIZE (32u << 20)
 #define EDITS_MAX 24u
 #define CAPACITY 8u
-#define GROWN_MAX (1u << 20) /* bytes that an object is made longer at most */
+#define GROWN_MAX (1u << 16) /* bytes that an object is made longer at most */
 #define STRANGER "/dev/shm/fastalloc.ffffffffffffffffffffffffffffffff.data"
 #define OWNER 1000u
 
