@@ -312,8 +312,9 @@ static void change_descriptors(struct answer *answer)
     if (which % 4 == 1 && at < answer->fd_count) {
         close(answer->fds[at]);
         answer->fds[at] = wrong_descriptor(which / 4);
-    } else if (which % 4 == 2 && answer->fd_count < DESCRIPTORS_MAX) {
-        add_fd(answer, wrong_descriptor(which / 4));
+    } else if (which % 4 == 2) {
+        for (unsigned i = 0; i <= at && answer->fd_count < DESCRIPTORS_MAX; i++)
+            add_fd(answer, wrong_descriptor(which / 4));
     } else if (which % 4 == 3 && answer->fd_count > 0) {
         close(answer->fds[--answer->fd_count]);
     }
