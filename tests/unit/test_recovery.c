@@ -406,6 +406,19 @@ START_TEST(test_recovery_drops_holds_that_mean_nothing)
 }
 END_TEST
 
+START_TEST(test_recovery_drops_the_holds_of_what_it_retires)
+{
+    take(alice, pool, 1);
+    ck_assert(operate(pool, POOL_RETAIN, 0, 1));
+    field_store(&pool->store.ledger[handle_at(0).index], 0);
+    crash();
+    ck_assert_uint_eq(pool->lease.damage, 1);
+    ck_assert_uint_eq(holders_total(&pool->holders), 0);
+    ck_assert_uint_eq(pool->holders.entries[0], 0);
+    ck_assert_uint_eq(pool_held(pool, member_of(alice, pool)), 0);
+}
+END_TEST
+
 static void resize(enum store_object object, off_t size)
 {
     int fd = store_descriptor(&pool->store, object, true);
@@ -758,6 +771,7 @@ SUITE_MAIN_WITH(
     test_recovery_of_every_state, test_recovery_overwrites_what_was_freed_where_the_pool_says_so,
     test_recovery_keeps_what_may_be_evicted, test_recovery_of_intents_that_say_nothing,
     test_recovery_of_a_share_without_room_for_holders, test_recovery_drops_holds_that_mean_nothing,
+    test_recovery_drops_the_holds_of_what_it_retires,
     test_recovery_of_a_table_of_holders_that_was_being_made,
     test_recovery_of_objects_that_members_cut_or_inflated, test_recovery_lets_strangers_leave,
     test_recovery_of_threads_without_a_member,
