@@ -749,16 +749,18 @@ START_TEST(test_growing_updates_the_watermark)
 }
 END_TEST
 
-/* Of a pool that grows the watermark is a part of its maximum. */
-START_TEST(test_growing_updates_the_watermark_when_only_the_maximum_is_raised)
+/* Of a pool that grows the watermark is a part of its maximum, which is another at once. */
+START_TEST(test_growing_updates_the_watermark_before_it_is_done)
 {
-    struct pool *growing = MAKE(.name = "growing", .capacity = 10, .capacity_max = 10,
-                                .growth = "linear:1", .watermark = "90%");
-    join(alice, growing);
-    take(alice, growing, 9);
+    struct pool *big = MAKE(.name = "big", .object_size = MIB, .capacity = 4, .capacity_max = 4,
+                            .growth = "linear:1", .watermark = "75%");
+    join(alice, big);
+    take(alice, big, 3);
     ck_assert_uint_eq(count_events(EVENT_WATERMARK_REACHED), 1);
-    ck_assert_int_eq(grow_checked(growing, alice, 0, 0, 40), BROKER_DONE);
+    ck_assert_int_eq(grow_checked(big, alice, 1, 12, 12), BROKER_WAITS);
     ck_assert_uint_eq(count_events(EVENT_WATERMARK_FALLEN), 1);
+    do_job();
+    check_answer(0, "alice", 1, ERROR_NONE);
 }
 END_TEST
 
@@ -830,7 +832,7 @@ SUITE_MAIN_WITH(
     test_growing_obeys_the_users_quota_of_bytes,
     test_growing_that_fails_is_not_begun_again_by_itself,
     test_growing_that_failed_is_begun_again_by_the_next_request, test_growing_updates_the_watermark,
-    test_growing_updates_the_watermark_when_only_the_maximum_is_raised,
+    test_growing_updates_the_watermark_before_it_is_done,
     test_growing_check_notices_wrong_capacities,
     test_growing_check_notices_what_waits_for_no_growth,
     test_growing_check_notices_charges_that_are_not_given_back,
