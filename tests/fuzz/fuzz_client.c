@@ -4,13 +4,16 @@
  * functions of these names here, by the linker: the first makes a pair of sockets, the second has the
  * request answered before it returns. The answer is what a good daemon would say, if no more is left
  * of the input; else fields of it are others, or its bytes, or its descriptors, or there is none.
- * Whatever it is, each call comes to an end, and disconnecting leaves nothing behind.
+ * Whatever it is, each call comes to an end, and disconnecting leaves nothing behind: no memory, no
+ * descriptor, no mapping.
  *
  * An input is calls and answers, in the order in which they come.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fastalloc/admin.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -309,8 +312,9 @@ static void change_descriptors(struct answer *answer)
     if (which % 4 == 1 && at < answer->fd_count) {
         close(answer->fds[at]);
         answer->fds[at] = wrong_descriptor(which / 4);
-    } else if (which % 4 == 2 && answer->fd_count < DESCRIPTORS_MAX) {
-        add_fd(answer, wrong_descriptor(which / 4));
+    } else if (which % 4 == 2) {
+        for (unsigned i = 0; i <= at && answer->fd_count < DESCRIPTORS_MAX; i++)
+            add_fd(answer, wrong_descriptor(which / 4));
     } else if (which % 4 == 3 && answer->fd_count > 0) {
         close(answer->fds[--answer->fd_count]);
     }
@@ -484,6 +488,26 @@ ssize_t __wrap_send(int fd, const void *data, size_t size, int flags)
     peer.size += size;
     answer_requests();
     return (ssize_t)size;
+}
+
+/* Bytes that are mapped, and weren't when the input began. */
+static size_t mapped;
+
+void *__real_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
+    void *memory = __real_mmap(address, size, protection, flags, fd, offset);
+    mapped += memory == MAP_FAILED ? 0 : size;
+    return memory;
+}
+
+int __real_munmap(void *address, size_t size);
+int __wrap_munmap(void *address, size_t size);
+int __wrap_munmap(void *address, size_t size)
+{
+    mapped -= size;
+    return __real_munmap(address, size);
 }
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
@@ -662,12 +686,31 @@ static int call(void)
     return result;
 }
 
+/* ---- What is left ---------------------------------------------------------------------------- */
+
+static unsigned count_descriptors(void)
+{
+    static DIR *directory; /* stays open: it is one of them each time */
+    unsigned count = 0;
+    if (!directory)
+        directory = opendir("/proc/self/fd");
+    FUZZ_REQUIRE(directory);
+    rewinddir(directory);
+    while (readdir(directory))
+        count++;
+    return count;
+}
+
+/* ---- All of it ------------------------------------------------------------------------------- */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct fuzz_input bytes = {data, size};
     if (!peer.decoder.zone.chunk_size)
         FUZZ_REQUIRE(decoder_init(&peer.decoder) == 0);
+    unsigned descriptors = count_descriptors();
     input = &bytes;
+    mapped = 0;
     peer.connections = 0;
     memset(handles, 0, sizeof(handles));
     for (unsigned i = 0; i < CALLS_MAX && (i == 0 || bytes.size > 0); i++) {
@@ -681,5 +724,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (peer.slots >= 0)
         close(peer.slots);
     peer.slots = -1;
+    FUZZ_REQUIRE(count_descriptors() == descriptors);
+    /* The lock of a process is made when it needs one. */
+    FUZZ_REQUIRE(mapped == 0 || mapped == sizeof(pthread_mutex_t));
     return 0;
 }

@@ -18,8 +18,9 @@
 #define SHM_SIZE (32u << 20)
 #define EDITS_MAX 24u
 #define CAPACITY 8u
-#define GROWN_MAX (1u << 20) /* bytes that an object is made longer at most */
-#define STRANGER "/dev/shm/fastalloc.ffffffffffffffffffffffffffffffff.data"
+#define GROWN_MAX (1u << 16) /* bytes that an object is made longer at most */
+/* No edit alone makes its key the registry's: whose keys those are, the daemon's objects are. */
+#define STRANGER "/dev/shm/fastalloc.0123456789abcdeffedcba9876543210.data"
 #define OWNER 1000u
 
 enum { BROKERED, LEASED, POOLS };

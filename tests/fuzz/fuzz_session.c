@@ -522,7 +522,6 @@ static void kill_daemon(struct fuzz_input *input)
     let_daemon_go();
     broker_forget(&broker);
     image_put(&image);
-    image_forget(&image);
     take_over();
 }
 

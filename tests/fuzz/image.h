@@ -16,13 +16,15 @@
 struct image_file {
     char name[128]; /* in /dev/shm */
     size_t size;
-    uint8_t *bytes;
+    size_t place; /* in the image's bytes */
 };
 
 /* All zero is an empty one. */
 struct image {
     struct image_file files[IMAGE_FILES_MAX]; /* by their names */
     unsigned count;
+    uint8_t *bytes; /* of all files, one behind the other; kept for the next time it is taken */
+    size_t room;
 };
 
 /* Hides the machine's /dev/shm, once. */
@@ -36,8 +38,6 @@ void image_take(struct image *image);
 
 /* Makes /dev/shm just that. */
 void image_put(const struct image *image);
-
-void image_forget(struct image *image);
 
 /* How many files stand in /dev/shm now. */
 unsigned image_files(void);

@@ -29,8 +29,8 @@ void timing_add(struct timing *timing, int64_t ns);
 int64_t timing_limit(int64_t promised);
 
 /*
- * Prints minimum, median, the 99th of 100 and maximum, and fails the test if one took longer than
- * TIMING_RECLAIM_NS lets it.
+ * Prints minimum, median, the 99th of 100 and maximum, and fails the test if the 99th took longer
+ * than TIMING_RECLAIM_NS lets it.
  */
 void timing_report(struct timing *timing, const char *what);
 

@@ -390,6 +390,36 @@ MALFORMED(test_empty_files_are_refused, memset(pool->sizes, 0, sizeof(pool->size
 REFUSED(test_a_pool_destroyed_meanwhile_is_said_to_be, pool->head.version = 0,
         FASTALLOC_ERR_POOL_DESTROYED, "destroyed")
 
+/* Of the daemon's making or not: what the system says is reported. */
+static void serve_folder(struct peer *peer)
+{
+    struct peer_pool pool;
+    struct pool_close_reply reply = {.freed = 0};
+    int fds[3] = {open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    peer_greet(peer);
+    peer_pool_receive(&pool, LAYOUT_BROKERED, peer);
+    for (size_t i = 1; i < 3; i++)
+        fds[i] = peer_memory(pool.sizes[i]);
+    peer_reply_with(peer, METHOD_POOL_OPEN, &pool.reply, fds, 3);
+    peer_receive(peer, METHOD_POOL_CLOSE, NULL);
+    peer_reply(peer, METHOD_POOL_CLOSE, &reply);
+}
+
+START_TEST(test_a_head_that_cant_be_read_says_why)
+{
+    struct test_peer test;
+    fastalloc_pool_t *pool = NULL;
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    test_peer_start(&test, serve_folder);
+    fastalloc_connection_t *connection = connect_to(&test);
+    ck_assert_int_eq(fastalloc_open(connection, "pool", NULL, &pool, &error), -EISDIR);
+    ck_assert_ptr_nonnull(strstr(error.message, "cannot read the head of pool 'pool'"));
+    ck_assert_ptr_null(pool);
+    fastalloc_disconnect(connection);
+    test_peer_join(&test);
+}
+END_TEST
+
 static void serve_two_descriptors(struct peer *peer)
 {
     struct peer_pool pool;
@@ -609,7 +639,7 @@ SUITE_MAIN("client_pool", test_an_open_pool_knows_what_it_is_and_keeps_no_descri
            test_a_reply_of_another_alignment_is_refused, test_a_head_that_is_cut_off_is_refused,
            test_state_that_is_cut_off_is_refused, test_slots_that_are_cut_off_are_refused,
            test_objects_that_are_cut_off_are_refused, test_empty_files_are_refused,
-           test_a_pool_destroyed_meanwhile_is_said_to_be,
+           test_a_pool_destroyed_meanwhile_is_said_to_be, test_a_head_that_cant_be_read_says_why,
            test_too_few_descriptors_break_the_connection,
            test_too_many_descriptors_break_the_connection, test_no_descriptors_break_the_connection,
            test_an_open_without_free_descriptors_is_emfile_and_breaks_nothing,

@@ -766,6 +766,21 @@ START_TEST(test_growing_updates_the_watermark)
 }
 END_TEST
 
+/* Of a pool that grows the watermark is a part of its maximum, which is another at once. */
+START_TEST(test_growing_updates_the_watermark_before_it_is_done)
+{
+    struct pool *big = MAKE(.name = "big", .object_size = MIB, .capacity = 4, .capacity_max = 4,
+                            .growth = "linear:1", .watermark = "75%");
+    join(alice, big);
+    take(alice, big, 3);
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_REACHED), 1);
+    ck_assert_int_eq(grow_checked(big, alice, 1, 12, 12), BROKER_WAITS);
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_FALLEN), 1);
+    do_job();
+    check_answer(0, "alice", 1, ERROR_NONE);
+}
+END_TEST
+
 /* ---- The checker can fail -------------------------------------------------------------------- */
 
 START_TEST(test_growing_check_notices_wrong_capacities)
@@ -835,6 +850,7 @@ SUITE_MAIN_WITH(
     test_growing_obeys_the_users_quota_of_bytes,
     test_growing_that_fails_is_not_begun_again_by_itself,
     test_growing_that_failed_is_begun_again_by_the_next_request, test_growing_updates_the_watermark,
+    test_growing_updates_the_watermark_before_it_is_done,
     test_growing_check_notices_wrong_capacities,
     test_growing_check_notices_what_waits_for_no_growth,
     test_growing_check_notices_charges_that_are_not_given_back,

@@ -43,6 +43,18 @@ START_TEST(test_notice_says_once_that_the_watermark_is_reached_and_once_that_it_
 }
 END_TEST
 
+START_TEST(test_notice_says_at_once_that_a_pool_is_made_above_its_watermark)
+{
+    struct pool *watched =
+        MAKE(.name = "watched", .capacity = 4, .capacity_max = 8, .watermark = "5");
+    join(alice, watched);
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_REACHED), 1);
+    take(alice, watched, 1);
+    ck_assert(give_back(watched, 0, 1));
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_REACHED), 1);
+}
+END_TEST
+
 START_TEST(test_notice_says_nothing_without_a_watermark)
 {
     struct pool *watched = make(4, "off");
@@ -516,6 +528,7 @@ END_TEST
 SUITE_MAIN_WITH(
     "notice", broker_set_up, broker_tear_down,
     test_notice_says_once_that_the_watermark_is_reached_and_once_that_it_has_fallen,
+    test_notice_says_at_once_that_a_pool_is_made_above_its_watermark,
     test_notice_says_nothing_without_a_watermark, test_notice_follows_sessions_that_end,
     test_notice_does_not_say_that_usage_fell_when_others_waited,
     test_notice_check_notices_what_was_not_said,

@@ -316,6 +316,8 @@ START_TEST(test_recovery_of_every_state)
     check_slot(0, word_of(me, SLOT_LIVE), RETIRED, 1);
     check_slot(0, word_of(me, SLOT_CACHED), RETIRED, 1);
     check_slot(0, slot_word(0, 0, SLOT_IDLE), RETIRED, 1);
+    check_slot(0, word_of(me, SLOT_IDLE), RETIRED, 1);
+    check_slot(0, word_of(me, SLOT_RETIRED), RETIRED, 1);
 
     check_slot(mine, word_of(0, SLOT_IDLE), FREE, 0);
     check_slot(mine, word_of(0, SLOT_RETIRED), RETIRED, 0);
@@ -338,6 +340,9 @@ START_TEST(test_recovery_of_every_state)
     check_slot(pools, word_of(me, SLOT_LIVE), RETIRED, 1);
     check_slot(pools, word_of(me, SLOT_SHARED), RETIRED, 1);
 
+    check_slot(pools | LAYOUT_EVICTABLE, word_of(SLOT_MEMBER_POOL, SLOT_LIVE), RETIRED, 1);
+    check_slot(mine | LAYOUT_EVICTABLE, word_of(me, SLOT_LIVE), leased ? RETIRED : KEPT, leased);
+    check_slot(layout_ledger_entry(1, SLOT_MEMBER_NONE), word_of(0, SLOT_IDLE), RETIRED, 1);
     check_slot(layout_ledger_entry(1, stranger), word_of(stranger, SLOT_LIVE), RETIRED, 1);
     check_slot(layout_ledger_entry(1, POOL_MEMBER_MAX), word_of(0, SLOT_IDLE), RETIRED, 1);
 }
@@ -432,6 +437,19 @@ START_TEST(test_recovery_drops_holds_that_mean_nothing)
     crash();
     ck_assert_uint_eq(holders_total(&pool->holders), 2);
     ck_assert_uint_eq(pool_held(pool, me), 3);
+}
+END_TEST
+
+START_TEST(test_recovery_drops_the_holds_of_what_it_retires)
+{
+    take(alice, pool, 1);
+    ck_assert(operate(pool, POOL_RETAIN, 0, 1));
+    field_store(&pool->store.ledger[handle_at(0).index], 0);
+    crash();
+    ck_assert_uint_eq(pool->lease.damage, 1);
+    ck_assert_uint_eq(holders_total(&pool->holders), 0);
+    ck_assert_uint_eq(pool->holders.entries[0], 0);
+    ck_assert_uint_eq(pool_held(pool, member_of(alice, pool)), 0);
 }
 END_TEST
 
@@ -543,6 +561,75 @@ START_TEST(test_recovery_of_threads_without_a_member)
     ck_assert_uint_eq(pool_member_of(pool, LAYOUT_THREAD_FIRST + 3), SLOT_MEMBER_NONE);
     ck_assert_uint_eq(pool_member_of(pool, LAYOUT_THREAD_FIRST + 4), member_of(alice, pool));
     ck_assert_uint_eq(field_load(&pool->store.members[LAYOUT_THREAD_FIRST + 3]), 0);
+}
+END_TEST
+
+START_TEST(test_recovery_of_numbers_that_may_write_but_are_nobodys)
+{
+    uint64_t *members = pool->store.members;
+    field_store(&members[9], LAYOUT_MEMBER_WRITES);
+    field_store(&members[LAYOUT_THREAD_FIRST + 3], LAYOUT_MEMBER_WRITES);
+    crash();
+    members = pool->store.members;
+    ck_assert_uint_eq(field_load(&members[9]), 0);
+    ck_assert_uint_eq(field_load(&members[LAYOUT_THREAD_FIRST + 3]), 0);
+    ck_assert_uint_eq(pool->member_count, 1);
+}
+END_TEST
+
+START_TEST(test_recovery_of_a_generation_before_the_first)
+{
+    uint32_t index = 2, me = member_of(alice, pool);
+    field_store(&pool->store.ledger[index], layout_ledger_entry(3, me));
+    word_replace(&pool->words[index], slot_word(0, me, SLOT_CACHED));
+    crash();
+    ck_assert_uint_eq(word_load(&pool->words[index]),
+                      slot_word(SLOT_GENERATION_FIRST, SLOT_MEMBER_NONE, SLOT_RETIRED));
+}
+END_TEST
+
+START_TEST(test_recovery_of_ledger_entries_beyond_the_capacity)
+{
+    field_store(&pool->store.ledger[CAPACITY], layout_ledger_entry(1, member_of(alice, pool)));
+    crash();
+    ck_assert_uint_eq(field_load(&pool->store.ledger[CAPACITY]), 0);
+    ck_assert_uint_eq(pool_usage(pool), 0);
+}
+END_TEST
+
+/* In a leased pool it would say to members that somebody waits. */
+START_TEST(test_recovery_of_an_epoch_that_nobody_waits_in)
+{
+    if (test_kind() == LAYOUT_LEASED)
+        return crash();
+    epoch_store(&pool->ctl->waiters, lease_epoch(3, true));
+    crash();
+    ck_assert_uint_eq(field_load(&pool->ctl->waiters), 0);
+}
+END_TEST
+
+/* That it was reached was said, by the daemon that died. */
+START_TEST(test_recovery_knows_whether_the_watermark_was_reached)
+{
+    struct pool *other = MAKE(.name = "other", .capacity = 8, .watermark = "25%");
+    join(alice, other);
+    take(alice, other, 3);
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_REACHED), 1);
+    crash();
+    other = broker_find_pool(&broker, "other");
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_REACHED), 0);
+    ck_assert(give_back(other, 0, 3));
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_FALLEN), 1);
+}
+END_TEST
+
+START_TEST(test_recovery_says_that_the_watermark_fell_with_those_who_are_gone)
+{
+    struct pool *other = MAKE(.name = "other", .capacity = 8, .watermark = "25%");
+    join(bob, other);
+    take(bob, other, 3);
+    crash();
+    ck_assert_uint_eq(count_events(EVENT_WATERMARK_FALLEN), 1);
 }
 END_TEST
 
@@ -713,7 +800,8 @@ START_TEST(test_recovery_refuses_a_registry_that_can_not_be)
     REFUSES_REGISTRY(broker.registry.file->pools[0].state, 4);
     REFUSES_REGISTRY(broker.registry.file->pools[0].id, 0);
     REFUSES_REGISTRY(broker.registry.file->pools[0].id, 3);
-    REFUSES_REGISTRY(broker.registry.file->pools[0].id, 2); /* twice */
+    REFUSES_REGISTRY(broker.registry.file->pools[0].id, 2);                     /* twice */
+    REFUSES_REGISTRY(broker.registry.file->last_session, LAYOUT_MEMBER_WRITES); /* has no room */
     REFUSES_REGISTRY(broker.registry.file->sessions[0].state, 4);
     REFUSES_REGISTRY(broker.registry.file->sessions[0].id, 0);
     REFUSES_REGISTRY(broker.registry.file->sessions[0].id, 9);
@@ -801,13 +889,20 @@ SUITE_MAIN_WITH(
     test_recovery_of_every_state, test_recovery_overwrites_what_was_freed_where_the_pool_says_so,
     test_recovery_keeps_what_may_be_evicted, test_recovery_of_intents_that_say_nothing,
     test_recovery_of_a_share_without_room_for_holders, test_recovery_drops_holds_that_mean_nothing,
+    test_recovery_drops_the_holds_of_what_it_retires,
     test_recovery_of_a_table_of_holders_that_was_being_made,
     test_recovery_of_objects_that_members_cut_or_inflated,
     test_recovery_says_of_slots_that_members_spoilt_that_they_are_out_of_use,
     test_recovery_keeps_that_a_pool_is_damaged, test_recovery_lets_strangers_leave,
-    test_recovery_of_threads_without_a_member, test_recovery_of_a_change_that_says_nothing,
-    test_recovery_marks_what_was_done_when_it_died, test_recovery_begins_anew_after_a_reboot,
-    test_recovery_removes_objects_of_nothing_that_it_has,
+    test_recovery_of_threads_without_a_member,
+    test_recovery_of_numbers_that_may_write_but_are_nobodys,
+    test_recovery_of_a_generation_before_the_first,
+    test_recovery_of_ledger_entries_beyond_the_capacity,
+    test_recovery_of_an_epoch_that_nobody_waits_in,
+    test_recovery_knows_whether_the_watermark_was_reached,
+    test_recovery_says_that_the_watermark_fell_with_those_who_are_gone,
+    test_recovery_of_a_change_that_says_nothing, test_recovery_marks_what_was_done_when_it_died,
+    test_recovery_begins_anew_after_a_reboot, test_recovery_removes_objects_of_nothing_that_it_has,
     test_recovery_refuses_what_it_does_not_understand,
     test_recovery_refuses_a_registry_that_can_not_be,
     test_recovery_refuses_a_pool_without_its_objects, test_recovery_refuses_a_ctl_that_is_too_short,
