@@ -622,22 +622,6 @@ static void compare(struct comparison *comparison)
         compare_pool(comparison, pool);
 }
 
-static int show(const fastalloc_finding_t *finding, void *context)
-{
-    (void)context;
-    printf("%s: %s\n", finding->violation ? "violation" : "note", finding->text);
-    return 0;
-}
-
-static void check_laws(void)
-{
-    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
-    fastalloc_check_info_t info = FASTALLOC_CHECK_INFO_INIT;
-    int result = fastalloc_check(connection, &info, show, NULL, &error);
-    ck_assert_msg(result == 0, "%s", error.message);
-    ck_assert_uint_eq(info.violations, 0);
-}
-
 static void pause_all(void)
 {
     atomic_store(&board->pause, true);
@@ -656,7 +640,7 @@ static void judge(unsigned round)
         ck_assert_msg(comparison.wrong[0] == '\0' || timing_now() < end, "round %u: %s", round,
                       comparison.wrong);
     } while (comparison.wrong[0] != '\0');
-    check_laws();
+    test_daemon_check(connection);
 }
 
 static void fill_up_and_go_on(void)

@@ -396,22 +396,6 @@ static unsigned storm(unsigned kills, uint64_t operations, long longest_us, stru
     return i;
 }
 
-static int show(const fastalloc_finding_t *finding, void *context)
-{
-    (void)context;
-    printf("%s: %s\n", finding->violation ? "violation" : "note", finding->text);
-    return 0;
-}
-
-static void check_instance(void)
-{
-    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
-    fastalloc_check_info_t info = FASTALLOC_CHECK_INFO_INIT;
-    int result = fastalloc_check(connection, &info, show, NULL, &error);
-    ck_assert_msg(result == 0, "%s", error.message);
-    ck_assert_uint_eq(info.violations, 0);
-}
-
 static void check_held(unsigned pool, fastalloc_handle_t handle)
 {
     const struct content *content = fastalloc_get(pools[pool], handle);
@@ -464,7 +448,7 @@ static void weather(unsigned kills, uint64_t operations, long longest_us)
     for (unsigned i = 0; i < WORKERS; i++)
         test_child_hear(&children[i], 'd');
     compare();
-    check_instance();
+    test_daemon_check(connection);
     free_letters();
     printf("%u kills, %" PRIu64 " operations\n", count, (uint64_t)atomic_load(&board->operations));
     timing_report(&timing, "until a call comes back, from the daemon's start");

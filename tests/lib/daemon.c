@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fastalloc/admin.h>
+
 #include "tests/lib/kind.h"
 #include "tests/lib/private_shm.h"
 
@@ -79,6 +81,22 @@ fastalloc_connection_t *test_daemon_connect(const struct test_daemon *daemon)
     options.connect_limit = 10 * SECONDS;
     ck_assert_msg(fastalloc_connect(&options, &connection, &error) == 0, "%s", error.message);
     return connection;
+}
+
+static int print_finding(const fastalloc_finding_t *finding, void *context)
+{
+    (void)context;
+    printf("%s: %s\n", finding->violation ? "violation" : "note", finding->text);
+    return 0;
+}
+
+void test_daemon_check(fastalloc_connection_t *connection)
+{
+    fastalloc_error_t error = FASTALLOC_ERROR_INIT;
+    fastalloc_check_info_t info = FASTALLOC_CHECK_INFO_INIT;
+    int result = fastalloc_check(connection, &info, print_finding, NULL, &error);
+    ck_assert_msg(result == 0, "%s", error.message);
+    ck_assert_uint_eq(info.violations, 0);
 }
 
 fastalloc_pool_t *test_daemon_pool(fastalloc_connection_t *connection, const char *name,

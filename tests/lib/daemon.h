@@ -38,6 +38,9 @@ void test_daemon_stop(struct test_daemon *daemon);
 /* Connects, with ten seconds for the daemon to come up; fails the test if it can't. */
 fastalloc_connection_t *test_daemon_connect(const struct test_daemon *daemon);
 
+/* Has the laws checked, and fails the test, printing all that was found, if one is violated. */
+void test_daemon_check(fastalloc_connection_t *connection);
+
 /*
  * Opens a pool for writing, making one of these sizes if there is none; fails the test if it can't.
  */

@@ -1,29 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A broker forgets all it knows, as if it were killed; another one takes over what it left. */
-#include "daemon/recovery.h"
-#include "tests/unit/broker_case.h"
-
-static struct recovery found;
-static int witness = -1; /* alice lives as long as it is open */
-static uint64_t alice_id, bob_id;
-
-static struct session *find(uint64_t id)
-{
-    struct session *session;
-    TAILQ_FOREACH (session, &broker.sessions, in_broker)
-        if (session->id == id)
-            return session;
-    return NULL;
-}
-
-static void set_up(void)
-{
-    broker_set_up();
-    witness = session_witness(alice);
-    ck_assert_int_ge(witness, 0);
-    alice_id = alice->id;
-    bob_id = bob->id;
-}
+#include "tests/unit/recovery_case.h"
 
 static void set_up_alice(void)
 {
@@ -31,38 +8,6 @@ static void set_up_alice(void)
     alice_id = alice->id;
     witness = session_witness(alice);
     join(alice, pool);
-}
-
-static void begin_anew(void)
-{
-    ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
-    broker.uid = DAEMON_UID;
-}
-
-static void recover(void)
-{
-    begin_anew();
-    ck_assert_msg(recovery_run(&broker, false, &found, &error), "%s", error.message);
-    broker_check(&broker);
-    alice = find(alice_id);
-    bob = find(bob_id);
-    pool = broker_find_pool(&broker, "frames");
-}
-
-static void crash(void)
-{
-    broker_forget(&broker);
-    recover();
-}
-
-/* Whoever was only connected is gone with the daemon; she is there again. */
-static void tear_down(void)
-{
-    if (witness >= 0)
-        close(witness);
-    if (alice)
-        alice->connection = alice_name;
-    broker_tear_down();
 }
 
 static fastalloc_handle_t handle_at(uint32_t position)

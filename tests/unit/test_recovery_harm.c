@@ -8,56 +8,9 @@
 #include <sys/wait.h>
 
 #include "daemon/attempt.h"
-#include "daemon/recovery.h"
 #include "daemon/sigbus.h"
 #include "shm/lease.h"
-#include "tests/unit/broker_case.h"
-
-static struct recovery found;
-static int witness = -1; /* alice lives as long as it is open */
-static uint64_t alice_id;
-
-static struct session *find(uint64_t id)
-{
-    struct session *session;
-    TAILQ_FOREACH (session, &broker.sessions, in_broker)
-        if (session->id == id)
-            return session;
-    return NULL;
-}
-
-static void set_up(void)
-{
-    broker_set_up();
-    witness = session_witness(alice);
-    alice_id = alice->id;
-}
-
-static void begin_anew(void)
-{
-    ck_assert_int_eq(broker_init(&broker, path, &rim, 0), 0);
-    broker.uid = DAEMON_UID;
-}
-
-static void crash(void)
-{
-    broker_forget(&broker);
-    begin_anew();
-    ck_assert_msg(recovery_run(&broker, false, &found, &error), "%s", error.message);
-    broker_check(&broker);
-    alice = find(alice_id);
-    bob = NULL;
-    pool = broker_find_pool(&broker, "frames");
-}
-
-static void tear_down(void)
-{
-    if (witness >= 0)
-        close(witness);
-    if (alice)
-        alice->connection = alice_name;
-    broker_tear_down();
-}
+#include "tests/unit/recovery_case.h"
 
 /* What a member of a leased pool freed by itself is counted once, however often the daemon dies. */
 START_TEST(test_counts_what_was_freed_once)
@@ -181,7 +134,7 @@ START_TEST(test_of_data_that_was_cut_where_there_is_no_room)
     bool recovered = recovery_run(&broker, false, &found, &error);
     test_shm_unfill();
     ck_assert_msg(recovered, "%s", error.message);
-    alice = find(alice_id);
+    alice = broker_find_session(&broker, alice_id);
     bob = NULL;
     pool = broker_find_pool(&broker, "frames");
     ck_assert_uint_eq(pool_usage(pool), 1);
@@ -205,7 +158,7 @@ START_TEST(test_of_holes_where_there_is_no_room)
     bool recovered = recovery_run(&broker, false, &found, &error);
     test_shm_unfill();
     ck_assert_msg(recovered, "%s", error.message);
-    alice = find(alice_id);
+    alice = broker_find_session(&broker, alice_id);
     bob = NULL;
     pool = broker_find_pool(&broker, "frames");
 }
@@ -228,7 +181,7 @@ START_TEST(test_of_more_pools_than_descriptors)
     bool recovered = recovery_run(&broker, false, &found, &error);
     setrlimit(RLIMIT_NOFILE, &before);
     ck_assert_msg(recovered, "%s", error.message);
-    alice = find(alice_id);
+    alice = broker_find_session(&broker, alice_id);
     bob = NULL;
     pool = broker_find_pool(&broker, "frames");
 }

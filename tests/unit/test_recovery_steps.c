@@ -137,15 +137,6 @@ static void copy_all(void)
     close(own);
 }
 
-static struct session *find(uint64_t id)
-{
-    struct session *session;
-    TAILQ_FOREACH (session, &broker.sessions, in_broker)
-        if (session->id == id)
-            return session;
-    return NULL;
-}
-
 /* The clients live on, and have mapped the witness that a copy stands for now. */
 static void let_live(uint64_t id)
 {
@@ -173,8 +164,8 @@ static void take_over(void)
     ck_assert_msg(recovery_run(&broker, false, &found, &error), "%s", error.message);
     broker_check(&broker);
     check_undamaged();
-    alice = find(alice_id);
-    bob = find(bob_id);
+    alice = broker_find_session(&broker, alice_id);
+    bob = broker_find_session(&broker, bob_id);
     pool = broker_find_pool(&broker, "frames");
 }
 
@@ -301,7 +292,7 @@ static void tear_down(void)
         if (witnesses[i] >= 0)
             let_die(i);
     for (unsigned i = 0; i < 2; i++) {
-        struct session *session = find(i == 0 ? alice_id : bob_id);
+        struct session *session = broker_find_session(&broker, i == 0 ? alice_id : bob_id);
         if (session)
             broker_end_session(&broker, session);
     }
