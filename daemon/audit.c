@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/strays.h"
 #include "proto/text.h"
 
 /* ---- Findings -------------------------------------------------------------------------------- */
@@ -99,7 +100,7 @@ static bool judge_head(struct audit *audit, const struct registry_file *file, ui
                      REGISTRY_VERSION);
         return false;
     }
-    if (registry_is_of_another_boot(file)) {
+    if (strays_went_with_machine(file)) {
         audit_under_way(audit, "registry: the machine was started since, so that nothing that it "
                                "lists is there");
         return false;
@@ -110,12 +111,11 @@ static bool judge_head(struct audit *audit, const struct registry_file *file, ui
     return true;
 }
 
-static void judge_state(struct audit *audit, const char *what, uint64_t id, uint32_t state)
+static void report_state(struct audit *audit, const char *what, uint64_t id, uint32_t state)
 {
-    if (state > REGISTRY_ENDING)
-        audit_report(audit, AUDIT_VIOLATION,
-                     "registry: %s %" PRIu64 " is in state %" PRIu32 ", which there isn't", what,
-                     id, state);
+    audit_report(audit, AUDIT_VIOLATION,
+                 "registry: %s %" PRIu64 " is in state %" PRIu32 ", which there isn't", what, id,
+                 state);
 }
 
 static void judge_key(struct audit *audit, const struct registry_file *file, const char *what,
@@ -135,7 +135,8 @@ static void judge_pools(struct audit *audit, const struct registry_file *file)
         const struct registry_pool *pool = &file->pools[i];
         if (pool->state == REGISTRY_FREE)
             continue;
-        judge_state(audit, "pool", pool->id, pool->state);
+        if (pool->state > REGISTRY_ENDING)
+            report_state(audit, "pool", pool->id, pool->state);
         judge_key(audit, file, "pool", pool->id, pool->key);
         ids[count++] = pool->id;
     }
@@ -146,14 +147,12 @@ static void judge_session(struct audit *audit, const struct registry_file *file,
                           const struct registry_session *session)
 {
     size_t length = strnlen(session->name, sizeof(session->name));
-    judge_state(audit, "session", session->id, session->state);
+    if (session->state != REGISTRY_READY)
+        report_state(audit, "session", session->id, session->state);
     judge_key(audit, file, "session", session->id, session->witness);
     if (length == sizeof(session->name) || !text_is_plain(session->name, length))
         audit_report(audit, AUDIT_VIOLATION, "registry: the name of session %" PRIu64 " is no text",
                      session->id);
-    if (session->state == REGISTRY_MAKING || session->state == REGISTRY_ENDING)
-        audit_under_way(audit, "registry: session %" PRIu64 " was %s", session->id,
-                        session->state == REGISTRY_MAKING ? "beginning" : "ending");
 }
 
 static void judge_sessions(struct audit *audit, const struct registry_file *file,
@@ -230,12 +229,11 @@ static bool is_pools(const char *part)
     return false;
 }
 
-void audit_name(struct audit *audit, const struct registry_file *file, const char *name)
+void audit_name(struct audit *audit, const struct registry_file *file, const char *name,
+                const uint8_t key[SEGMENT_KEY_SIZE], const char *part)
 {
     static const char shown[] = "abcdefghijklmnopqrstuvwxyz0123456789.";
-    uint8_t key[SEGMENT_KEY_SIZE];
-    const char *part = segment_read_name(name, key);
-    if (!part || memcmp(key, &file->prefix, sizeof(file->prefix)) != 0)
+    if (memcmp(key, &file->prefix, sizeof(file->prefix)) != 0)
         return;
     if (is_pools(part) ? !is_of_pool(file, key)
                        : strcmp(part, REGISTRY_WITNESS) != 0 || !is_of_session(file, key))

@@ -62,7 +62,8 @@ bool audit_registry(struct audit *audit, const struct registry_file *file, uint6
                     struct audit_sessions *sessions);
 
 /* A name in /dev/shm, which must be of an object that the registry knows, if it is of this instance. */
-void audit_name(struct audit *audit, const struct registry_file *file, const char *name);
+void audit_name(struct audit *audit, const struct registry_file *file, const char *name,
+                const uint8_t key[SEGMENT_KEY_SIZE], const char *part);
 
 struct audit_object {
     int status;  /* 0, or why it can't be looked at, as a negated errno: -ENOENT = there is none */

@@ -2,7 +2,6 @@
 /* Where what is audited stands: the registry's file, and /dev/shm. */
 #include "daemon/audit.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -12,8 +11,6 @@
 #include <unistd.h>
 
 #include "daemon/sigbus.h"
-
-#define SHM "/dev/shm"
 
 /* ---- Objects --------------------------------------------------------------------------------- */
 
@@ -81,18 +78,26 @@ static void judge_pool(struct audit *audit, const struct registry_file *file,
         audit_forget_object(&subject.objects[part]);
 }
 
+struct naming {
+    struct audit *audit;
+    const struct registry_file *file;
+};
+
+static int judge_name(void *context, const char *name, const uint8_t key[SEGMENT_KEY_SIZE],
+                      const char *part)
+{
+    const struct naming *naming = context;
+    audit_name(naming->audit, naming->file, name, key, part);
+    return 0;
+}
+
 void audit_names(struct audit *audit, const struct registry_file *file)
 {
-    const struct dirent *entry;
-    DIR *directory = opendir(SHM);
-    if (!directory) {
-        audit_report(audit, AUDIT_NOTE, "what stands in " SHM " can't be listed: %s",
-                     strerror(errno));
-        return;
-    }
-    while ((entry = readdir(directory)))
-        audit_name(audit, file, entry->d_name);
-    closedir(directory);
+    struct naming naming = {audit, file};
+    int status = segment_each(judge_name, &naming);
+    if (status < 0)
+        audit_report(audit, AUDIT_NOTE, "what stands in /dev/shm can't be listed: %s",
+                     strerror(-status));
 }
 
 /* ---- The instance ---------------------------------------------------------------------------- */

@@ -100,8 +100,8 @@ void notice_damage(struct broker *broker, struct pool *pool)
     bool whole = pool->growing.active || store_is_whole(&pool->store);
     if (field32_load(&pool->ctl->damage) == LAYOUT_DAMAGE_SAID || (whole && !pool_is_damaged(pool)))
         return;
-    field32_store(&pool->ctl->damage, LAYOUT_DAMAGE_SAID);
     notice_event(broker, pool, EVENT_DAMAGED, pool->lease.damage, 0);
+    field32_store(&pool->ctl->damage, LAYOUT_DAMAGE_SAID);
 }
 
 void notice_exhausted(struct broker *broker, struct pool *pool, uint32_t count)

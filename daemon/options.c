@@ -33,7 +33,7 @@ static const char usage[] =
     "  --exit-idle SECONDS  exit after that long without any session\n"
     "  --check              serve nothing, but look through what the instance left in\n"
     "                       /dev/shm, if no daemon has it, and change nothing there:\n"
-    "                       a line for each violation, which no daemon can have left,\n"
+    "                       a line for each violation, which no daemon leaves,\n"
     "                       and each note, such as of a change that was under way; exit\n"
     "                       with 0 if there is no violation, 1 if there is one, 3 if\n"
     "                       there is nothing to look at, or a daemon has it\n"
@@ -47,7 +47,7 @@ static const char usage[] =
     "With SIGTERM or SIGINT it ends: what it owns in /dev/shm is removed if nobody uses it,\n"
     "else kept. The next fastallocd with the same --socket, --instance or --user goes on with\n"
     "what was kept, or left by one that was killed. If it can't, all of it stays as it is; after\n"
-    "three failures the exit status is 4.\n";
+    "three failures, or where the registry can't be read, the exit status is 4.\n";
 
 enum {
     OPTION_SOCKET,

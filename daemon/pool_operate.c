@@ -488,8 +488,9 @@ static int finish_one(struct pool *pool, enum pool_operation operation, uint32_t
     struct slots_charge charge = {.session = CHARGE_NONE};
     struct error error;
     uint32_t member = record->member;
-    *done = prepare(pool, operation, member, wire, 1, &charge, now, &error);
-    int status = *done ? 0 : lack_of(&error);
+    bool possible = check_handles(pool, &operations[operation], member, wire, 1, now, &error);
+    *done = possible && take_means(pool, operation, member, wire, 1, &charge, &error);
+    int status = possible && !*done ? lack_of(&error) : 0;
     if (*done) {
         pool_charge_holder(pool, member, &charge);
         note_step(pool, position, handle.index, member);

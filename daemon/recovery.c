@@ -41,6 +41,11 @@ static bool refuse_registry(struct error *error)
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 
+static bool is_own_key(const struct registry_file *file, const uint8_t key[SEGMENT_KEY_SIZE])
+{
+    return memcmp(key, &file->prefix, sizeof(file->prefix)) == 0;
+}
+
 static int compare_pools(const void *a, const void *b)
 {
     const struct candidate *one = a, *other = b;
@@ -56,7 +61,8 @@ static bool list_pools(struct broker *broker, struct candidates *candidates, str
         struct registry_pool *entry = &file->pools[i];
         if (entry->state == REGISTRY_FREE)
             continue;
-        if (entry->state > REGISTRY_ENDING || entry->id == 0 || entry->id > file->last_pool)
+        if (entry->state > REGISTRY_ENDING || entry->id == 0 || entry->id > file->last_pool ||
+            !is_own_key(file, entry->key))
             return refuse_registry(error);
         candidates->list[candidates->count++] = (struct candidate){.entry = entry};
     }
@@ -112,11 +118,14 @@ static uint32_t list_sessions(struct registry_file *file,
     uint32_t count = 0;
     if (file->last_session >= LAYOUT_MEMBER_WRITES) /* where they stand there is no more room */
         return UINT32_MAX;
+    if (file->last_event > INT64_MAX) /* nobody can have counted that far */
+        return UINT32_MAX;
     for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
         struct registry_session *entry = &file->sessions[i];
         if (entry->state == REGISTRY_FREE)
             continue;
-        if (entry->state > REGISTRY_ENDING || entry->id == 0 || entry->id > file->last_session)
+        if (entry->state != REGISTRY_READY || entry->id == 0 || entry->id > file->last_session ||
+            !is_own_key(file, entry->witness))
             return UINT32_MAX;
         sessions[count++] = entry;
     }
@@ -142,31 +151,16 @@ static int recover_session(struct broker *broker, struct registry_session *entry
     return 0;
 }
 
-/* Nobody was told of it yet, or nobody is any more whose it was; its members leave as strangers. */
-static void remove_session(struct registry_session *entry)
-{
-    char name[SEGMENT_NAME_SIZE];
-    registry_witness_name(entry, name);
-    segment_unlink(name);
-    registry_set_state(&entry->state, REGISTRY_FREE);
-}
-
-static bool recover_sessions(struct broker *broker, struct sessions *sessions,
-                             struct recovery *recovery, struct error *error)
+static bool recover_sessions(struct broker *broker, struct sessions *sessions, struct error *error)
 {
     static struct registry_session *entries[REGISTRY_SESSIONS];
     uint32_t count = list_sessions(broker->registry.file, entries);
     sessions->count = 0;
     if (count == UINT32_MAX)
         return refuse_registry(error);
-    for (uint32_t i = 0; i < count; i++) {
-        if (entries[i]->state != REGISTRY_READY) {
-            remove_session(entries[i]);
-            recovery->ended++;
-        } else if (recover_session(broker, entries[i], sessions) < 0) {
+    for (uint32_t i = 0; i < count; i++)
+        if (recover_session(broker, entries[i], sessions) < 0)
             return refuse(-ENOMEM, "sessions can't be taken over", error);
-        }
-    }
     return true;
 }
 
@@ -281,11 +275,21 @@ static struct pool *find_pool(const struct broker *broker, uint32_t id)
     return NULL;
 }
 
-static bool is_operation(const struct registry_change *record, const struct pool *pool)
+static bool is_operation(const struct journal *journal, const struct pool *pool)
 {
+    const struct registry_change *record = journal->record;
     return record->kind >= JOURNAL_OPERATE && record->kind <= JOURNAL_OPERATE + POOL_DETACH &&
-           pool && record->count <= PROTOCOL_BATCH_MAX && record->member < pool->account_count &&
-           pool->accounts[record->member];
+           pool && record->count <= PROTOCOL_BATCH_MAX && journal_next(journal) < record->count &&
+           record->member < pool->account_count && pool->accounts[record->member];
+}
+
+/* What was made is there, or what was destroyed is gone. */
+static bool is_done(const struct registry_change *record, const struct pool *pool,
+                    const struct registry_file *file)
+{
+    bool was = record->pool != 0 && record->pool <= file->last_pool;
+    return (record->kind == JOURNAL_CREATE && pool) ||
+           (record->kind == JOURNAL_DESTROY && was && !pool);
 }
 
 static bool finish_change(struct broker *broker, struct error *error)
@@ -298,11 +302,10 @@ static bool finish_change(struct broker *broker, struct error *error)
     if (record->kind == JOURNAL_NONE)
         return true;
     journal_announce(journal, session ? session->entry : NULL, record->number);
-    if (is_operation(record, pool))
+    if (is_operation(journal, pool))
         status = pool_finish_change(pool, broker->now);
     else
-        journal_end(journal, (record->kind == JOURNAL_CREATE && pool) ||
-                                 (record->kind == JOURNAL_DESTROY && !pool));
+        journal_end(journal, is_done(record, pool, broker->registry.file));
     journal_announce(journal, NULL, 0);
     return status == 0 || refuse(status, "what was under way can't be carried out", error);
 }
@@ -326,26 +329,36 @@ static bool recover(struct broker *broker, struct recovery *recovery, struct err
     static struct sessions sessions;
     bool done = list_pools(broker, &candidates, error) &&
                 take_over_all(broker, &candidates, error) &&
-                recover_sessions(broker, &sessions, recovery, error) &&
+                recover_sessions(broker, &sessions, error) &&
                 recover_pools(broker, &sessions, &candidates, recovery, error) &&
                 finish_change(broker, error);
     if (!done) {
         let_go(&candidates);
         return false;
     }
-    recovery->ended += end_sessions(broker);
+    recovery->ended = end_sessions(broker);
     recovery->pools = broker->pool_count;
     recovery->sessions = broker->session_count;
     recovery->strays = strays_remove(broker->registry.file);
+    registry_note_boot(&broker->registry);
     return true;
+}
+
+/* Nothing is there of what is listed: the next daemon does the same, if this one doesn't come to its end. */
+static bool begin_anew(struct broker *broker, struct recovery *recovery, struct error *error)
+{
+    if (!strays_went_with_machine(broker->registry.file))
+        return true;
+    int status = registry_empty(&broker->registry, &recovery->rebooted);
+    return status == 0 || refuse(status, "after a start of the machine", error);
 }
 
 bool recovery_run(struct broker *broker, bool retry, struct recovery *recovery, struct error *error)
 {
     uint32_t *failures = &broker->registry.file->failures;
-    *recovery = (struct recovery){.rebooted = registry_is_of_another_boot(broker->registry.file)};
-    if (recovery->rebooted)
-        registry_begin_boot(&broker->registry);
+    *recovery = (struct recovery){0};
+    if (!begin_anew(broker, recovery, error))
+        return false;
     if (!retry && *failures >= RECOVERY_FAILURES_MAX) {
         error_set(error, ERROR_SYSTEM, "it failed %u times, one after the other", *failures);
         return false;
@@ -377,9 +390,12 @@ void recovery_purge(struct broker *broker, struct recovery *recovery)
     }
     for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++) {
         struct registry_session *entry = &file->sessions[i];
+        char name[SEGMENT_NAME_SIZE];
         if (entry->state == REGISTRY_FREE)
             continue;
-        remove_session(entry);
+        registry_witness_name(entry, name);
+        segment_unlink(name);
+        registry_set_state(&entry->state, REGISTRY_FREE);
         recovery->sessions++;
     }
     recovery->strays = strays_remove(file);

@@ -9,7 +9,7 @@
  * connection until they are resumed. In the end objects are removed that are the instance's and
  * that nothing stands for any more.
  *
- * If the machine was started since, nothing of it is there: then the registry is emptied first.
+ * If the machine was started since, and nothing of it is there, the registry is emptied first.
  */
 #ifndef DAEMON_RECOVERY_H
 #define DAEMON_RECOVERY_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/registry.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -110,43 +111,72 @@ int registry_open(struct registry *registry, const char *path)
 
 #define BOOT_ID "/proc/sys/kernel/random/boot_id" /* hexadecimal digits, in groups */
 
-/* Zero if that can't be told. */
-static void read_boot(uint8_t boot[REGISTRY_BOOT_SIZE])
+/* False if it can't be told. */
+static bool read_boot(uint8_t boot[REGISTRY_BOOT_SIZE])
 {
     char text[64] = "";
     const char *next = text;
-    memset(boot, 0, REGISTRY_BOOT_SIZE);
     int fd = open(BOOT_ID, O_RDONLY | O_CLOEXEC);
     ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
     if (fd >= 0)
         close(fd);
     for (size_t i = 0; size > 0 && i < REGISTRY_BOOT_SIZE; i++, next += 2) {
         next += *next == '-';
+        if (!isxdigit((unsigned char)next[0]) || !isxdigit((unsigned char)next[1]))
+            return false;
         const char digits[] = {next[0], next[1], '\0'};
         boot[i] = (uint8_t)strtoul(digits, NULL, 16);
     }
+    return size > 0;
 }
 
 bool registry_is_of_another_boot(const struct registry_file *file)
 {
     static const uint8_t unknown[REGISTRY_BOOT_SIZE];
     uint8_t boot[REGISTRY_BOOT_SIZE];
-    read_boot(boot);
-    return memcmp(boot, unknown, sizeof(boot)) != 0 &&
-           memcmp(file->boot, unknown, sizeof(boot)) != 0 &&
+    return memcmp(file->boot, unknown, sizeof(unknown)) != 0 && read_boot(boot) &&
            memcmp(file->boot, boot, sizeof(boot)) != 0;
 }
 
-void registry_begin_boot(struct registry *registry)
+void registry_note_boot(struct registry *registry)
+{
+    uint8_t boot[REGISTRY_BOOT_SIZE];
+    if (read_boot(boot))
+        memcpy(registry->file->boot, boot, sizeof(boot));
+}
+
+static int draw_nonce(struct registry_file *file)
+{
+    uint16_t nonce = 0;
+    int result = 0;
+    while (result == 0 && nonce == 0)
+        result = fill_random(&nonce, sizeof(nonce));
+    if (result == 0)
+        field32_store(&file->nonce, nonce);
+    return result;
+}
+
+static bool forget(uint32_t *state)
+{
+    bool listed = *state != REGISTRY_FREE;
+    registry_set_state(state, REGISTRY_FREE);
+    return listed;
+}
+
+int registry_empty(struct registry *registry, bool *listed)
 {
     struct registry_file *file = registry->file;
+    int result = draw_nonce(file);
+    *listed = false;
+    if (result < 0)
+        return result;
     field32_store(&file->change.kind, 0);
     for (uint32_t i = 0; i < REGISTRY_POOLS; i++)
-        registry_set_state(&file->pools[i].state, REGISTRY_FREE);
+        *listed |= forget(&file->pools[i].state);
     for (uint32_t i = 0; i < REGISTRY_SESSIONS; i++)
-        registry_set_state(&file->sessions[i].state, REGISTRY_FREE);
+        *listed |= forget(&file->sessions[i].state);
     field32_store(&file->failures, 0);
-    read_boot(file->boot);
+    return 0;
 }
 
 /* ---- A new one ------------------------------------------------------------------------------- */
@@ -160,9 +190,7 @@ int registry_create(struct registry *registry, const char *path)
         return result;
     }
     struct registry_file *file = registry->file;
-    do
-        result = fill_random(&file->nonce, sizeof(uint16_t));
-    while (result == 0 && file->nonce == 0);
+    result = draw_nonce(file);
     if (result == 0)
         result = fill_random(&file->prefix, sizeof(file->prefix));
     if (result < 0) {
@@ -170,7 +198,7 @@ int registry_create(struct registry *registry, const char *path)
         registry_close(registry);
         return result;
     }
-    read_boot(file->boot);
+    registry_note_boot(registry);
     file->magic = REGISTRY_MAGIC;
     field32_store(&file->version, REGISTRY_VERSION);
     return 0;

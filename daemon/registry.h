@@ -26,9 +26,9 @@
 
 enum registry_state {
     REGISTRY_FREE = 0,
-    REGISTRY_MAKING = 1, /* its objects may exist or not */
+    REGISTRY_MAKING = 1, /* its objects may exist or not; of pools alone */
     REGISTRY_READY = 2,
-    REGISTRY_ENDING = 3, /* its objects may still exist or not */
+    REGISTRY_ENDING = 3, /* its objects may still exist or not; of pools alone */
 };
 
 struct registry_pool {
@@ -103,12 +103,17 @@ int registry_create(struct registry *registry, const char *path);
 void registry_close(struct registry *registry);
 
 /*
- * Whether the machine was started since, with which all that is listed was gone: the file may lie
- * on a disk, shared memory doesn't. False as well if that can't be told.
+ * Whether the machine was started since it was last noted: the file may lie on a disk, shared memory
+ * doesn't. A container may have such a number of its own. False as well if it can't be told.
  */
 bool registry_is_of_another_boot(const struct registry_file *file);
-/* Lists nothing any more, and is of this boot; the last step. The numbers go on. */
-void registry_begin_boot(struct registry *registry);
+void registry_note_boot(struct registry *registry);
+
+/*
+ * It lists nothing any more; *listed: it did. The numbers go on, under another nonce, since the last
+ * of them may not have come to the disk. 0 or a negated errno.
+ */
+int registry_empty(struct registry *registry, bool *listed);
 
 uint16_t registry_nonce(const struct registry *registry);
 

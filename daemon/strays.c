@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/strays.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "daemon/store.h"
 
 /* What the registry lists, in order. */
 struct keys {
@@ -36,41 +36,75 @@ static void list_keys(const struct registry_file *file, struct keys *keys)
     qsort(keys->list, keys->count, SEGMENT_KEY_SIZE, compare);
 }
 
-static bool is_stray(const struct registry_file *file, const struct keys *keys, const char *name)
+/* What a daemon makes; others may have made something else of such a name. */
+static bool is_part(const char *part)
 {
-    uint8_t key[SEGMENT_KEY_SIZE];
-    return segment_read_name(name, key) && memcmp(key, &file->prefix, sizeof(file->prefix)) == 0 &&
-           !bsearch(key, keys->list, keys->count, SEGMENT_KEY_SIZE, compare);
+    for (enum store_object object = 0; object < STORE_OBJECTS; object++)
+        if (strcmp(part, store_part(object)) == 0)
+            return true;
+    return strcmp(part, REGISTRY_WITNESS) == 0;
 }
 
-/* As segment_open() would take it: others may have made something else of that name. */
-static bool is_object(int folder, const char *name)
+static bool is_own(uint64_t prefix, const uint8_t key[SEGMENT_KEY_SIZE])
 {
-    struct stat status;
-    return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(status.st_mode) &&
-           status.st_uid == geteuid();
+    return memcmp(key, &prefix, sizeof(prefix)) == 0;
 }
 
-static int remove_stray(int folder, const char *name)
+/* As far as it is an object of ours. */
+static int remove_object(const char *name)
 {
-    bool removed = !is_object(folder, name) || unlinkat(folder, name, 0) == 0 || errno == ENOENT;
-    return removed ? 0 : -errno;
+    char path[SEGMENT_NAME_SIZE];
+    snprintf(path, sizeof(path), "/%s", name);
+    int fd = segment_open(path, false);
+    if (fd == -ENOENT || fd == -EPERM || fd == -EACCES || fd == -ELOOP)
+        return 0;
+    if (fd < 0)
+        return fd;
+    close(fd);
+    int status = segment_unlink(path);
+    return status == -ENOENT ? 0 : status;
+}
+
+struct sweep {
+    uint64_t prefix;
+    struct keys keys;
+    int status;
+};
+
+static int sweep(void *context, const char *name, const uint8_t key[SEGMENT_KEY_SIZE],
+                 const char *part)
+{
+    struct sweep *sweep = context;
+    if (!is_own(sweep->prefix, key) || !is_part(part) ||
+        bsearch(key, sweep->keys.list, sweep->keys.count, SEGMENT_KEY_SIZE, compare))
+        return 0;
+    int status = remove_object(name);
+    if (status < 0)
+        sweep->status = status;
+    return 0;
 }
 
 int strays_remove(const struct registry_file *file)
 {
-    static struct keys keys;
-    const struct dirent *entry;
-    int status = 0;
-    DIR *folder = opendir("/dev/shm");
-    if (!folder)
-        return -errno;
-    list_keys(file, &keys);
-    while ((entry = readdir(folder))) {
-        int result =
-            is_stray(file, &keys, entry->d_name) ? remove_stray(dirfd(folder), entry->d_name) : 0;
-        status = result < 0 ? result : status;
-    }
-    closedir(folder);
-    return status;
+    static struct sweep all;
+    all.prefix = file->prefix;
+    all.status = 0;
+    list_keys(file, &all.keys);
+    int status = segment_each(sweep, &all);
+    return status < 0 ? status : all.status;
+}
+
+static int find_own(void *context, const char *name, const uint8_t key[SEGMENT_KEY_SIZE],
+                    const char *part)
+{
+    const uint64_t *prefix = context;
+    (void)name;
+    (void)part;
+    return is_own(*prefix, key);
+}
+
+bool strays_went_with_machine(const struct registry_file *file)
+{
+    uint64_t prefix = file->prefix;
+    return registry_is_of_another_boot(file) && segment_each(find_own, &prefix) == 0;
 }

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE /* F_SETLEASE, O_TMPFILE */
 #include "shm/segment.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ static int digit(char c)
     return found ? (int)(found - digits) : -1;
 }
 
-const char *segment_read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE])
+/* The part, and the key, of a name as segment_name() makes them, without its slash; NULL if it is none. */
+static const char *read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE])
 {
     if (strncmp(name, NAME_BEGIN, strlen(NAME_BEGIN)) != 0)
         return NULL;
@@ -41,6 +43,29 @@ const char *segment_read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE])
         key[i] = (uint8_t)(high << 4 | low);
     }
     return *name == '.' ? name + 1 : NULL;
+}
+
+static int visit_name(const char *name, segment_visitor_t visit, void *context)
+{
+    uint8_t key[SEGMENT_KEY_SIZE];
+    const char *part = read_name(name, key);
+    return part ? visit(context, name, key, part) : 0;
+}
+
+int segment_each(segment_visitor_t visit, void *context)
+{
+    const struct dirent *entry;
+    int result = 0;
+    DIR *folder = opendir("/dev/shm");
+    if (!folder)
+        return -errno;
+    do {
+        errno = 0; /* by which an error is told from the end */
+        entry = readdir(folder);
+        result = entry ? visit_name(entry->d_name, visit, context) : -errno;
+    } while (entry && result == 0);
+    closedir(folder);
+    return result;
 }
 
 static size_t smaller(size_t a, size_t b)

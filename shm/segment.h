@@ -23,10 +23,12 @@ void segment_name(const uint8_t key[SEGMENT_KEY_SIZE], const char *part,
                   char name[SEGMENT_NAME_SIZE]);
 
 /*
- * The part, and the key, of a name as segment_name() makes them, without its slash; NULL if it is
- * none.
+ * Calls `visit` for each name of such a kind that there is, without its slash, until it returns
+ * something else than 0, which this then does too; or a negated errno, if they can't all be listed.
  */
-const char *segment_read_name(const char *name, uint8_t key[SEGMENT_KEY_SIZE]);
+typedef int (*segment_visitor_t)(void *context, const char *name,
+                                 const uint8_t key[SEGMENT_KEY_SIZE], const char *part);
+int segment_each(segment_visitor_t visit, void *context);
 
 /*
  * Creates the object, mode 0600, with all its memory reserved, and returns a descriptor open for

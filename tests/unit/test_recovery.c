@@ -2,14 +2,6 @@
 /* A broker forgets all it knows, as if it were killed; another one takes over what it left. */
 #include "tests/unit/recovery_case.h"
 
-static void set_up_alice(void)
-{
-    alice = begin(alice_name, true);
-    alice_id = alice->id;
-    witness = session_witness(alice);
-    join(alice, pool);
-}
-
 static fastalloc_handle_t handle_at(uint32_t position)
 {
     return handle_from_wire(held + (size_t)position * HANDLE_WIRE_SIZE);
@@ -47,26 +39,6 @@ START_TEST(test_recovery_frees_what_the_dead_held)
     ck_assert_uint_eq(pool_usage(pool), 0);
     ck_assert_uint_eq(pool->ctl->counters.reclaimed, 3);
     ck_assert_uint_eq(pool->member_count, 0);
-}
-END_TEST
-
-/* Nobody was told of it, or its end had begun: whatever it is that maps its witness. */
-START_TEST(test_recovery_ends_sessions_that_begin_or_end)
-{
-    static const enum registry_state states[] = {REGISTRY_MAKING, REGISTRY_ENDING};
-    for (size_t i = 0; i < 2; i++) {
-        take(alice, pool, 2);
-        registry_set_state(&alice->entry->state, states[i]);
-        crash();
-        ck_assert_ptr_null(alice);
-        ck_assert_uint_eq(found.sessions, 0);
-        ck_assert_uint_eq(found.ended, i == 0 ? 2 : 1); /* bob too */
-        ck_assert_uint_eq(pool_usage(pool), 0);
-        ck_assert_uint_eq(pool->member_count, 0);
-        ck_assert_uint_eq(test_shm_files(), STORE_FOR_CLIENTS);
-        close(witness);
-        set_up_alice();
-    }
 }
 END_TEST
 
@@ -599,6 +571,14 @@ START_TEST(test_recovery_of_a_change_that_says_nothing)
         {.kind = 9, .pool = pool->id, .member = me, .count = 1},
         {.kind = JOURNAL_DESTROY, .pool = pool->id, .session = alice->id, .number = 5},
         {.kind = JOURNAL_CREATE, .pool = 77, .session = alice->id, .number = 5},
+        {.kind = JOURNAL_DESTROY, .pool = 77, .session = alice->id, .number = 5},
+        {.kind = JOURNAL_OPERATE + POOL_FREE,
+         .pool = pool->id,
+         .session = alice->id,
+         .number = 5,
+         .member = me,
+         .count = 1,
+         .progress = UINT64_C(1) << 32},
     };
     for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
         struct registry_change *record = broker.journal.record;
@@ -620,8 +600,10 @@ START_TEST(test_recovery_marks_what_was_done_when_it_died)
     crash();
     ck_assert(journal_is_done(alice->entry, 5));
     record = broker.journal.record;
-    *record = (struct registry_change){
-        .kind = JOURNAL_DESTROY, .pool = 77, .session = alice->id, .number = 6};
+    *record = (struct registry_change){.kind = JOURNAL_DESTROY,
+                                       .pool = ++broker.registry.file->last_pool,
+                                       .session = alice->id,
+                                       .number = 6};
     crash();
     ck_assert(journal_is_done(alice->entry, 6));
 }
@@ -630,34 +612,47 @@ END_TEST
 /* ---- What is nobody's ------------------------------------------------------------------------ */
 
 /* The machine was started: shared memory is empty, and the registry stood on a disk. */
-static void reboot(bool with_strays)
+static void reboot(void)
 {
     broker.registry.file->boot[3] ^= 1;
     broker.registry.file->failures = RECOVERY_FAILURES_MAX;
     broker_forget(&broker);
-    if (!with_strays)
-        test_private_shm(SHM_SIZE);
+    test_private_shm(SHM_SIZE);
     recover();
 }
 
 START_TEST(test_recovery_begins_anew_after_a_reboot)
 {
-    for (int strays = 0; strays <= 1; strays++) {
-        take(alice, pool, 2);
-        uint64_t last = alice->id;
-        broker.journal.record->kind = JOURNAL_OPERATE + POOL_FREE;
-        reboot(strays);
-        ck_assert(found.rebooted);
-        ck_assert_uint_eq(found.pools + found.sessions + found.ended + found.removed, 0);
-        ck_assert_uint_eq(test_shm_files(), 0);
-        ck_assert_uint_eq(broker.journal.record->kind, JOURNAL_NONE);
-        crash();
-        ck_assert(!found.rebooted);
-        pool = MAKE(.name = "frames", .type = "frame", .object_size = 16, .capacity = CAPACITY);
-        alice = begin(alice_name, true);
-        ck_assert_uint_gt(alice->id, last);
-        join(alice, pool);
-    }
+    take(alice, pool, 2);
+    uint64_t last = alice->id;
+    broker.journal.record->kind = JOURNAL_OPERATE + POOL_FREE;
+    reboot();
+    ck_assert(found.rebooted);
+    ck_assert_uint_eq(found.pools + found.sessions + found.ended + found.removed, 0);
+    ck_assert_uint_eq(test_shm_files(), 0);
+    ck_assert_uint_eq(broker.journal.record->kind, JOURNAL_NONE);
+    crash();
+    ck_assert(!found.rebooted);
+    reboot();
+    ck_assert(!found.rebooted); /* of what there was to lose */
+    pool = MAKE(.name = "frames", .type = "frame", .object_size = 16, .capacity = CAPACITY);
+    alice = begin(alice_name, true);
+    ck_assert_uint_gt(alice->id, last);
+    join(alice, pool);
+}
+END_TEST
+
+/* A container has such a number of its own, and may be started anew beside the same shared memory. */
+START_TEST(test_recovery_takes_over_what_is_there_whatever_the_boot)
+{
+    take(alice, pool, 2);
+    broker.registry.file->boot[3] ^= 1;
+    crash();
+    ck_assert(!found.rebooted);
+    ck_assert_ptr_nonnull(alice);
+    ck_assert_uint_eq(pool_usage(pool), 2);
+    ck_assert(!registry_is_of_another_boot(broker.registry.file)); /* it is noted now */
+    ck_assert(give_back(pool, 0, 2));
 }
 END_TEST
 
@@ -747,7 +742,13 @@ START_TEST(test_recovery_refuses_a_registry_that_can_not_be)
     REFUSES_REGISTRY(broker.registry.file->pools[0].id, 3);
     REFUSES_REGISTRY(broker.registry.file->pools[0].id, 2);                     /* twice */
     REFUSES_REGISTRY(broker.registry.file->last_session, LAYOUT_MEMBER_WRITES); /* has no room */
-    REFUSES_REGISTRY(broker.registry.file->sessions[0].state, 4);
+    REFUSES_REGISTRY(broker.registry.file->pools[0].key[0],
+                     broker.registry.file->pools[0].key[0] ^ 1u); /* another instance's */
+    REFUSES_REGISTRY(broker.registry.file->sessions[0].witness[7],
+                     broker.registry.file->sessions[0].witness[7] ^ 1u);
+    REFUSES_REGISTRY(broker.registry.file->last_event, UINT64_C(1) << 63);
+    REFUSES_REGISTRY(broker.registry.file->sessions[0].state, REGISTRY_MAKING);
+    REFUSES_REGISTRY(broker.registry.file->sessions[0].state, REGISTRY_ENDING);
     REFUSES_REGISTRY(broker.registry.file->sessions[0].id, 0);
     REFUSES_REGISTRY(broker.registry.file->sessions[0].id, 9);
     struct registry_session *second = registry_add_session(&broker.registry, 1);
@@ -825,9 +826,9 @@ END_TEST
 
 SUITE_MAIN_WITH(
     "recovery", set_up, tear_down, test_recovery_keeps_what_the_living_hold,
-    test_recovery_frees_what_the_dead_held, test_recovery_ends_sessions_that_begin_or_end,
-    test_recovery_again_and_again_changes_nothing, test_recovery_keeps_what_a_pool_is,
-    test_recovery_removes_a_pool_in_the_making, test_recovery_goes_on_with_a_destruction,
+    test_recovery_frees_what_the_dead_held, test_recovery_again_and_again_changes_nothing,
+    test_recovery_keeps_what_a_pool_is, test_recovery_removes_a_pool_in_the_making,
+    test_recovery_goes_on_with_a_destruction,
     test_recovery_goes_on_with_a_destruction_of_which_only_files_are_left,
     test_recovery_keeps_grown_pools_and_takes_back_what_was_not_published,
     test_recovery_knows_what_memory_was_given_back, test_recovery_counts_on,
@@ -847,7 +848,9 @@ SUITE_MAIN_WITH(
     test_recovery_knows_whether_the_watermark_was_reached,
     test_recovery_says_that_the_watermark_fell_with_those_who_are_gone,
     test_recovery_of_a_change_that_says_nothing, test_recovery_marks_what_was_done_when_it_died,
-    test_recovery_begins_anew_after_a_reboot, test_recovery_removes_objects_of_nothing_that_it_has,
+    test_recovery_begins_anew_after_a_reboot,
+    test_recovery_takes_over_what_is_there_whatever_the_boot,
+    test_recovery_removes_objects_of_nothing_that_it_has,
     test_recovery_refuses_what_it_does_not_understand,
     test_recovery_refuses_a_registry_that_can_not_be,
     test_recovery_refuses_a_pool_without_its_objects, test_recovery_refuses_a_ctl_that_is_too_short,

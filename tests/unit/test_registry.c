@@ -367,6 +367,8 @@ START_TEST(test_registry_is_of_the_boot_that_it_was_made_in)
     ck_assert(!registry_is_of_another_boot(registry.file));
     boot[REGISTRY_BOOT_SIZE - 1] ^= 1;
     ck_assert(registry_is_of_another_boot(registry.file));
+    registry_note_boot(&registry);
+    ck_assert(!registry_is_of_another_boot(registry.file));
     memset(boot, 0, REGISTRY_BOOT_SIZE); /* it couldn't be told */
     ck_assert(!registry_is_of_another_boot(registry.file));
 }
@@ -390,7 +392,7 @@ START_TEST(test_registry_knows_a_boot_by_the_kernels_number)
 }
 END_TEST
 
-START_TEST(test_registry_of_a_new_boot_lists_nothing_and_counts_on)
+START_TEST(test_registry_that_is_emptied_lists_nothing_and_counts_on)
 {
     create();
     registry_add_pool(&registry);
@@ -398,10 +400,17 @@ START_TEST(test_registry_of_a_new_boot_lists_nothing_and_counts_on)
     registry_add_session(&registry, 7);
     registry.file->change.kind = 1;
     registry.file->failures = 3;
-    registry.file->boot[0] ^= 1;
-    registry_begin_boot(&registry);
+    uint16_t nonce = registry_nonce(&registry);
+    bool listed = false;
+    ck_assert_int_eq(registry_empty(&registry, &listed), 0);
+    ck_assert(listed);
+    ck_assert_uint_ne(registry_nonce(&registry), 0);
+    for (int i = 0; i < 3 && registry_nonce(&registry) == nonce; i++) /* by chance */
+        ck_assert_int_eq(registry_empty(&registry, &listed), 0);
+    ck_assert_uint_ne(registry_nonce(&registry), nonce);
+    ck_assert_int_eq(registry_empty(&registry, &listed), 0);
+    ck_assert(!listed);
 
-    ck_assert(!registry_is_of_another_boot(registry.file));
     ck_assert_uint_eq(registry.file->change.kind, 0);
     ck_assert_uint_eq(registry.file->failures, 0);
     for (uint32_t i = 0; i < 3; i++) {
@@ -431,4 +440,4 @@ SUITE_MAIN_WITH(
     test_registry_open_refuses_a_file_of_another_size, test_registry_open_follows_no_link,
     test_registry_is_of_the_boot_that_it_was_made_in,
     test_registry_knows_a_boot_by_the_kernels_number,
-    test_registry_of_a_new_boot_lists_nothing_and_counts_on)
+    test_registry_that_is_emptied_lists_nothing_and_counts_on)

@@ -559,25 +559,57 @@ END_TEST
 
 /* ---- Names ----------------------------------------------------------------------------------- */
 
-START_TEST(test_segment_names_are_read_as_they_were_made)
+/* Those that begin with our key. */
+struct seen {
+    uint8_t key[SEGMENT_KEY_SIZE];
+    unsigned count;
+    char part[SEGMENT_NAME_SIZE];
+};
+
+static int see(void *context, const char *whole, const uint8_t key[SEGMENT_KEY_SIZE],
+               const char *part)
 {
-    static const uint8_t key[SEGMENT_KEY_SIZE] = {0, 1, 0x9a, 0xff, [15] = 0x10};
-    uint8_t read[SEGMENT_KEY_SIZE];
+    struct seen *seen = context;
+    char again[SEGMENT_NAME_SIZE];
+    if (memcmp(key, seen->key, SEGMENT_KEY_SIZE) != 0)
+        return 0;
+    segment_name(key, part, again);
+    ck_assert_str_eq(whole, again + 1);
+    snprintf(seen->part, sizeof(seen->part), "%s", part);
+    return (int)++seen->count;
+}
+
+static void make_empty(const char *named, bool exists)
+{
+    int fd = exists ? shm_open(named, O_CREAT | O_EXCL | O_RDWR, 0600) : shm_unlink(named);
+    ck_assert_int_ge(fd, 0);
+    if (exists)
+        close(fd);
+}
+
+START_TEST(test_segment_each_reads_names_as_they_were_made)
+{
+    struct seen seen = {.key = {0, 1, 0x9a, 0xff, [15] = 0x10}};
     char made[SEGMENT_NAME_SIZE];
-    segment_name(key, "data", made);
-    ck_assert_str_eq(segment_read_name(made + 1, read), "data");
-    ck_assert_mem_eq(read, key, sizeof(key));
-    ck_assert_ptr_null(segment_read_name(made, read));
-    for (size_t length = 0; length < strlen(made) - strlen("data"); length++) {
+    pid_t own = getpid(); /* others may run this too */
+    memcpy(seen.key + 4, &own, sizeof(own));
+    segment_name(seen.key, "data", made);
+    ck_assert_int_eq(segment_each(see, &seen), 0);
+    make_empty(made, true);
+    ck_assert_int_eq(segment_each(see, &seen), 1);
+    ck_assert_str_eq(seen.part, "data");
+    make_empty(made, false);
+    for (size_t length = strlen("/fastalloc."); length < strlen(made) - strlen(".data"); length++) {
         char cut[SEGMENT_NAME_SIZE];
-        snprintf(cut, sizeof(cut), "%.*s", (int)length, made + 1);
-        if (length < strlen(made) - strlen("data") - 1)
-            ck_assert_ptr_null(segment_read_name(cut, read));
-        else
-            ck_assert_str_eq(segment_read_name(cut, read), "");
+        snprintf(cut, sizeof(cut), "%.*s", (int)length, made);
+        make_empty(cut, true);
+        ck_assert_int_eq(segment_each(see, &seen), 0);
+        make_empty(cut, false);
     }
-    made[strlen("/fastalloc.") + 3] = 'A';
-    ck_assert_ptr_null(segment_read_name(made + 1, read));
+    made[strlen("/fastalloc.") + 5] = 'F';
+    make_empty(made, true);
+    ck_assert_int_eq(segment_each(see, &seen), 0);
+    make_empty(made, false);
 }
 END_TEST
 
@@ -607,4 +639,4 @@ SUITE_MAIN_WITH(
     test_segment_is_in_use_until_the_process_is_killed,
     test_segment_is_not_kept_in_use_by_a_forked_child, test_segment_is_in_use_no_longer_after_exec,
     test_segment_leases_work_here, test_segment_is_in_use_says_what_is_missing,
-    test_segment_names_are_read_as_they_were_made)
+    test_segment_each_reads_names_as_they_were_made)

@@ -82,6 +82,26 @@ START_TEST(test_strays_are_objects_alone)
     ck_assert_int_eq(symlink("/nowhere", path), 0);
     ck_assert_int_eq(strays_remove(&file), 0);
     ck_assert_int_eq(unlink(path), 0);
+    make(1, "ctl.saved");
+    make(1, "ctl");
+    ck_assert_int_eq(chmod(path, 0644), 0);
+    ck_assert_int_eq(strays_remove(&file), 0);
+    ck_assert_uint_eq(test_shm_files(), 2);
+    ck_assert_int_eq(segment_unlink(name_of(1, "ctl.saved")), 0);
+    ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
+START_TEST(test_strays_went_with_the_machine_only_if_none_is_left)
+{
+    memset(file.boot, 1, sizeof(file.boot));
+    ck_assert(strays_went_with_machine(&file));
+    make(1, "ctl.saved");
+    ck_assert(!strays_went_with_machine(&file));
+    ck_assert_int_eq(segment_unlink(name_of(1, "ctl.saved")), 0);
+    ck_assert(strays_went_with_machine(&file));
+    memset(file.boot, 0, sizeof(file.boot));
+    ck_assert(!strays_went_with_machine(&file));
 }
 END_TEST
 
@@ -108,5 +128,7 @@ START_TEST(test_strays_can_not_be_found_without_a_descriptor)
 END_TEST
 
 SUITE_MAIN_WITH("strays", set_up, tear_down, test_strays_are_what_no_entry_names,
-                test_strays_are_objects_alone, test_strays_that_can_not_be_removed_are_said,
+                test_strays_are_objects_alone,
+                test_strays_went_with_the_machine_only_if_none_is_left,
+                test_strays_that_can_not_be_removed_are_said,
                 test_strays_can_not_be_found_without_a_descriptor)
