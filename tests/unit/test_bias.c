@@ -437,6 +437,22 @@ START_TEST(test_bias_without_a_barrier_threads_keep_what_they_have)
 }
 END_TEST
 
+/* Then it is for those who asked to ask again; the daemon isn't kept from starting. */
+START_TEST(test_bias_change_that_a_dead_daemon_began_ends_undone_if_nobody_can_be_revoked)
+{
+    uint32_t thread = thread_with(1);
+    ck_assert(allocates(thread, slots[0]));
+    hold(0, slots[0]);
+    journal_begin(&broker.journal, (enum journal_kind)(JOURNAL_OPERATE + POOL_FREE), leased->id, a,
+                  held, 1);
+    barrier_fails = true;
+    ck_assert_int_eq(pool_finish_change(leased, broker.now), 0);
+    ck_assert_uint_eq(broker.journal.record->kind, JOURNAL_NONE);
+    barrier_fails = false;
+    ck_assert(operate(leased, POOL_FREE, 0, 1));
+}
+END_TEST
+
 START_TEST(test_bias_who_waits_gets_what_a_revoked_thread_frees)
 {
     uint32_t thread = thread_with(2);
@@ -741,6 +757,7 @@ SUITE_MAIN_WITH("bias", leasing_set_up, broker_tear_down,
                 test_bias_harvest_revokes_all_at_the_price_of_one_barrier,
                 test_bias_store_before_the_barrier_is_seen,
                 test_bias_without_a_barrier_threads_keep_what_they_have,
+                test_bias_change_that_a_dead_daemon_began_ends_undone_if_nobody_can_be_revoked,
                 test_bias_who_waits_gets_what_a_revoked_thread_frees,
                 test_bias_request_on_an_object_revokes_its_thread_once,
                 test_bias_request_revokes_each_thread_of_the_batch,
