@@ -7,24 +7,30 @@
  * Whatever it is, each call comes to an end, and disconnecting leaves nothing behind: no memory, no
  * descriptor, no mapping.
  *
+ * There is one thread, and nobody else for whom it would wait: its clock stands, but for what it waits.
+ *
  * An input is calls and answers, in the order in which they come.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fastalloc/admin.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "client/deadline.h"
+#include "client/inbox.h"
+#include "client/reconnect.h"
 #include "proto/envelope.h"
 #include "proto/scan.h"
 #include "shm/layout.h"
 #include "tests/fuzz/fuzz.h"
 
-#define LIMIT INT64_C(1000000) /* ns that the library waits for anything */
+#define LIMIT INT64_C(100000000) /* ns that the library waits for anything */
 #define CALLS_MAX 16u
 #define CONNECTIONS_MAX 8u
 #define CAPACITY 8u
@@ -32,7 +38,7 @@
 #define NONCE 0x1234u
 #define MEMBER 1u
 #define HANDLES 4u
-#define DESCRIPTORS_MAX 6u
+#define SENT_MAX 6u
 #define ELEMENT_MAX 1024u
 
 /* How a request is answered. */
@@ -72,13 +78,13 @@ static struct {
 
 struct answer {
     union reply reply;
-    int fds[DESCRIPTORS_MAX];
+    int fds[SENT_MAX];
     unsigned fd_count;
 };
 
 static void add_fd(struct answer *answer, int fd)
 {
-    FUZZ_REQUIRE(fd >= 0 && answer->fd_count < DESCRIPTORS_MAX);
+    FUZZ_REQUIRE(fd >= 0 && answer->fd_count < SENT_MAX);
     answer->fds[answer->fd_count++] = fd;
 }
 
@@ -313,7 +319,7 @@ static void change_descriptors(struct answer *answer)
         close(answer->fds[at]);
         answer->fds[at] = wrong_descriptor(which / 4);
     } else if (which % 4 == 2) {
-        for (unsigned i = 0; i <= at && answer->fd_count < DESCRIPTORS_MAX; i++)
+        for (unsigned i = 0; i <= at && answer->fd_count < SENT_MAX; i++)
             add_fd(answer, wrong_descriptor(which / 4));
     } else if (which % 4 == 3 && answer->fd_count > 0) {
         close(answer->fds[--answer->fd_count]);
@@ -347,7 +353,7 @@ static void send_all(const void *data, size_t size, struct answer *answer)
 {
     union {
         struct cmsghdr header;
-        char space[CMSG_SPACE(DESCRIPTORS_MAX * sizeof(int))];
+        char space[CMSG_SPACE(SENT_MAX * sizeof(int))];
     } control;
     struct iovec bytes = {.iov_len = size};
     struct msghdr message = {.msg_iov = &bytes, .msg_iovlen = 1};
@@ -508,6 +514,58 @@ int __wrap_munmap(void *address, size_t size)
 {
     mapped -= size;
     return __real_munmap(address, size);
+}
+
+/* ---- Time, in place of client/deadline.c ----------------------------------------------------- */
+
+static int64_t now;
+
+int64_t deadline_in(int64_t duration)
+{
+    return deadline_extend(now, duration);
+}
+
+int64_t deadline_extend(int64_t deadline, int64_t duration)
+{
+    int64_t sum;
+    return duration < 0 || __builtin_add_overflow(deadline, duration, &sum) ? DEADLINE_NEVER : sum;
+}
+
+int64_t deadline_left(int64_t deadline)
+{
+    return deadline > now ? deadline - now : 0;
+}
+
+static void wait_until(int64_t deadline)
+{
+    FUZZ_REQUIRE(deadline != DEADLINE_NEVER);
+    if (deadline > now)
+        now = deadline;
+}
+
+void deadline_poll(int fd, short events, int64_t deadline)
+{
+    struct pollfd entry = {.fd = fd, .events = events};
+    if (poll(&entry, 1, 0) == 0)
+        wait_until(deadline);
+}
+
+void deadline_wait(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline)
+{
+    (void)condition;
+    (void)mutex;
+    wait_until(deadline);
+}
+
+/* As long as the socket's own patience lasts. */
+ssize_t __real_inbox_receive(struct inbox *inbox, int fd, int flags);
+ssize_t __wrap_inbox_receive(struct inbox *inbox, int fd, int flags);
+ssize_t __wrap_inbox_receive(struct inbox *inbox, int fd, int flags)
+{
+    ssize_t size = __real_inbox_receive(inbox, fd, flags | MSG_DONTWAIT);
+    if (size == -EAGAIN && !(flags & MSG_DONTWAIT))
+        now += RECONNECT_PATIENCE;
+    return size;
 }
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
@@ -710,6 +768,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_REQUIRE(decoder_init(&peer.decoder) == 0);
     unsigned descriptors = count_descriptors();
     input = &bytes;
+    now = LIMIT;
     mapped = 0;
     peer.connections = 0;
     memset(handles, 0, sizeof(handles));
