@@ -66,7 +66,6 @@ void sending_give_up_if_late(struct channel *channel, struct call *call)
     pending_end(channel, call, raise_late(channel, call));
     if (call->sent)
         disown(channel, call);
-    sending_settle(channel);
 }
 
 /* ---- Into the socket ------------------------------------------------------------------------- */

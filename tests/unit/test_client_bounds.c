@@ -3,6 +3,7 @@
 #include <fastalloc/admin.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -52,7 +53,9 @@ static void answer_ping(struct peer *peer)
 
 static atomic_int sockets_to_fail;
 static atomic_int connects;
-static atomic_int settle_error;      /* of the call that sends a settle; 0 = none */
+static atomic_int settle_error;           /* of the call that sends a settle; 0 = none */
+static _Atomic(const char *) pushed_back; /* what there is no room for, until that was waited for */
+static _Thread_local bool waits_for_room;
 static atomic_bool lose_descriptors; /* of the next message that comes with some */
 static atomic_int ends_until_late;   /* connections that end before the one that lasted for long */
 static _Atomic int64_t behind;       /* that the clock is until then */
@@ -78,7 +81,26 @@ INSTEAD ssize_t send(int fd, const void *buf, size_t n, int flags)
         errno = atomic_load(&settle_error);
         return -1;
     }
+    const char *method = atomic_load(&pushed_back);
+    if (method && memmem(buf, n, method, strlen(method))) {
+        waits_for_room = true;
+        errno = EAGAIN;
+        return -1;
+    }
     return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
+}
+
+/* There is some as soon as nobody waits for it any more. */
+INSTEAD int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                  const sigset_t *ss)
+{
+    struct timespec left = *timeout;
+    if (!waits_for_room)
+        return (int)syscall(SYS_ppoll, fds, nfds, &left, ss, 8);
+    int result = (int)syscall(SYS_ppoll, NULL, 0, &left, ss, 8);
+    atomic_store(&pushed_back, NULL);
+    waits_for_room = false;
+    return result;
 }
 
 INSTEAD int clock_gettime(clockid_t clock_id, struct timespec *tp)
@@ -254,6 +276,45 @@ START_TEST(test_what_was_sent_in_part_is_sent_to_its_end)
     }
     expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_NO_REPLY, GRACE, GRACE);
     ck_assert(tell());
+    ck_assert_int_eq(ping(connection, NULL), 0);
+    end();
+    close_pipe();
+}
+END_TEST
+
+static void *allocate_for_a_while(void *argument)
+{
+    fastalloc_handle_t handle;
+    int *result = argument;
+    *result = fastalloc_allocate(pool, 100 * MILLISECOND, &handle, NULL);
+    return NULL;
+}
+
+static void settle_the_first(struct peer *peer)
+{
+    const uint64_t first = 1;
+    peer_greet(peer);
+    peer_pool_open(peer);
+    peer_receive(peer, METHOD_ALLOCATE, NULL);
+    peer_require(tell());
+    peer_settle(peer, &first, 1);
+    answer_ping(peer);
+}
+
+/* Though another one that was sent is given up meanwhile, and there is room again just then. */
+START_TEST(test_what_was_not_sent_in_time_is_not_sent)
+{
+    pthread_t thread;
+    int result;
+    open_pipe();
+    begin(settle_the_first);
+    ck_assert_int_eq(pthread_create(&thread, NULL, allocate_for_a_while, &result), 0);
+    ck_assert(hear());
+    atomic_store(&pushed_back, "allocate");
+    expect_failure(200 * MILLISECOND, FASTALLOC_ERR_TIMEOUT, 200 * MILLISECOND,
+                   200 * MILLISECOND + GRACE);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(result, FASTALLOC_ERR_TIMEOUT);
     ck_assert_int_eq(ping(connection, NULL), 0);
     end();
     close_pipe();
@@ -588,7 +649,7 @@ END_TEST
 
 SUITE_MAIN("client_bounds", test_calls_end_in_time_when_the_daemon_hangs_and_it_may_go_on,
            test_what_was_sent_in_part_is_sent_to_its_end,
-           test_a_pool_that_is_opened_too_late_is_left,
+           test_what_was_not_sent_in_time_is_not_sent, test_a_pool_that_is_opened_too_late_is_left,
            test_what_is_given_up_is_settled_whatever_became_of_it_before,
            test_what_is_given_up_is_settled_as_soon_as_it_can_be,
            test_calls_end_in_time_when_there_is_no_daemon_and_one_may_come,
