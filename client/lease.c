@@ -260,7 +260,7 @@ static int take_slots(struct call *call, struct descriptors *arrived)
     return valid ? 0 : FASTALLOC_ERR_MALFORMED;
 }
 
-static void prepare_refill(const struct lease *lease, struct cache *cache, int64_t timeout)
+static void prepare_refill(const struct lease *lease, struct cache *cache)
 {
     struct cache_refill *refill = &cache->refill;
     if (cache->wanted == 0)
@@ -277,7 +277,6 @@ static void prepare_refill(const struct lease *lease, struct cache *cache, int64
         .reply = &refill->reply,
         .take = take_slots,
         .context = cache,
-        .timeout = timeout,
         .bounded = true,
     };
 }
@@ -329,18 +328,18 @@ static void refill_ahead(struct lease *lease, struct cache *cache)
     cache->low = 0;
     if (refill->started || epoch_load(lease->epoch) != 0)
         return;
-    prepare_refill(lease, cache, 0);
+    prepare_refill(lease, cache);
     refill->started =
         channel_start(&lease->pool->connection->channel, &refill->call, CHANNEL_AHEAD_MAX);
 }
 
 /* Of an empty cache. One request at a time: while one isn't answered it is what is waited for. */
-static void start_refill(struct lease *lease, struct cache *cache, int64_t timeout)
+static void start_refill(struct lease *lease, struct cache *cache)
 {
     struct cache_refill *refill = &cache->refill;
     if (refill->started || epoch_load(lease->epoch) != 0)
         return;
-    prepare_refill(lease, cache, timeout);
+    prepare_refill(lease, cache);
     refill->started = channel_start(&lease->pool->connection->channel, &refill->call, UINT_MAX);
 }
 
@@ -351,7 +350,7 @@ static bool refill(struct lease *lease, struct cache *cache, struct lease_wait *
     if (!refill->started && has_number(cache) && recover(lease, cache))
         return true;
     wait->begun = deadline_in(0);
-    start_refill(lease, cache, wait->timeout);
+    start_refill(lease, cache);
     if (!refill->started ||
         !channel_wait(&lease->pool->connection->channel, &refill->call, wait->begun, wait->timeout))
         return false;
@@ -398,7 +397,7 @@ static void note_locked(struct lease *lease, struct cache *cache)
     if (epoch_load(lease->epoch) != 0 || !is_free_to_ask(lease, cache))
         return;
     channel_revive(channel);
-    prepare_refill(lease, cache, 0);
+    prepare_refill(lease, cache);
     refill->request.count = 1;
     refill->started = channel_start(channel, &refill->call, CHANNEL_AHEAD_MAX);
 }

@@ -141,7 +141,7 @@ bool sending_flush(struct channel *channel, struct call *call)
     int result;
     while ((result = push(channel)) == -EAGAIN) {
         wait_for_room(channel, call);
-        if (channel->era != era || call->done || call->late)
+        if (channel->era != era || call->done)
             return false;
     }
     if (result < 0)
@@ -249,10 +249,8 @@ static void leave_rest(struct channel *channel, struct call *call)
 {
     if (channel->out_begin == 0)
         clear(channel);
-    else if (call->done)
-        disown(channel, call);
     else
-        pending_is_sent(channel, call);
+        disown(channel, call);
 }
 
 void sending_send(struct channel *channel, struct call *call)
@@ -268,6 +266,21 @@ void sending_send(struct channel *channel, struct call *call)
         pending_is_sent(channel, call);
     else if (channel->era == era)
         leave_rest(channel, call);
+}
+
+/* The daemon gets the rest of what it has a part of. */
+bool sending_start(struct channel *channel, struct call *call)
+{
+    sending_settle(channel);
+    if (channel->settle.unnamed > 0 || push(channel) < 0 || !encode(channel, call))
+        return false;
+    if (push(channel) < 0 && channel->out_begin == 0) {
+        clear(channel);
+        return false;
+    }
+    pending_add(channel, call);
+    pending_is_sent(channel, call);
+    return true;
 }
 
 void sending_resume(struct channel *channel, struct call *call)

@@ -2,10 +2,14 @@
 /* A leased pool of a scripted daemon: what the library takes of it, and what it refuses. */
 #include <fastalloc/admin.h>
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shm/lease.h"
@@ -326,6 +330,69 @@ START_TEST(test_slots_that_there_are_not_break_the_connection)
 }
 END_TEST
 
+/* ---- A full socket --------------------------------------------------------------------------- */
+
+/* The library's calls of these functions come here, since programs go before libraries. */
+#define INSTEAD __attribute__((visibility("default")))
+
+static atomic_bool full; /* for leases */
+static atomic_int refused, waits;
+static _Thread_local bool is_refused;
+
+INSTEAD ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+    is_refused = atomic_load(&full) && memmem(buf, n, "\xa5lease", 6);
+    if (is_refused) {
+        atomic_fetch_add(&refused, 1);
+        errno = EAGAIN;
+        return -1;
+    }
+    return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
+}
+
+INSTEAD int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                  const sigset_t *ss)
+{
+    struct timespec left = *timeout;
+    atomic_fetch_add(&waits, is_refused);
+    return (int)syscall(SYS_ppoll, fds, nfds, &left, ss, 8);
+}
+
+/* Of each grant some are named again and again, and used once. */
+static void serve_much(struct peer *peer)
+{
+    uint32_t slots[2 * FIRST] = {0};
+    serve_leased(peer);
+    grant(peer, FIRST, slots, FIRST, 0);
+    for (uint32_t i = 0; i < 2 * FIRST; i++)
+        slots[i] = i < 2 * FIRST - 4 ? 1 : i - (2 * FIRST - 4) + 2;
+    grant(peer, 2 * FIRST, slots, 2 * FIRST, 0);
+    allocate(peer, 8);
+    slots[0] = 6;
+    grant(peer, 4 * FIRST, slots, 1, 0);
+}
+
+/* Neither for what isn't needed yet, nor for what can be asked for one by one. */
+START_TEST(test_nobody_waits_for_room_to_ask_for_more)
+{
+    struct peer_client client;
+    fastalloc_handle_t handle;
+    peer_client_open(&client, serve_much);
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert_uint_eq(take(&client), i);
+    full = true;
+    for (uint32_t i = 2; i < 6; i++)
+        ck_assert_uint_eq(take(&client), i);
+    ck_assert_int_gt(refused, 0);
+    ck_assert_int_eq(fastalloc_allocate(client.pool, FASTALLOC_FOREVER, &handle, NULL), 0);
+    ck_assert_uint_eq(handle.index, 8);
+    ck_assert_int_eq(waits, 0);
+    full = false;
+    ck_assert_uint_eq(take(&client), 6);
+    peer_client_end(&client);
+}
+END_TEST
+
 /* ---- A daemon that answers late -------------------------------------------------------------- */
 
 /* Both ends of what the script and the test tell each other. */
@@ -449,5 +516,6 @@ SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_
            test_a_lease_that_is_refused_leaves_it_to_the_request,
            test_of_a_tight_pool_nothing_is_leased,
            test_slots_that_there_are_not_break_the_connection,
+           test_nobody_waits_for_room_to_ask_for_more,
            test_slots_that_are_granted_late_are_used_and_asked_for_once,
            test_a_number_that_is_given_late_is_the_next_threads)
