@@ -113,6 +113,7 @@ void channel_revive(struct channel *channel)
         .reply = &reply,
         .bounded = true,
     };
+    CANCEL_DISABLED;
     if (is_lost(channel))
         (void)channel_call(channel, &call);
 }

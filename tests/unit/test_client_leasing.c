@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shm/bias.h"
 #include "shm/lease.h"
 #include "tests/lib/fd_count.h"
 #include "tests/lib/peer_client.h"
@@ -29,6 +30,8 @@ static struct leased {
     struct peer_pool pool;
     unsigned descriptors;
     uint32_t owner;
+    uint32_t thread;           /* that it gives numbers of */
+    struct layout_thread line; /* of the first one */
 } leased;
 
 static void begin_leased(struct peer *peer)
@@ -38,6 +41,8 @@ static void begin_leased(struct peer *peer)
     leased.pool.reply.member = leased.owner = MEMBER;
     leased.pool.reply.descriptors = 4;
     leased.descriptors = 4;
+    leased.thread = 0;
+    leased.line = (struct layout_thread){0};
 }
 
 static void reply_leased(struct peer *peer)
@@ -52,6 +57,8 @@ static void reply_leased(struct peer *peer)
         words[i] = slot_word(SLOT_GENERATION_FIRST, leased.owner, SLOT_CACHED);
     peer_require(pwrite(fds[0], &pool->head, sizeof(pool->head), 0) > 0);
     peer_require(pwrite(fds[1], words, sizeof(words), (off_t)pool->geometry.words_offset) > 0);
+    peer_require(pwrite(fds[1], &leased.line, sizeof(leased.line),
+                        (off_t)pool->geometry.threads_offset) > 0);
     peer_reply_with(peer, METHOD_POOL_OPEN, &pool->reply, fds, leased.descriptors);
     for (size_t i = leased.descriptors; i < 4; i++)
         close(fds[i]);
@@ -69,7 +76,10 @@ static void grant(struct peer *peer, uint32_t asked, const uint32_t *slots, uint
 {
     uint8_t bytes[64 * 4 + 4] = {0};
     struct lease_request request;
-    struct lease_reply reply = {.slots = {bytes, (size_t)count * 4 + surplus}};
+    struct lease_reply reply = {
+        .slots = {bytes, (size_t)count * 4 + surplus},
+        .thread = leased.thread,
+    };
     for (uint32_t i = 0; i < count; i++) {
         uint32_t wire = htole32(slots[i]);
         memcpy(bytes + (size_t)i * 4, &wire, sizeof(wire));
@@ -508,6 +518,60 @@ START_TEST(test_a_number_that_is_given_late_is_the_next_threads)
 }
 END_TEST
 
+/* ---- A thread whose bias the daemon took ----------------------------------------------------- */
+
+#define LOCKED_FIRST 512u /* operations after which it asks for it */
+
+static void serve_revoked(struct peer *peer)
+{
+    static const uint32_t slots[] = {0, 1, 2};
+    begin_leased(peer);
+    leased.owner = leased.thread = THREAD;
+    leased.line.revoked = BIAS_BY_DAEMON;
+    reply_leased(peer);
+    grant(peer, FIRST, slots, 3, 0);
+}
+
+static void use(const struct peer_client *client, uint32_t operations)
+{
+    fastalloc_handle_t handle;
+    for (uint32_t i = 0; i < operations; i += 2) {
+        if (fastalloc_try_allocate(client->pool, &handle, NULL) < 0)
+            abort();
+        if (fastalloc_free(client->pool, handle, NULL) < 0)
+            abort();
+    }
+}
+
+static void serve_cancelled(struct peer *peer)
+{
+    serve_revoked(peer);
+    peer->may_lose_client = true;
+    grant(peer, 1, NULL, 0, 0);
+}
+
+static void *use_though_cancelled(void *argument)
+{
+    pthread_cancel(pthread_self());
+    use(argument, 2 * LOCKED_FIRST);
+    return NULL;
+}
+
+START_TEST(test_who_asks_for_its_bias_is_not_cancelled_meanwhile)
+{
+    struct peer_client client;
+    pthread_t thread;
+    void *result;
+    if (!bias_register() || !bias_barrier())
+        return;
+    peer_client_open(&client, serve_cancelled);
+    ck_assert_int_eq(pthread_create(&thread, NULL, use_though_cancelled, &client), 0);
+    ck_assert_int_eq(pthread_join(thread, &result), 0);
+    ck_assert_ptr_null(result);
+    peer_client_end(&client);
+}
+END_TEST
+
 SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_closed,
            test_replies_that_cannot_be_break_the_connection,
            test_a_pool_of_another_kind_than_was_said_is_refused,
@@ -518,4 +582,5 @@ SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_
            test_slots_that_there_are_not_break_the_connection,
            test_nobody_waits_for_room_to_ask_for_more,
            test_slots_that_are_granted_late_are_used_and_asked_for_once,
-           test_a_number_that_is_given_late_is_the_next_threads)
+           test_a_number_that_is_given_late_is_the_next_threads,
+           test_who_asks_for_its_bias_is_not_cancelled_meanwhile)
