@@ -54,6 +54,17 @@ static void disown(struct channel *channel, const struct call *call)
         loss_of_connection(channel, NULL, ETIMEDOUT, "a pool was opened too late");
 }
 
+/*
+ * The call ends, and its request wasn't sent. A close that the daemon isn't told of is left to the next
+ * resume, which doesn't name the pool; one that is under way may name it.
+ */
+static void end_unsent(struct channel *channel, struct call *call, int result)
+{
+    pending_end(channel, call, result);
+    if (call->method == METHOD_POOL_CLOSE && channel->state != CHANNEL_DOWN)
+        loss_of_connection(channel, NULL, ECONNABORTED, "a pool couldn't be closed");
+}
+
 void sending_give_up_if_late(struct channel *channel, struct call *call)
 {
     if (call->done || !deadline_has_passed(pending_limit(channel, call)))
@@ -63,9 +74,12 @@ void sending_give_up_if_late(struct channel *channel, struct call *call)
         return;
     }
     call->expired = call->bounded && call->timeout > 0;
+    if (!call->sent) {
+        end_unsent(channel, call, raise_late(channel, call));
+        return;
+    }
     pending_end(channel, call, raise_late(channel, call));
-    if (call->sent)
-        disown(channel, call);
+    disown(channel, call);
 }
 
 /* ---- Into the socket ------------------------------------------------------------------------- */
@@ -129,10 +143,10 @@ static void fail(struct channel *channel, struct call *call, int system_error)
         return;
     }
     clear(channel);
-    pending_end(channel, call,
-                error_raise(call->error, -system_error,
-                            "cannot send a request to fastallocd at %s: %s", channel->path,
-                            error_text(system_error)));
+    end_unsent(channel, call,
+               error_raise(call->error, -system_error,
+                           "cannot send a request to fastallocd at %s: %s", channel->path,
+                           error_text(system_error)));
 }
 
 bool sending_flush(struct channel *channel, struct call *call)
@@ -161,7 +175,7 @@ static uint32_t next_msgid(struct channel *channel)
 
 static void fail_encode(struct channel *channel, struct call *call)
 {
-    pending_end(channel, call, error_raise(call->error, -ENOMEM, "no memory to send a request"));
+    end_unsent(channel, call, error_raise(call->error, -ENOMEM, "no memory to send a request"));
 }
 
 /* False: there is no memory for it. */

@@ -408,8 +408,8 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t 
 /*
  * Unmaps the pool. What this session still has allocated in it is freed, unless it has the pool
  * open with the other access too: then at that close. Nothing happens on NULL. No other thread may
- * use the pool any more. A daemon that doesn't answer is waited for for a second: it is freed when it
- * goes on, or by the next one.
+ * use the pool any more. A daemon that doesn't answer is waited for for a second; then it is freed when
+ * that goes on, or, if it couldn't be told, when this connection next asks one for anything, or ends.
  */
 FASTALLOC_PUBLIC void fastalloc_close(fastalloc_pool_t *pool);
 
