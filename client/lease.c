@@ -302,6 +302,17 @@ static void take_number(struct lease *lease, struct cache *cache, uint32_t threa
         use_number(lease, cache, lease->member);
 }
 
+/* How many are wanted next, and when. One slot, asked for for the bias, says nothing about that. */
+static void learn_from_refill(struct cache *cache)
+{
+    const struct cache_refill *refill = &cache->refill;
+    if (refill->count < refill->request.count)
+        cache->wanted = WANTED_FIRST;
+    else if (cache->wanted < LEASE_MAX)
+        cache->wanted *= 2;
+    cache->low = refill->count < AHEAD_LEAST ? 0 : refill->count / AHEAD_SHARE;
+}
+
 /* It is over. */
 static void take_refill(struct lease *lease, struct cache *cache)
 {
@@ -312,11 +323,8 @@ static void take_refill(struct lease *lease, struct cache *cache)
     if (!has_number(cache))
         take_number(lease, cache, refill->reply.thread);
     push_all(lease, cache, refill->slots, refill->count);
-    if (refill->count < refill->request.count)
-        cache->wanted = WANTED_FIRST;
-    else if (cache->wanted < LEASE_MAX)
-        cache->wanted *= 2;
-    cache->low = refill->count < AHEAD_LEAST ? 0 : refill->count / AHEAD_SHARE;
+    if (refill->request.count == cache->wanted)
+        learn_from_refill(cache);
 }
 
 /* Of a cache that isn't empty yet: the reply is taken when it is. */

@@ -522,13 +522,18 @@ END_TEST
 
 #define LOCKED_FIRST 512u /* operations after which it asks for it */
 
-static void serve_revoked(struct peer *peer)
+static void begin_revoked(struct peer *peer)
 {
-    static const uint32_t slots[] = {0, 1, 2};
     begin_leased(peer);
     leased.owner = leased.thread = THREAD;
     leased.line.revoked = BIAS_BY_DAEMON;
     reply_leased(peer);
+}
+
+static void serve_revoked(struct peer *peer)
+{
+    static const uint32_t slots[] = {0, 1, 2};
+    begin_revoked(peer);
     grant(peer, FIRST, slots, 3, 0);
 }
 
@@ -536,7 +541,7 @@ static void use(const struct peer_client *client, uint32_t operations)
 {
     fastalloc_handle_t handle;
     for (uint32_t i = 0; i < operations; i += 2) {
-        if (fastalloc_try_allocate(client->pool, &handle, NULL) < 0)
+        if (fastalloc_allocate(client->pool, FASTALLOC_FOREVER, &handle, NULL) < 0)
             abort();
         if (fastalloc_free(client->pool, handle, NULL) < 0)
             abort();
@@ -572,6 +577,44 @@ START_TEST(test_who_asks_for_its_bias_is_not_cancelled_meanwhile)
 }
 END_TEST
 
+/* A grant of all that was wanted, and one with a slot and one without for the bias. */
+static void serve_asks(struct peer *peer)
+{
+    static const uint32_t all[FIRST] = {[FIRST - 9] = 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    begin_revoked(peer);
+    grant(peer, FIRST, all, FIRST, 0);
+    grant(peer, 1, all, 1, 0);
+    peer_require(peer_is_next(peer, METHOD_LEASE) && say(ends[1]));
+    grant(peer, 1, NULL, 0, 0);
+    allocate(peer, 4);
+    grant(peer, 2 * FIRST, all, 1, 0);
+    allocate(peer, 5);
+}
+
+START_TEST(test_asking_for_the_bias_says_nothing_of_how_many_are_wanted)
+{
+    struct peer_client client;
+    fastalloc_handle_t handle;
+    struct pollfd told = {.events = POLLIN};
+    if (!bias_register() || !bias_barrier())
+        return;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    peer_client_open(&client, serve_asks);
+    told.fd = ends[0];
+    while (poll(&told, 1, 0) == 0)
+        use(&client, 2);
+    for (uint32_t i = 0; i < PEER_POOL_CAPACITY; i++)
+        ck_assert_uint_lt(take(&client), PEER_POOL_CAPACITY);
+    for (uint32_t i = 4; i <= 5; i++) {
+        ck_assert_int_eq(fastalloc_allocate(client.pool, FASTALLOC_FOREVER, &handle, NULL), 0);
+        ck_assert_uint_eq(handle.index, i);
+    }
+    peer_client_end(&client);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_closed,
            test_replies_that_cannot_be_break_the_connection,
            test_a_pool_of_another_kind_than_was_said_is_refused,
@@ -583,4 +626,5 @@ SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_
            test_nobody_waits_for_room_to_ask_for_more,
            test_slots_that_are_granted_late_are_used_and_asked_for_once,
            test_a_number_that_is_given_late_is_the_next_threads,
-           test_who_asks_for_its_bias_is_not_cancelled_meanwhile)
+           test_who_asks_for_its_bias_is_not_cancelled_meanwhile,
+           test_asking_for_the_bias_says_nothing_of_how_many_are_wanted)
