@@ -400,14 +400,14 @@ static void note_locked(struct lease *lease, struct cache *cache)
     if (++cache->locked <= cache->patience || !is_revoked_for_now(cache))
         return;
     cache->locked = 0;
-    if (cache->patience < LOCKED_MOST)
-        cache->patience *= 2;
     if (epoch_load(lease->epoch) != 0 || !is_free_to_ask(lease, cache))
         return;
     channel_revive(channel);
     prepare_refill(lease, cache);
     refill->request.count = 1;
     refill->started = channel_start(channel, &refill->call, CHANNEL_AHEAD_MAX);
+    if (cache->patience < LOCKED_MOST)
+        cache->patience *= 2;
 }
 
 /* ---- Freeing --------------------------------------------------------------------------------- */

@@ -615,6 +615,36 @@ START_TEST(test_asking_for_the_bias_says_nothing_of_how_many_are_wanted)
 }
 END_TEST
 
+/* The first one is answered when it is told to. */
+static void serve_two_asks(struct peer *peer)
+{
+    serve_revoked(peer);
+    peer_require(peer_is_next(peer, METHOD_LEASE) && listen_to(ends[1]));
+    grant(peer, 1, NULL, 0, 0);
+    peer_require(say(ends[1]));
+    grant(peer, 1, NULL, 0, 0);
+    peer_pool_close(peer);
+}
+
+/* However long the first one isn't answered, the second one isn't put off by that. */
+START_TEST(test_the_bias_is_asked_for_more_rarely_each_time_that_it_is)
+{
+    struct peer_client client;
+    if (!bias_register() || !bias_barrier())
+        return;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    peer_client_open(&client, serve_two_asks);
+    use(&client, 100 * LOCKED_FIRST);
+    ck_assert(say(ends[0]) && listen_to(ends[0]));
+    use(&client, 2 * LOCKED_FIRST + 2);
+    fastalloc_close(client.pool);
+    client.pool = NULL;
+    peer_client_end(&client);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_closed,
            test_replies_that_cannot_be_break_the_connection,
            test_a_pool_of_another_kind_than_was_said_is_refused,
@@ -627,4 +657,5 @@ SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_
            test_slots_that_are_granted_late_are_used_and_asked_for_once,
            test_a_number_that_is_given_late_is_the_next_threads,
            test_who_asks_for_its_bias_is_not_cancelled_meanwhile,
-           test_asking_for_the_bias_says_nothing_of_how_many_are_wanted)
+           test_asking_for_the_bias_says_nothing_of_how_many_are_wanted,
+           test_the_bias_is_asked_for_more_rarely_each_time_that_it_is)
