@@ -362,7 +362,7 @@ static bool refill(struct lease *lease, struct cache *cache, struct lease_wait *
     if (!refill->started ||
         !channel_wait(&lease->pool->connection->channel, &refill->call, wait->begun, wait->timeout))
         return false;
-    if (wait->timeout == 0) /* the daemon answers: for what it is asked next it has time again */
+    if (wait->timeout == 0) /* answered, or over with its connection: the next one has its time */
         wait->begun = 0;
     take_refill(lease, cache);
     return cache->count > 0;
