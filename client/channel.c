@@ -113,6 +113,7 @@ void channel_revive(struct channel *channel)
         .reply = &reply,
         .bounded = true,
     };
+    CANCEL_DISABLED;
     if (is_lost(channel))
         (void)channel_call(channel, &call);
 }
@@ -123,15 +124,10 @@ bool channel_start(struct channel *channel, struct call *call, unsigned most)
     begin(call);
     pthread_mutex_lock(&channel->lock);
     bool started = channel->state == CHANNEL_UP && !channel->sending && channel->unsent == 0 &&
-                   channel->started < most;
+                   channel->started < most && sending_start(channel, call);
     if (started) {
         call->started = true;
         channel->started++;
-        pending_add(channel, call);
-        send_in_turn(channel, call);
-        if (!call->done && !call->sent)
-            pending_end(channel, call, FASTALLOC_ERR_NO_REPLY);
-        started = !call->done;
     }
     pthread_mutex_unlock(&channel->lock);
 

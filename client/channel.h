@@ -35,7 +35,7 @@
 #include "client/resume.h"
 #include "client/settle.h"
 
-/* Calls that nobody waits for: so few that their replies, unread, keep the daemon from nothing. */
+/* One that nobody is going to wait for soon is started only while fewer than so many others are. */
 #define CHANNEL_AHEAD_MAX 2u
 
 enum channel_state {
@@ -131,9 +131,10 @@ int channel_call(struct channel *channel, struct call *call);
 void channel_revive(struct channel *channel);
 
 /*
- * Sends the request and doesn't wait for its reply. False: not now, `most` others were started and
- * aren't answered, or it can't be sent. Else the call and all that it points to stay where they are
- * until channel_wait() or channel_is_over() says that it is over, or until channel_abandon().
+ * Sends the request and waits for nothing, neither for its reply nor for room in the socket. False:
+ * not now, `most` others were started and aren't answered, or it can't be sent. Else the call and all
+ * that it points to stay where they are until channel_wait() or channel_is_over() says that it is
+ * over, or until channel_abandon().
  */
 bool channel_start(struct channel *channel, struct call *call, unsigned most);
 

@@ -260,7 +260,7 @@ static int take_slots(struct call *call, struct descriptors *arrived)
     return valid ? 0 : FASTALLOC_ERR_MALFORMED;
 }
 
-static void prepare_refill(const struct lease *lease, struct cache *cache, int64_t timeout)
+static void prepare_refill(const struct lease *lease, struct cache *cache)
 {
     struct cache_refill *refill = &cache->refill;
     if (cache->wanted == 0)
@@ -277,7 +277,6 @@ static void prepare_refill(const struct lease *lease, struct cache *cache, int64
         .reply = &refill->reply,
         .take = take_slots,
         .context = cache,
-        .timeout = timeout,
         .bounded = true,
     };
 }
@@ -303,6 +302,17 @@ static void take_number(struct lease *lease, struct cache *cache, uint32_t threa
         use_number(lease, cache, lease->member);
 }
 
+/* How many are wanted next, and when. One slot, asked for for the bias, says nothing about that. */
+static void learn_from_refill(struct cache *cache)
+{
+    const struct cache_refill *refill = &cache->refill;
+    if (refill->count < refill->request.count)
+        cache->wanted = WANTED_FIRST;
+    else if (cache->wanted < LEASE_MAX)
+        cache->wanted *= 2;
+    cache->low = refill->count < AHEAD_LEAST ? 0 : refill->count / AHEAD_SHARE;
+}
+
 /* It is over. */
 static void take_refill(struct lease *lease, struct cache *cache)
 {
@@ -313,11 +323,8 @@ static void take_refill(struct lease *lease, struct cache *cache)
     if (!has_number(cache))
         take_number(lease, cache, refill->reply.thread);
     push_all(lease, cache, refill->slots, refill->count);
-    if (refill->count < refill->request.count)
-        cache->wanted = WANTED_FIRST;
-    else if (cache->wanted < LEASE_MAX)
-        cache->wanted *= 2;
-    cache->low = refill->count < AHEAD_LEAST ? 0 : refill->count / AHEAD_SHARE;
+    if (refill->request.count == cache->wanted)
+        learn_from_refill(cache);
 }
 
 /* Of a cache that isn't empty yet: the reply is taken when it is. */
@@ -329,18 +336,18 @@ static void refill_ahead(struct lease *lease, struct cache *cache)
     cache->low = 0;
     if (refill->started || epoch_load(lease->epoch) != 0)
         return;
-    prepare_refill(lease, cache, 0);
+    prepare_refill(lease, cache);
     refill->started =
         channel_start(&lease->pool->connection->channel, &refill->call, CHANNEL_AHEAD_MAX);
 }
 
 /* Of an empty cache. One request at a time: while one isn't answered it is what is waited for. */
-static void start_refill(struct lease *lease, struct cache *cache, int64_t timeout)
+static void start_refill(struct lease *lease, struct cache *cache)
 {
     struct cache_refill *refill = &cache->refill;
     if (refill->started || epoch_load(lease->epoch) != 0)
         return;
-    prepare_refill(lease, cache, timeout);
+    prepare_refill(lease, cache);
     refill->started = channel_start(&lease->pool->connection->channel, &refill->call, UINT_MAX);
 }
 
@@ -351,11 +358,11 @@ static bool refill(struct lease *lease, struct cache *cache, struct lease_wait *
     if (!refill->started && has_number(cache) && recover(lease, cache))
         return true;
     wait->begun = deadline_in(0);
-    start_refill(lease, cache, wait->timeout);
+    start_refill(lease, cache);
     if (!refill->started ||
         !channel_wait(&lease->pool->connection->channel, &refill->call, wait->begun, wait->timeout))
         return false;
-    if (wait->timeout == 0) /* the daemon answers: for what it is asked next it has time again */
+    if (wait->timeout == 0) /* answered, or over with its connection: the next one has its time */
         wait->begun = 0;
     take_refill(lease, cache);
     return cache->count > 0;
@@ -393,14 +400,14 @@ static void note_locked(struct lease *lease, struct cache *cache)
     if (++cache->locked <= cache->patience || !is_revoked_for_now(cache))
         return;
     cache->locked = 0;
-    if (cache->patience < LOCKED_MOST)
-        cache->patience *= 2;
     if (epoch_load(lease->epoch) != 0 || !is_free_to_ask(lease, cache))
         return;
     channel_revive(channel);
-    prepare_refill(lease, cache, 0);
+    prepare_refill(lease, cache);
     refill->request.count = 1;
     refill->started = channel_start(channel, &refill->call, CHANNEL_AHEAD_MAX);
+    if (cache->patience < LOCKED_MOST)
+        cache->patience *= 2;
 }
 
 /* ---- Freeing --------------------------------------------------------------------------------- */

@@ -54,6 +54,17 @@ static void disown(struct channel *channel, const struct call *call)
         loss_of_connection(channel, NULL, ETIMEDOUT, "a pool was opened too late");
 }
 
+/*
+ * The call ends, and its request wasn't sent. A close that the daemon isn't told of is left to the next
+ * resume, which doesn't name the pool; one that is under way may name it.
+ */
+static void end_unsent(struct channel *channel, struct call *call, int result)
+{
+    pending_end(channel, call, result);
+    if (call->method == METHOD_POOL_CLOSE && channel->state != CHANNEL_DOWN)
+        loss_of_connection(channel, NULL, ECONNABORTED, "a pool couldn't be closed");
+}
+
 void sending_give_up_if_late(struct channel *channel, struct call *call)
 {
     if (call->done || !deadline_has_passed(pending_limit(channel, call)))
@@ -63,10 +74,12 @@ void sending_give_up_if_late(struct channel *channel, struct call *call)
         return;
     }
     call->expired = call->bounded && call->timeout > 0;
+    if (!call->sent) {
+        end_unsent(channel, call, raise_late(channel, call));
+        return;
+    }
     pending_end(channel, call, raise_late(channel, call));
-    if (call->sent)
-        disown(channel, call);
-    sending_settle(channel);
+    disown(channel, call);
 }
 
 /* ---- Into the socket ------------------------------------------------------------------------- */
@@ -130,10 +143,10 @@ static void fail(struct channel *channel, struct call *call, int system_error)
         return;
     }
     clear(channel);
-    pending_end(channel, call,
-                error_raise(call->error, -system_error,
-                            "cannot send a request to fastallocd at %s: %s", channel->path,
-                            error_text(system_error)));
+    end_unsent(channel, call,
+               error_raise(call->error, -system_error,
+                           "cannot send a request to fastallocd at %s: %s", channel->path,
+                           error_text(system_error)));
 }
 
 bool sending_flush(struct channel *channel, struct call *call)
@@ -142,7 +155,7 @@ bool sending_flush(struct channel *channel, struct call *call)
     int result;
     while ((result = push(channel)) == -EAGAIN) {
         wait_for_room(channel, call);
-        if (channel->era != era || call->done || call->late)
+        if (channel->era != era || call->done)
             return false;
     }
     if (result < 0)
@@ -162,7 +175,7 @@ static uint32_t next_msgid(struct channel *channel)
 
 static void fail_encode(struct channel *channel, struct call *call)
 {
-    pending_end(channel, call, error_raise(call->error, -ENOMEM, "no memory to send a request"));
+    end_unsent(channel, call, error_raise(call->error, -ENOMEM, "no memory to send a request"));
 }
 
 /* False: there is no memory for it. */
@@ -250,10 +263,8 @@ static void leave_rest(struct channel *channel, struct call *call)
 {
     if (channel->out_begin == 0)
         clear(channel);
-    else if (call->done)
-        disown(channel, call);
     else
-        pending_is_sent(channel, call);
+        disown(channel, call);
 }
 
 void sending_send(struct channel *channel, struct call *call)
@@ -269,6 +280,21 @@ void sending_send(struct channel *channel, struct call *call)
         pending_is_sent(channel, call);
     else if (channel->era == era)
         leave_rest(channel, call);
+}
+
+/* The daemon gets the rest of what it has a part of. */
+bool sending_start(struct channel *channel, struct call *call)
+{
+    sending_settle(channel);
+    if (channel->settle.unnamed > 0 || push(channel) < 0 || !encode(channel, call))
+        return false;
+    if (push(channel) < 0 && channel->out_begin == 0) {
+        clear(channel);
+        return false;
+    }
+    pending_add(channel, call);
+    pending_is_sent(channel, call);
+    return true;
 }
 
 void sending_resume(struct channel *channel, struct call *call)

@@ -11,6 +11,12 @@
 /* Sends the call's request, whose turn it is. Afterwards it is sent, ended, or to be sent again. */
 void sending_send(struct channel *channel, struct call *call);
 
+/*
+ * Adds the call, and sends its request as far as that can be done without waiting; whoever sends next
+ * sends the rest. False: nothing of it can be sent now, and nothing will be.
+ */
+bool sending_start(struct channel *channel, struct call *call);
+
 /* Sends the channel's own request to resume the session, for this call. */
 void sending_resume(struct channel *channel, struct call *call);
 

@@ -3,6 +3,7 @@
 #include <fastalloc/admin.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -52,7 +53,10 @@ static void answer_ping(struct peer *peer)
 
 static atomic_int sockets_to_fail;
 static atomic_int connects;
-static atomic_int settle_error;      /* of the call that sends a settle; 0 = none */
+static _Atomic(const char *) failing;     /* what can't be sent */
+static atomic_int send_error;             /* and why; 0 = it can */
+static _Atomic(const char *) pushed_back; /* what there is no room for, until that was waited for */
+static _Thread_local bool waits_for_room;
 static atomic_bool lose_descriptors; /* of the next message that comes with some */
 static atomic_int ends_until_late;   /* connections that end before the one that lasted for long */
 static _Atomic int64_t behind;       /* that the clock is until then */
@@ -72,13 +76,43 @@ INSTEAD int connect(int fd, const struct sockaddr *addr, socklen_t len)
     return (int)syscall(SYS_connect, fd, addr, len);
 }
 
+static bool names(const void *request, size_t size, const char *method)
+{
+    return memmem(request, size, method, strlen(method));
+}
+
+static void fail_to_send(const char *method, int error)
+{
+    atomic_store(&failing, method);
+    atomic_store(&send_error, error);
+}
+
 INSTEAD ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
-    if (atomic_load(&settle_error) != 0 && memmem(buf, n, "settle", 6)) {
-        errno = atomic_load(&settle_error);
+    if (atomic_load(&send_error) != 0 && names(buf, n, atomic_load(&failing))) {
+        errno = atomic_load(&send_error);
+        return -1;
+    }
+    const char *method = atomic_load(&pushed_back);
+    if (method && names(buf, n, method)) {
+        waits_for_room = true;
+        errno = EAGAIN;
         return -1;
     }
     return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
+}
+
+/* There is some as soon as nobody waits for it any more. */
+INSTEAD int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                  const sigset_t *ss)
+{
+    struct timespec left = *timeout;
+    if (!waits_for_room)
+        return (int)syscall(SYS_ppoll, fds, nfds, &left, ss, 8);
+    int result = (int)syscall(SYS_ppoll, NULL, 0, &left, ss, 8);
+    atomic_store(&pushed_back, NULL);
+    waits_for_room = false;
+    return result;
 }
 
 INSTEAD int clock_gettime(clockid_t clock_id, struct timespec *tp)
@@ -260,6 +294,45 @@ START_TEST(test_what_was_sent_in_part_is_sent_to_its_end)
 }
 END_TEST
 
+static void *allocate_for_a_while(void *argument)
+{
+    fastalloc_handle_t handle;
+    int *result = argument;
+    *result = fastalloc_allocate(pool, 100 * MILLISECOND, &handle, NULL);
+    return NULL;
+}
+
+static void settle_the_first(struct peer *peer)
+{
+    const uint64_t first = 1;
+    peer_greet(peer);
+    peer_pool_open(peer);
+    peer_receive(peer, METHOD_ALLOCATE, NULL);
+    peer_require(tell());
+    peer_settle(peer, &first, 1);
+    answer_ping(peer);
+}
+
+/* Though another one that was sent is given up meanwhile, and there is room again just then. */
+START_TEST(test_what_was_not_sent_in_time_is_not_sent)
+{
+    pthread_t thread;
+    int result;
+    open_pipe();
+    begin(settle_the_first);
+    ck_assert_int_eq(pthread_create(&thread, NULL, allocate_for_a_while, &result), 0);
+    ck_assert(hear());
+    atomic_store(&pushed_back, "allocate");
+    expect_failure(200 * MILLISECOND, FASTALLOC_ERR_TIMEOUT, 200 * MILLISECOND,
+                   200 * MILLISECOND + GRACE);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(result, FASTALLOC_ERR_TIMEOUT);
+    ck_assert_int_eq(ping(connection, NULL), 0);
+    end();
+    close_pipe();
+}
+END_TEST
+
 /* An open that nobody waits for any more is none that the daemon may go on with. */
 static void open_late(struct peer *peer)
 {
@@ -287,6 +360,65 @@ START_TEST(test_a_pool_that_is_opened_too_late_is_left)
 }
 END_TEST
 
+/* ---- A close that can't be sent -------------------------------------------------------------- */
+
+/* The session leaves the pool when it is resumed. */
+static void expect_left(struct peer *peer)
+{
+    struct resume_request request;
+    const struct resume_reply reply = {.release = "0"};
+    peer_wait_for_end(peer);
+    peer_receive_resume(peer, &request);
+    peer_require(request.pools.size == 0);
+    peer_reply(peer, METHOD_RESUME, &reply);
+    answer_ping(peer);
+}
+
+static void hang_before_close(struct peer *peer)
+{
+    peer_greet(peer);
+    peer_pool_open(peer);
+    expect_left(peer);
+}
+
+static void hang_in_resume(struct peer *peer)
+{
+    struct resume_request request;
+    peer_greet(peer);
+    peer_pool_open(peer);
+    peer_receive(peer, METHOD_PING, NULL);
+    peer_receive_resume(peer, &request);
+    peer_require(request.pools.size == sizeof(uint32_t));
+    expect_left(peer);
+}
+
+static void close_and_go_on(void)
+{
+    fastalloc_close(pool);
+    atomic_store(&send_error, 0);
+    ck_assert_int_eq(ping(connection, NULL), 0);
+    end();
+}
+
+START_TEST(test_a_pool_that_cannot_be_closed_in_time_is_left)
+{
+    begin(hang_before_close);
+    atomic_store(&pushed_back, "pool.close");
+    close_and_go_on();
+    begin(hang_in_resume);
+    ck_assert_int_eq(ping(connection, NULL), FASTALLOC_ERR_NO_REPLY);
+    close_and_go_on();
+}
+END_TEST
+
+START_TEST(test_a_pool_whose_close_cannot_be_sent_is_left)
+{
+    begin(hang_before_close);
+    fail_to_send("pool.close", ENOBUFS);
+    close_and_go_on();
+}
+END_TEST
+
 /* ---- A settle that can't be sent ------------------------------------------------------------- */
 
 static void settle_before_ping(struct peer *peer)
@@ -302,12 +434,12 @@ static void settle_before_ping(struct peer *peer)
 START_TEST(test_what_is_given_up_is_settled_whatever_became_of_it_before)
 {
     begin(settle_before_ping);
-    atomic_store(&settle_error, EAGAIN); /* the socket has no room */
+    fail_to_send("settle", EAGAIN); /* the socket has no room */
     expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_NO_REPLY, GRACE, GRACE);
     ck_assert_int_eq(ping(connection, NULL), FASTALLOC_ERR_NO_REPLY);
-    atomic_store(&settle_error, ENOBUFS);
+    fail_to_send("settle", ENOBUFS);
     ck_assert_int_eq(ping(connection, NULL), -ENOBUFS);
-    atomic_store(&settle_error, 0);
+    atomic_store(&send_error, 0);
     ck_assert_int_eq(ping(connection, NULL), 0);
     end();
 }
@@ -347,9 +479,9 @@ START_TEST(test_what_is_given_up_is_settled_as_soon_as_it_can_be)
     begin(settle_by_itself);
     ck_assert_int_eq(pthread_create(&thread, NULL, allocate_for_ever, &result), 0);
     ck_assert(hear());
-    atomic_store(&settle_error, EAGAIN);
+    fail_to_send("settle", EAGAIN);
     expect_failure(FASTALLOC_NOWAIT, FASTALLOC_ERR_NO_REPLY, GRACE, GRACE);
-    atomic_store(&settle_error, 0);
+    atomic_store(&send_error, 0);
     ck_assert_int_eq(write(to_script[1], "", 1), 1);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_int_eq(result, 0);
@@ -588,7 +720,9 @@ END_TEST
 
 SUITE_MAIN("client_bounds", test_calls_end_in_time_when_the_daemon_hangs_and_it_may_go_on,
            test_what_was_sent_in_part_is_sent_to_its_end,
-           test_a_pool_that_is_opened_too_late_is_left,
+           test_what_was_not_sent_in_time_is_not_sent, test_a_pool_that_is_opened_too_late_is_left,
+           test_a_pool_that_cannot_be_closed_in_time_is_left,
+           test_a_pool_whose_close_cannot_be_sent_is_left,
            test_what_is_given_up_is_settled_whatever_became_of_it_before,
            test_what_is_given_up_is_settled_as_soon_as_it_can_be,
            test_calls_end_in_time_when_there_is_no_daemon_and_one_may_come,

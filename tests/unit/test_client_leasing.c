@@ -2,12 +2,17 @@
 /* A leased pool of a scripted daemon: what the library takes of it, and what it refuses. */
 #include <fastalloc/admin.h>
 
+#include <errno.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "shm/bias.h"
 #include "shm/lease.h"
 #include "tests/lib/fd_count.h"
 #include "tests/lib/peer_client.h"
@@ -25,6 +30,8 @@ static struct leased {
     struct peer_pool pool;
     unsigned descriptors;
     uint32_t owner;
+    uint32_t thread;           /* that it gives numbers of */
+    struct layout_thread line; /* of the first one */
 } leased;
 
 static void begin_leased(struct peer *peer)
@@ -34,6 +41,8 @@ static void begin_leased(struct peer *peer)
     leased.pool.reply.member = leased.owner = MEMBER;
     leased.pool.reply.descriptors = 4;
     leased.descriptors = 4;
+    leased.thread = 0;
+    leased.line = (struct layout_thread){0};
 }
 
 static void reply_leased(struct peer *peer)
@@ -48,6 +57,8 @@ static void reply_leased(struct peer *peer)
         words[i] = slot_word(SLOT_GENERATION_FIRST, leased.owner, SLOT_CACHED);
     peer_require(pwrite(fds[0], &pool->head, sizeof(pool->head), 0) > 0);
     peer_require(pwrite(fds[1], words, sizeof(words), (off_t)pool->geometry.words_offset) > 0);
+    peer_require(pwrite(fds[1], &leased.line, sizeof(leased.line),
+                        (off_t)pool->geometry.threads_offset) > 0);
     peer_reply_with(peer, METHOD_POOL_OPEN, &pool->reply, fds, leased.descriptors);
     for (size_t i = leased.descriptors; i < 4; i++)
         close(fds[i]);
@@ -65,7 +76,10 @@ static void grant(struct peer *peer, uint32_t asked, const uint32_t *slots, uint
 {
     uint8_t bytes[64 * 4 + 4] = {0};
     struct lease_request request;
-    struct lease_reply reply = {.slots = {bytes, (size_t)count * 4 + surplus}};
+    struct lease_reply reply = {
+        .slots = {bytes, (size_t)count * 4 + surplus},
+        .thread = leased.thread,
+    };
     for (uint32_t i = 0; i < count; i++) {
         uint32_t wire = htole32(slots[i]);
         memcpy(bytes + (size_t)i * 4, &wire, sizeof(wire));
@@ -326,6 +340,69 @@ START_TEST(test_slots_that_there_are_not_break_the_connection)
 }
 END_TEST
 
+/* ---- A full socket --------------------------------------------------------------------------- */
+
+/* The library's calls of these functions come here, since programs go before libraries. */
+#define INSTEAD __attribute__((visibility("default")))
+
+static atomic_bool full; /* for leases */
+static atomic_int refused, waits;
+static _Thread_local bool is_refused;
+
+INSTEAD ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+    is_refused = atomic_load(&full) && memmem(buf, n, "\xa5lease", 6);
+    if (is_refused) {
+        atomic_fetch_add(&refused, 1);
+        errno = EAGAIN;
+        return -1;
+    }
+    return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
+}
+
+INSTEAD int ppoll(struct pollfd *fds, nfds_t nfds, const struct timespec *timeout,
+                  const sigset_t *ss)
+{
+    struct timespec left = *timeout;
+    atomic_fetch_add(&waits, is_refused);
+    return (int)syscall(SYS_ppoll, fds, nfds, &left, ss, 8);
+}
+
+/* Of each grant some are named again and again, and used once. */
+static void serve_much(struct peer *peer)
+{
+    uint32_t slots[2 * FIRST] = {0};
+    serve_leased(peer);
+    grant(peer, FIRST, slots, FIRST, 0);
+    for (uint32_t i = 0; i < 2 * FIRST; i++)
+        slots[i] = i < 2 * FIRST - 4 ? 1 : i - (2 * FIRST - 4) + 2;
+    grant(peer, 2 * FIRST, slots, 2 * FIRST, 0);
+    allocate(peer, 8);
+    slots[0] = 6;
+    grant(peer, 4 * FIRST, slots, 1, 0);
+}
+
+/* Neither for what isn't needed yet, nor for what can be asked for one by one. */
+START_TEST(test_nobody_waits_for_room_to_ask_for_more)
+{
+    struct peer_client client;
+    fastalloc_handle_t handle;
+    peer_client_open(&client, serve_much);
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert_uint_eq(take(&client), i);
+    full = true;
+    for (uint32_t i = 2; i < 6; i++)
+        ck_assert_uint_eq(take(&client), i);
+    ck_assert_int_gt(refused, 0);
+    ck_assert_int_eq(fastalloc_allocate(client.pool, FASTALLOC_FOREVER, &handle, NULL), 0);
+    ck_assert_uint_eq(handle.index, 8);
+    ck_assert_int_eq(waits, 0);
+    full = false;
+    ck_assert_uint_eq(take(&client), 6);
+    peer_client_end(&client);
+}
+END_TEST
+
 /* ---- A daemon that answers late -------------------------------------------------------------- */
 
 /* Both ends of what the script and the test tell each other. */
@@ -441,6 +518,133 @@ START_TEST(test_a_number_that_is_given_late_is_the_next_threads)
 }
 END_TEST
 
+/* ---- A thread whose bias the daemon took ----------------------------------------------------- */
+
+#define LOCKED_FIRST 512u /* operations after which it asks for it */
+
+static void begin_revoked(struct peer *peer)
+{
+    begin_leased(peer);
+    leased.owner = leased.thread = THREAD;
+    leased.line.revoked = BIAS_BY_DAEMON;
+    reply_leased(peer);
+}
+
+static void serve_revoked(struct peer *peer)
+{
+    static const uint32_t slots[] = {0, 1, 2};
+    begin_revoked(peer);
+    grant(peer, FIRST, slots, 3, 0);
+}
+
+static void use(const struct peer_client *client, uint32_t operations)
+{
+    fastalloc_handle_t handle;
+    for (uint32_t i = 0; i < operations; i += 2) {
+        if (fastalloc_allocate(client->pool, FASTALLOC_FOREVER, &handle, NULL) < 0)
+            abort();
+        if (fastalloc_free(client->pool, handle, NULL) < 0)
+            abort();
+    }
+}
+
+static void serve_cancelled(struct peer *peer)
+{
+    serve_revoked(peer);
+    peer->may_lose_client = true;
+    grant(peer, 1, NULL, 0, 0);
+}
+
+static void *use_though_cancelled(void *argument)
+{
+    pthread_cancel(pthread_self());
+    use(argument, 2 * LOCKED_FIRST);
+    return NULL;
+}
+
+START_TEST(test_who_asks_for_its_bias_is_not_cancelled_meanwhile)
+{
+    struct peer_client client;
+    pthread_t thread;
+    void *result;
+    if (!bias_register() || !bias_barrier())
+        return;
+    peer_client_open(&client, serve_cancelled);
+    ck_assert_int_eq(pthread_create(&thread, NULL, use_though_cancelled, &client), 0);
+    ck_assert_int_eq(pthread_join(thread, &result), 0);
+    ck_assert_ptr_null(result);
+    peer_client_end(&client);
+}
+END_TEST
+
+/* A grant of all that was wanted, and one with a slot and one without for the bias. */
+static void serve_asks(struct peer *peer)
+{
+    static const uint32_t all[FIRST] = {[FIRST - 9] = 1, 2, 3, 4, 5, 6, 7, 8, 9};
+    begin_revoked(peer);
+    grant(peer, FIRST, all, FIRST, 0);
+    grant(peer, 1, all, 1, 0);
+    peer_require(peer_is_next(peer, METHOD_LEASE) && say(ends[1]));
+    grant(peer, 1, NULL, 0, 0);
+    allocate(peer, 4);
+    grant(peer, 2 * FIRST, all, 1, 0);
+    allocate(peer, 5);
+}
+
+START_TEST(test_asking_for_the_bias_says_nothing_of_how_many_are_wanted)
+{
+    struct peer_client client;
+    fastalloc_handle_t handle;
+    struct pollfd told = {.events = POLLIN};
+    if (!bias_register() || !bias_barrier())
+        return;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    peer_client_open(&client, serve_asks);
+    told.fd = ends[0];
+    while (poll(&told, 1, 0) == 0)
+        use(&client, 2);
+    for (uint32_t i = 0; i < PEER_POOL_CAPACITY; i++)
+        ck_assert_uint_lt(take(&client), PEER_POOL_CAPACITY);
+    for (uint32_t i = 4; i <= 5; i++) {
+        ck_assert_int_eq(fastalloc_allocate(client.pool, FASTALLOC_FOREVER, &handle, NULL), 0);
+        ck_assert_uint_eq(handle.index, i);
+    }
+    peer_client_end(&client);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
+/* The first one is answered when it is told to. */
+static void serve_two_asks(struct peer *peer)
+{
+    serve_revoked(peer);
+    peer_require(peer_is_next(peer, METHOD_LEASE) && listen_to(ends[1]));
+    grant(peer, 1, NULL, 0, 0);
+    peer_require(say(ends[1]));
+    grant(peer, 1, NULL, 0, 0);
+    peer_pool_close(peer);
+}
+
+/* However long the first one isn't answered, the second one isn't put off by that. */
+START_TEST(test_the_bias_is_asked_for_more_rarely_each_time_that_it_is)
+{
+    struct peer_client client;
+    if (!bias_register() || !bias_barrier())
+        return;
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    peer_client_open(&client, serve_two_asks);
+    use(&client, 100 * LOCKED_FIRST);
+    ck_assert(say(ends[0]) && listen_to(ends[0]));
+    use(&client, 2 * LOCKED_FIRST + 2);
+    fastalloc_close(client.pool);
+    client.pool = NULL;
+    peer_client_end(&client);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_closed,
            test_replies_that_cannot_be_break_the_connection,
            test_a_pool_of_another_kind_than_was_said_is_refused,
@@ -449,5 +653,9 @@ SUITE_MAIN("client_leasing", test_an_open_pool_keeps_one_descriptor_until_it_is_
            test_a_lease_that_is_refused_leaves_it_to_the_request,
            test_of_a_tight_pool_nothing_is_leased,
            test_slots_that_there_are_not_break_the_connection,
+           test_nobody_waits_for_room_to_ask_for_more,
            test_slots_that_are_granted_late_are_used_and_asked_for_once,
-           test_a_number_that_is_given_late_is_the_next_threads)
+           test_a_number_that_is_given_late_is_the_next_threads,
+           test_who_asks_for_its_bias_is_not_cancelled_meanwhile,
+           test_asking_for_the_bias_says_nothing_of_how_many_are_wanted,
+           test_the_bias_is_asked_for_more_rarely_each_time_that_it_is)

@@ -170,7 +170,8 @@ enum fastalloc_result {
     FASTALLOC_ERR_QUOTA_EXCEEDED = -10048,
 
     /* Decided here, without the daemon. */
-    /* No daemon answers at the socket. A session goes on when one does: try again [system_error] */
+    /* No daemon answers at the socket, or the one that does ends the connection before there is a
+       session. A session that there is goes on when one answers: try again [system_error] */
     FASTALLOC_ERR_UNREACHABLE = -10100,
     /* The session is gone, for the reason that the message says: close it and connect anew. */
     FASTALLOC_ERR_DISCONNECTED = -10101,
@@ -229,7 +230,7 @@ typedef struct fastalloc_connect_options {
      */
     const char *socket;
     const char *name;      /* shown to operators; NULL: the program's name */
-    int64_t connect_limit; /* how long to keep trying while no daemon is there, or one ends */
+    int64_t connect_limit; /* how long to keep trying while no daemon is there, or it hangs up */
     int64_t
         reply_limit; /* how long the daemon may take, beyond the time that a call itself waits */
     int64_t reconnect_limit; /* how long a call waits for a daemon when the connection is lost */
@@ -408,8 +409,8 @@ FASTALLOC_PUBLIC FASTALLOC_MUST_CHECK int fastalloc_open(fastalloc_connection_t 
 /*
  * Unmaps the pool. What this session still has allocated in it is freed, unless it has the pool
  * open with the other access too: then at that close. Nothing happens on NULL. No other thread may
- * use the pool any more. A daemon that doesn't answer is waited for for a second: it is freed when it
- * goes on, or by the next one.
+ * use the pool any more. A daemon that doesn't answer is waited for for a second; then it is freed when
+ * that goes on, or, if it couldn't be told, when this connection next asks one for anything, or ends.
  */
 FASTALLOC_PUBLIC void fastalloc_close(fastalloc_pool_t *pool);
 
