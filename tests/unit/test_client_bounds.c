@@ -458,6 +458,7 @@ static void settle_by_itself(struct peer *peer)
     peer_receive(peer, METHOD_ALLOCATE, NULL);
     peer_require(listen_to_test());
     peer_reply_to(peer, msgid, METHOD_ALLOCATE, &allocated);
+    peer->may_lose_client = true; /* it doesn't wait for what comes of that */
     peer_settle(peer, &second, 1);
 }
 
