@@ -18,7 +18,6 @@
 
 /* ---- Memory that fails ----------------------------------------------------------------------- */
 
-#pragma GCC visibility push(default) /* the sanitizers' libraries refer to them */
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *old, size_t size);
@@ -27,7 +26,6 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *old, size_t size);
 void __wrap_free(void *memory);
-#pragma GCC visibility pop
 
 static long until_failure = -1; /* allocations that still succeed; negative: all do */
 static bool all_fail;           /* after the first one too */
